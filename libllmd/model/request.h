@@ -1,0 +1,55 @@
+/* The request as the rooms above see it. Layout is private to model/request.c and model/body.c. */
+#ifndef LLMD_MODEL_REQUEST_H
+#define LLMD_MODEL_REQUEST_H
+
+#include <llmd/request.h>
+
+/* Tokens of the prompts, written into out (capacity cap tokens), prompt after prompt; end[i] = tokens up to and including
+ * prompt i (at most max_prompts prompts, *n_prompts written). Source, in this order: ids set by the host; ids in the body;
+ * else the reference's estimate: the raw (unescaped) bytes of the prompt, four bytes one little-endian pseudo token, zero
+ * padded at each prompt's end; chat: tools JSON, then role + text in order; an image counts 1024 tokens by the reference's
+ * sizing rule (facts/llm-d-router.md §3.5) derived from the hash of its bytes.
+ * Returns LLMD__TOKENS_REAL or LLMD__TOKENS_PSEUDO, or a negative code. Stops quietly at cap with *cut = 1. */
+#define LLMD__TOKENS_REAL 1
+#define LLMD__TOKENS_PSEUDO 2
+int llmd__request_tokens(const llmd_request *r, uint32_t *out, size_t cap, uint32_t *end, uint32_t max_prompts,
+                         uint32_t *n_prompts, int *cut);
+
+/* The same count without writing them (cheap: from byte counts where possible). */
+uint64_t llmd__request_token_count(const llmd_request *r);
+
+/* Body bytes [offset, offset + len) as one run: a pointer into the piece that holds it all, or a copy into buf. */
+int llmd__request_bytes(const llmd_request *r, uint64_t offset, uint64_t len, char *buf, size_t cap, const char **out);
+
+/* What the host set. */
+int llmd__request_priority(const llmd_request *r);
+int llmd__request_model(const llmd_request *r, llmd_str *out); /* rewritten one if any, else the body's; LLMD_E_NONE */
+const llmd_endpoint_id *llmd__request_subset(const llmd_request *r, size_t *n); /* NULL = no subset given */
+const llmd_endpoint_id *llmd__request_exclude(const llmd_request *r, size_t *n);
+
+/* Columns that the host set: count, then column i. */
+typedef struct llmd__host_column {
+  uint32_t attribute;
+  uint32_t n;
+  const llmd_endpoint_id *ids;
+  const double *values;
+} llmd__host_column;
+uint32_t llmd__request_columns(const llmd_request *r);
+void llmd__request_column(const llmd_request *r, uint32_t i, llmd__host_column *out);
+
+/* A room of `max_blocks` 16-byte keys kept from decide to commit, and a small state word pair for the scheduler
+ * (its own ticket and attempt state). Owned by the request, cleared by reset. */
+void *llmd__request_keys(llmd_request *r, uint32_t *max_blocks);
+typedef struct llmd__request_sched {
+  uint64_t ticket;
+  uint64_t scheduler; /* identity of the scheduler that decided */
+  uint32_t n_keys;
+  uint32_t n_prompts;
+  uint32_t state;
+  uint32_t reserved;
+  double tokens;
+  llmd_endpoint_id picked[8]; /* first pick of each profile run, in profile order */
+} llmd__request_sched;
+llmd__request_sched *llmd__request_sched_state(llmd_request *r);
+
+#endif
