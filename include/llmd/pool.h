@@ -1,0 +1,135 @@
+/* llmd/pool.h: the endpoints, what is known about them, and who may be told.
+ *
+ * A pool is a process's handle on a region. One process at a time is the *writer*: it adds endpoints, sets columns,
+ * publishes, and ticks. Any number of others attach and only decide. Writers change a staging copy; llmd_pool_publish makes
+ * it visible to all lanes at once, by one atomic store. Functions marked (writer) must not run in two threads at a time;
+ * they never block a lane that is deciding. */
+#ifndef LLMD_POOL_H
+#define LLMD_POOL_H
+
+#include <llmd/alloc.h>
+#include <llmd/error.h>
+#include <llmd/log.h>
+#include <llmd/region.h>
+#include <llmd/types.h>
+
+LLMD_BEGIN
+
+typedef struct llmd_pool llmd_pool;
+
+#define LLMD_POOL_WRITER 1u   /* this process writes */
+#define LLMD_POOL_TAKEOVER 2u /* with WRITER: the host knows that the former writer is dead */
+
+typedef struct llmd_pool_options {
+  uint32_t size;
+  uint32_t flags;
+  const llmd_allocator *alloc; /* NULL = malloc */
+  llmd_log_fn log;             /* NULL = silent */
+  void *log_ud;
+  void *mem;                   /* a formatted region, kept mapped by the caller until close; NULL = allocate and format one */
+  size_t mem_len;
+  const llmd_region_options *region; /* with mem == NULL */
+  uint64_t stale_ns;           /* [2 s] metrics older than this are stale */
+  uint64_t lease_ns;           /* [5 min] a ticket nobody reports on is given back after this */
+} llmd_pool_options;
+
+/* options NULL = a pool of this process alone, on the heap, as writer. LLMD_E_BUSY: another writer holds the region. */
+LLMD_API int llmd_pool_open(const llmd_pool_options *options, llmd_pool **out, llmd_err *err);
+/* NULL allowed. All schedulers on it must be freed before. The region's content stays. */
+LLMD_API void llmd_pool_close(llmd_pool *pool);
+
+/* ---- endpoints (writer) ---------------------------------------------------------------------------------------------- */
+typedef struct llmd_label {
+  llmd_str key, value;
+} llmd_label;
+
+/* Label keys the reference gives a meaning (all others are the user's). */
+#define LLMD_LABEL_ROLE "llm-d.ai/role"
+#define LLMD_LABEL_ENGINE "llm-d.ai/engine-type"
+
+typedef struct llmd_endpoint {
+  uint32_t size;
+  uint32_t rank;    /* data-parallel rank */
+  llmd_str name;    /* unique with space; "" = address:port */
+  llmd_str space;   /* namespace; "" = "default" */
+  llmd_str address; /* numeric address or host name */
+  uint32_t port;
+  uint32_t n_labels;
+  const llmd_label *labels;
+} llmd_endpoint;
+
+/* A new endpoint. LLMD_E_DUPLICATE when (address, port, rank) or (space, name) is there. */
+LLMD_API int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out);
+/* Gone: its id is invalid from now on, its columns, charges and index entries are dropped. */
+LLMD_API int llmd_pool_remove(llmd_pool *pool, llmd_endpoint_id id);
+/* on = 1: no new requests go there; those in flight stay. */
+LLMD_API int llmd_pool_drain(llmd_pool *pool, llmd_endpoint_id id, int on);
+LLMD_API int llmd_pool_set_labels(llmd_pool *pool, llmd_endpoint_id id, const llmd_label *labels, uint32_t n);
+/* By "space/name" or by "address:port" (rank 0) or "address:port/rank". 0 = none. Also for readers (the published state). */
+LLMD_API llmd_endpoint_id llmd_pool_find(const llmd_pool *pool, const char *text, size_t len);
+/* Reads the reference's file-discovery format (YAML or JSON, at most 1 MiB) and makes the staging copy equal to it:
+ * new ones added, missing ones removed, labels updated, unchanged ones keep their id. Nothing changes on error.
+ * Returns the number of endpoints. */
+LLMD_API int llmd_pool_load(llmd_pool *pool, const char *text, size_t len, llmd_err *err);
+
+/* ---- columns (writer) ------------------------------------------------------------------------------------------------ */
+#define LLMD_TYPE_F64 1u
+#define LLMD_TYPE_ID 2u  /* a string, interned */
+#define LLMD_TYPE_SET 3u /* a set of strings */
+#define LLMD_SCOPE_ENDPOINT 1u         /* one value per endpoint, set here */
+#define LLMD_SCOPE_ENDPOINT_REQUEST 2u /* one value per endpoint and request, produced or set on the request */
+
+/* The number of attribute name/producer (producer NULL = the pool's own metrics), registered when new. Same name with
+ * another type or scope: LLMD_E_TYPE. Non-writers find only what is registered (LLMD_E_NONE). Returns it or a code. */
+LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *producer, uint32_t type, uint32_t scope);
+
+/* The pool's own attributes: their numbers are fixed. */
+#define LLMD_ATTR_WAITING 0u      /* WaitingQueueSize */
+#define LLMD_ATTR_RUNNING 1u      /* RunningRequestsSize */
+#define LLMD_ATTR_KV_USAGE 2u     /* KVCacheUsagePercent, 0..1 */
+#define LLMD_ATTR_MAX_MODELS 3u   /* MaxActiveModels */
+#define LLMD_ATTR_BLOCK_SIZE 4u   /* CacheBlockSize, tokens */
+#define LLMD_ATTR_NUM_BLOCKS 5u   /* CacheNumBlocks */
+#define LLMD_ATTR_ACTIVE_MODELS 6u  /* set */
+#define LLMD_ATTR_WAITING_MODELS 7u /* set */
+
+/* One value; NaN = unknown. Infinite, negative or absurd values of the pool's own attributes are refused (LLMD_E_RANGE)
+ * and leave the value unknown: a bad sample never improves an endpoint. */
+LLMD_API int llmd_pool_set(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, double value);
+LLMD_API int llmd_pool_set_text(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const char *ptr, size_t len);
+LLMD_API int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const llmd_str *names, uint32_t n);
+/* The endpoint's metrics are as of `mono` (needed after set; scrape does it). */
+LLMD_API int llmd_pool_touch(llmd_pool *pool, llmd_endpoint_id id, uint64_t mono);
+/* A metrics page in Prometheus text as the engine serves it; the engine is told by the label LLMD_LABEL_ENGINE (vllm,
+ * sglang; default vllm). Returns the number of columns set; a page without any leaves the endpoint as it was. */
+LLMD_API int llmd_pool_scrape(llmd_pool *pool, llmd_endpoint_id id, const char *page, size_t len, uint64_t mono);
+
+/* Makes the staging copy visible. LLMD_E_BUSY: every spare buffer is pinned by a deciding lane (try again). */
+LLMD_API int llmd_pool_publish(llmd_pool *pool, const llmd_now *now);
+/* Applies what lanes posted, gives back expired tickets, sweeps in slices. Writes the next time (mono) it wants to run. */
+LLMD_API int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next);
+
+/* ---- tables of the host (writer of this process; schedulers see them at once) ------------------------------------------ */
+/* InferenceObjective: name -> priority. remove: priority NULL. */
+LLMD_API int llmd_pool_objective(llmd_pool *pool, const char *name, size_t len, const int32_t *priority);
+/* InferenceModelRewrite: requests for `model` ("" = every model) go to one of the targets, drawn by weight. n = 0 removes.
+ * Sum of weights 0 = uniform; when some have weight, weightless ones are never drawn. */
+typedef struct llmd_rewrite_target {
+  llmd_str model;
+  uint32_t weight;
+  uint32_t reserved;
+} llmd_rewrite_target;
+LLMD_API int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, const llmd_rewrite_target *targets, uint32_t n);
+
+/* ---- reading the published state (any process) ------------------------------------------------------------------------- */
+LLMD_API uint32_t llmd_pool_count(const llmd_pool *pool);
+/* Value of an F64 attribute; NaN unknown or no such endpoint. */
+LLMD_API double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute);
+/* Requests and tokens in flight by the ledger. */
+LLMD_API int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requests, int64_t *tokens);
+/* Calls fn for each published endpoint, in row order, until it returns non-zero. Strings are borrowed for the call. */
+typedef int (*llmd_endpoint_fn)(void *ud, llmd_endpoint_id id, const llmd_endpoint *e);
+LLMD_API int llmd_pool_each(const llmd_pool *pool, llmd_endpoint_fn fn, void *ud);
+
+LLMD_END
+#endif
