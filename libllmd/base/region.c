@@ -1,0 +1,229 @@
+/* Formats and checks regions; finds their parts. */
+#include "base/region.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+#define ALIGN 64u
+
+static uint64_t up(uint64_t n)
+{
+  return (n + ALIGN - 1) & ~(uint64_t)(ALIGN - 1);
+}
+
+static uint32_t pick32(uint32_t v, uint32_t preset)
+{
+  return v ? v : preset;
+}
+
+static uint64_t pick64(uint64_t v, uint64_t preset)
+{
+  return v ? v : preset;
+}
+
+static void read_caps(llmd__caps *c, const llmd_region_options *o)
+{
+  llmd_region_options zero;
+  memset(&zero, 0, sizeof zero);
+  if (o)
+    memcpy(&zero, o, o->size && o->size < sizeof zero ? o->size : sizeof zero);
+  c->endpoints = pick32(zero.max_endpoints, 1024);
+  if (c->endpoints > 16384)
+    c->endpoints = 16384;
+  c->attributes = pick32(zero.max_attributes, 64);
+  c->attributes = c->attributes < 16 ? 16 : c->attributes;
+  c->labels = pick32(zero.max_labels, 16);
+  c->models = pick32(zero.max_models, 32);
+  c->lanes = pick32(zero.max_lanes, 64);
+  c->tickets = pick32(zero.max_tickets, 16384);
+  c->ring_bytes = (pick32(zero.ring_bytes, 65536) + 63u) & ~63u;
+  c->string_bytes = up(pick64(zero.string_bytes, 1u << 20));
+  c->string_slots = 1024;
+  while (c->string_slots < c->string_bytes / 16 && c->string_slots < 1u << 24)
+    c->string_slots *= 2;
+  c->state_bytes = up(pick64(zero.state_bytes, 80u << 20));
+  c->prefix_bytes = up(pick64(zero.prefix_bytes, 64u << 20));
+}
+
+static uint64_t buffer_bytes(const llmd__caps *c)
+{
+  uint64_t n = c->endpoints;
+  return up(sizeof(llmd__buffer)) + up(n * sizeof(llmd__row)) + up(n * 4) + up(n * c->labels * 8) +
+         up(n * c->attributes * 8) + up((uint64_t)LLMD__SETS * n * (1 + c->models) * 4);
+}
+
+/* Places every part; returns the total size. */
+static uint64_t lay_out(llmd__region *g)
+{
+  const llmd__caps *c = &g->caps;
+  uint64_t at = up(sizeof *g);
+  g->buffer_bytes = buffer_bytes(c);
+  g->attr_off = at;
+  at += up(c->attributes * sizeof(llmd__attribute));
+  g->table_off = at;
+  at += up((uint64_t)c->string_slots * 4);
+  g->string_off = at;
+  at += c->string_bytes;
+  g->buffer_off = at; /* buffers, then staging: the same layout */
+  g->staging_off = at + LLMD__BUFFERS * g->buffer_bytes;
+  at += (LLMD__BUFFERS + 1) * g->buffer_bytes;
+  g->total_off = at;
+  at += up(c->endpoints * sizeof(llmd__total));
+  g->ticket_off = at;
+  at += up((uint64_t)c->tickets * sizeof(llmd__ticket));
+  g->lane_off = at;
+  at += up(c->lanes * sizeof(llmd__lane_slot));
+  g->ring_off = at;
+  at += (uint64_t)c->lanes * c->ring_bytes;
+  g->state_off = at;
+  at += up(LLMD__STATES * sizeof(llmd__state)) + c->state_bytes;
+  g->bytes = at;
+  return at;
+}
+
+size_t llmd_region_size(const llmd_region_options *options)
+{
+  llmd__region g;
+  memset(&g.caps, 0, sizeof g.caps);
+  read_caps(&g.caps, options);
+  return (size_t)lay_out(&g);
+}
+
+static void expand_secret(uint8_t *out, const llmd_region_options *o)
+{
+  uint64_t x = o ? o->seed : 0;
+  if (o && o->secret) {
+    memcpy(out, o->secret, LLMD_SECRET_BYTES);
+    return;
+  }
+  for (uint32_t i = 0; i < LLMD_SECRET_BYTES; i += 8) { /* splitmix64 */
+    uint64_t z = (x += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    memcpy(out + i, &z, 8);
+  }
+}
+
+int llmd_region_format(void *mem, size_t len, const llmd_region_options *options)
+{
+  llmd__region g;
+  uint64_t need;
+  if (!mem || ((uintptr_t)mem & (ALIGN - 1)))
+    return LLMD_E_INVALID;
+  memset(&g, 0, sizeof g);
+  read_caps(&g.caps, options);
+  need = lay_out(&g);
+  if (len < need)
+    return LLMD_E_LIMIT;
+  /* Only what must be zero: state and string bytes are cleared when they are handed out. */
+  memset((char *)mem, 0, (size_t)g.string_off);
+  memset((char *)mem + g.buffer_off, 0, (size_t)(g.ring_off - g.buffer_off));
+  memset((char *)mem + g.state_off, 0, LLMD__STATES * sizeof(llmd__state));
+  g.magic = 0;
+  g.layout = LLMD__LAYOUT;
+  g.endian = LLMD__ENDIAN;
+  expand_secret(g.secret, options);
+  memcpy(mem, &g, sizeof g);
+  atomic_thread_fence(memory_order_release);
+  ((llmd__region *)mem)->magic = LLMD__MAGIC; /* last: a half-formatted region has no magic */
+  return 0;
+}
+
+int llmd_region_check(const void *mem, size_t len, llmd_err *err)
+{
+  const llmd__region *g = mem;
+  llmd__region again;
+  if (!mem || len < sizeof *g || ((uintptr_t)mem & (ALIGN - 1)))
+    return llmd__fail(err, LLMD_E_INVALID, 0, 0, NULL, "not a region: too small or not aligned to 64 bytes");
+  if (g->magic != LLMD__MAGIC)
+    return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "not a region: no magic");
+  if (g->layout != LLMD__LAYOUT)
+    return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "region has layout %u, this library has layout %u", g->layout,
+                      LLMD__LAYOUT);
+  if (g->endian != LLMD__ENDIAN)
+    return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "region was made on a machine of the other byte order");
+  memset(&again, 0, sizeof again);
+  again.caps = g->caps;
+  if (lay_out(&again) != g->bytes || g->bytes > len || again.state_off != g->state_off ||
+      again.ticket_off != g->ticket_off)
+    return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "region header is damaged or the mapping is too short");
+  return 0;
+}
+
+void llmd__region_view(llmd__region *g, uint32_t buffer, llmd__buffer_view *out)
+{
+  const llmd__caps *c = &g->caps;
+  char *p = (char *)g + g->buffer_off + buffer * g->buffer_bytes;
+  uint64_t n = c->endpoints;
+  out->head = (llmd__buffer *)(void *)p;
+  p += up(sizeof(llmd__buffer));
+  out->row = (llmd__row *)(void *)p;
+  p += up(n * sizeof(llmd__row));
+  out->row_of = (uint32_t *)(void *)p;
+  p += up(n * 4);
+  out->label = (uint32_t *)(void *)p;
+  p += up(n * c->labels * 8);
+  out->column = (uint64_t *)(void *)p;
+  p += up(n * c->attributes * 8);
+  out->set = (uint32_t *)(void *)p;
+}
+
+static llmd__state *find_state(const llmd__region *g, const char *name)
+{
+  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
+  for (uint32_t i = 0; i < LLMD__STATES; i++)
+    if (atomic_load_explicit(&s[i].state, memory_order_acquire) == 2 && !strcmp(s[i].name, name))
+      return &s[i];
+  return NULL;
+}
+
+/* Claims a free row; its former claimant, if it died half-way, has lost the row for good. */
+static llmd__state *claim_state(const llmd__region *g)
+{
+  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
+  for (uint32_t i = 0; i < LLMD__STATES; i++) {
+    uint32_t zero = 0;
+    if (atomic_compare_exchange_strong(&s[i].state, &zero, 1))
+      return &s[i];
+  }
+  return NULL;
+}
+
+int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
+                       int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got)
+{
+  llmd__state *s = find_state(g, name);
+  uint64_t at;
+  int rc;
+  if (!s) {
+    if (strlen(name) >= sizeof s->name)
+      return LLMD_E_LIMIT;
+    bytes = up(bytes);
+    at = atomic_load(&g->state_used);
+    do {
+      if (at + bytes > g->caps.state_bytes)
+        return LLMD_E_FULL;
+    } while (!atomic_compare_exchange_weak(&g->state_used, &at, at + bytes));
+    s = claim_state(g);
+    if (!s)
+      return LLMD_E_FULL;
+    s->kind = kind;
+    s->off = g->state_off + up(LLMD__STATES * sizeof(llmd__state)) + at;
+    s->bytes = bytes;
+    memcpy(s->name, name, strlen(name) + 1);
+    memset(llmd__at(g, s->off), 0, (size_t)bytes);
+    rc = init ? init(llmd__at(g, s->off), (size_t)bytes, ud) : 0;
+    if (rc) {
+      atomic_store(&s->state, 0);
+      return rc;
+    }
+    atomic_store_explicit(&s->state, 2, memory_order_release);
+  }
+  if (s->kind != kind)
+    return LLMD_E_TYPE;
+  *off = s->off;
+  *got = s->bytes;
+  return 0;
+}

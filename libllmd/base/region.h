@@ -1,0 +1,165 @@
+/* The layout of the region: every byte of it, by offset. Nothing here is a pointer; all fields that more than one process
+ * touches while live are atomics. One process writes (staging, strings, attributes, buffers); lanes write their own slot,
+ * the ledger and its totals.
+ *
+ *   head │ attributes │ string table │ string bytes │ staging │ buffer 0..N-1 │ totals │ tickets │ lanes │ rings │ state
+ */
+#ifndef LLMD_BASE_REGION_H
+#define LLMD_BASE_REGION_H
+
+#include <llmd/region.h>
+
+#include <stdatomic.h>
+
+#define LLMD__MAGIC 0x31474552444d4c4cu /* "LLMDREG1" */
+#define LLMD__LAYOUT 1u
+#define LLMD__ENDIAN 0x01020304u
+#define LLMD__BUFFERS 4u
+#define LLMD__SETS 2u /* set attributes with storage: active and waiting models */
+#define LLMD__CHARGES 6u
+#define LLMD__STATES 64u
+
+typedef struct llmd__caps {
+  uint32_t endpoints, attributes, labels, models, lanes, tickets;
+  uint32_t ring_bytes, string_slots;
+  uint64_t string_bytes, state_bytes, prefix_bytes;
+} llmd__caps;
+
+typedef struct llmd__region {
+  uint64_t magic;
+  uint32_t layout, endian;
+  uint64_t bytes;
+  llmd__caps caps;
+  uint64_t attr_off, table_off, string_off, staging_off, buffer_off, buffer_bytes;
+  uint64_t total_off, ticket_off, lane_off, ring_off, state_off;
+  uint8_t secret[LLMD_SECRET_BYTES];
+
+  _Atomic uint64_t writer;       /* 0 = nobody writes */
+  _Atomic uint32_t current;      /* published buffer + 1; 0 = none yet */
+  _Atomic uint32_t n_attributes;
+  _Atomic uint64_t string_used;
+  _Atomic uint64_t state_used;
+  _Atomic uint32_t n_states;
+  _Atomic uint32_t robin;        /* the ladder's round robin */
+  uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
+  _Atomic uint64_t generation;   /* of the published buffer */
+  _Atomic uint64_t strings_refused, posts_dropped, tickets_full, tickets_expired, samples_refused;
+} llmd__region;
+
+/* One attribute. Ready when state is 2; name is "attribute/producer". */
+typedef struct llmd__attribute {
+  _Atomic uint32_t state;
+  uint32_t type, scope;
+  uint32_t set; /* which set storage, for type SET */
+  char name[112];
+} llmd__attribute;
+
+/* One endpoint, as staging (indexed by slot) and buffers (indexed by row) hold it. id 0 = free slot. */
+#define LLMD__ROW_DRAIN 1u
+typedef struct llmd__row {
+  uint64_t id;
+  uint32_t name;    /* interned "space/name" */
+  uint32_t address; /* interned */
+  uint32_t port, rank;
+  uint32_t flags;
+  uint32_t engine;
+  uint32_t n_labels;
+  uint32_t slot;
+  uint64_t updated; /* mono ns of its metrics; 0 = never */
+} llmd__row;
+
+/* Head of the staging copy and of each buffer; the arrays follow at the offsets of llmd__buffer_view. */
+typedef struct llmd__buffer {
+  uint64_t generation, shape, published, oldest; /* oldest: smallest row.updated */
+  uint32_t n, n_attributes;
+  uint32_t drained; /* rows with LLMD__ROW_DRAIN */
+  uint32_t reserved;
+} llmd__buffer;
+
+/* Pointers into one buffer, made on the fly. */
+typedef struct llmd__buffer_view {
+  llmd__buffer *head;
+  llmd__row *row;       /* [endpoints] */
+  uint32_t *row_of;     /* [endpoints] slot -> row, LLMD_NO_ROW */
+  uint32_t *label;      /* [endpoints][labels][2] */
+  uint64_t *column;     /* [attributes][endpoints]; F64 as double, ID as uint32_t in the first 4 bytes' array */
+  uint32_t *set;        /* [LLMD__SETS][endpoints][1 + models] */
+} llmd__buffer_view;
+#define LLMD__NO_ROW 0xffffffffu
+
+typedef struct llmd__total {
+  _Atomic int64_t requests, tokens;
+  _Atomic uint32_t generation; /* of the endpoint in this slot */
+  uint32_t reserved[11];       /* a cache line each: lanes of several threads meet here */
+} llmd__total;
+
+typedef struct llmd__charge {
+  _Atomic uint64_t endpoint;
+  _Atomic int64_t tokens;
+  _Atomic uint32_t requests;
+  _Atomic uint32_t early; /* given back at the first token (prefill, encode) */
+} llmd__charge;
+
+/* One request in flight. state: generation << 8 | LLMD__TICKET_*. */
+#define LLMD__TICKET_FREE 0u
+#define LLMD__TICKET_CLAIMED 1u
+#define LLMD__TICKET_LIVE 2u
+#define LLMD__TICKET_LEAVING 3u
+typedef struct llmd__ticket {
+  _Atomic uint64_t state;
+  _Atomic uint64_t lease; /* mono ns */
+  _Atomic uint32_t lane, n;
+  llmd__charge charge[LLMD__CHARGES];
+} llmd__ticket;
+
+/* One deciding thread. pin: buffer + 1 that it reads, 0 = none. head/tail: its ring, bytes ever written / applied. */
+typedef struct llmd__lane_slot {
+  _Atomic uint64_t owner; /* 0 = free */
+  _Atomic uint32_t pin;
+  uint32_t reserved;
+  _Atomic uint64_t head, tail;
+  uint32_t pad[8];
+} llmd__lane_slot;
+
+/* One piece of plugin state. Ready when state is 2. name: "type/instance/kind". */
+typedef struct llmd__state {
+  _Atomic uint32_t state;
+  uint32_t kind;
+  uint64_t off, bytes;
+  char name[168];
+} llmd__state;
+
+
+void llmd__region_view(llmd__region *g, uint32_t buffer, llmd__buffer_view *out); /* buffer LLMD__BUFFERS = staging */
+
+static inline void *llmd__at(const llmd__region *g, uint64_t off)
+{
+  return (char *)(uintptr_t)g + off;
+}
+
+static inline llmd__attribute *llmd__region_attributes(const llmd__region *g)
+{
+  return (llmd__attribute *)llmd__at(g, g->attr_off);
+}
+
+static inline llmd__total *llmd__region_totals(const llmd__region *g)
+{
+  return (llmd__total *)llmd__at(g, g->total_off);
+}
+
+static inline llmd__ticket *llmd__region_tickets(const llmd__region *g)
+{
+  return (llmd__ticket *)llmd__at(g, g->ticket_off);
+}
+
+static inline llmd__lane_slot *llmd__region_lanes(const llmd__region *g)
+{
+  return (llmd__lane_slot *)llmd__at(g, g->lane_off);
+}
+
+/* Finds plugin state by name, or makes it: bytes zeroed, then init(mem, bytes, ud) before anybody else sees it.
+ * kind tells what it is. *off = its place. LLMD_E_FULL: no room. Any process. */
+int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
+                       int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got);
+
+#endif

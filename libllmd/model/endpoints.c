@@ -1,0 +1,408 @@
+/* Endpoints: added, removed, relabelled in the staging copy; published; looked up. */
+#include <string.h>
+
+#include "model/columns.h"
+#include "model/ledger.h"
+#include "model/strings.h"
+
+#define FORGET 0x80000000u /* row.flags of a free slot: plugins have not forgotten its last endpoint yet */
+
+static int same_place(const llmd__row *r, uint32_t address, uint32_t port, uint32_t rank)
+{
+  return r->address == address && r->port == port && r->rank == rank;
+}
+
+/* A slot that is free and forgotten; LLMD__NO_ROW when all are taken. LLMD_E_DUPLICATE through *taken. */
+static uint32_t free_slot(const llmd_pool *p, const llmd__row *want, int *taken)
+{
+  llmd__buffer_view v;
+  uint32_t found = LLMD__NO_ROW;
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  *taken = 0;
+  for (uint32_t i = 0; i < p->g->caps.endpoints; i++) {
+    const llmd__row *r = &v.row[i];
+    if (!r->id && found == LLMD__NO_ROW && !(r->flags & FORGET))
+      found = i;
+    if (r->id && (r->name == want->name || same_place(r, want->address, want->port, want->rank)))
+      *taken = 1;
+    if (!r->id && i >= v.head->n)
+      break; /* slots from head.n on were never used */
+  }
+  return found;
+}
+
+/* "space/name" with the defaults filled in. */
+static uint32_t intern_name(llmd_pool *p, const llmd_endpoint *e)
+{
+  char buf[1024];
+  size_t n = 0;
+  const char *space = e->space.len ? e->space.ptr : "default";
+  size_t space_len = e->space.len ? e->space.len : 7;
+  char place[320];
+  const char *name = e->name.ptr;
+  size_t name_len = e->name.len;
+  if (!name_len) {
+    char digits[24];
+    size_t d = sizeof digits, port = e->port;
+    if (e->address.len > 256)
+      return 0;
+    memcpy(place, e->address.ptr, e->address.len);
+    name_len = e->address.len;
+    place[name_len++] = ':';
+    do
+      digits[--d] = (char)('0' + port % 10);
+    while (port /= 10);
+    memcpy(place + name_len, digits + d, sizeof digits - d);
+    name_len += sizeof digits - d;
+    if (e->rank) {
+      place[name_len++] = '/';
+      place[name_len++] = (char)('0' + e->rank / 100 % 10);
+      place[name_len++] = (char)('0' + e->rank / 10 % 10);
+      place[name_len++] = (char)('0' + e->rank % 10);
+    }
+    name = place;
+  }
+  if (space_len + 1 + name_len > sizeof buf)
+    return 0;
+  memcpy(buf, space, space_len);
+  n = space_len;
+  buf[n++] = '/';
+  memcpy(buf + n, name, name_len);
+  return llmd__string_add(p->g, buf, n + name_len);
+}
+
+static int store_labels(llmd_pool *p, llmd__buffer_view *v, uint32_t slot, const llmd_label *labels, uint32_t n)
+{
+  uint32_t ids[2 * 64];
+  if (n > p->g->caps.labels || n > 64)
+    return LLMD_E_LIMIT;
+  for (uint32_t i = 0; i < n; i++) {
+    ids[2 * i] = llmd__string_add(p->g, labels[i].key.ptr, labels[i].key.len);
+    ids[2 * i + 1] = llmd__string_add(p->g, labels[i].value.ptr, labels[i].value.len);
+    if (!ids[2 * i] || (!ids[2 * i + 1] && labels[i].value.len))
+      return LLMD_E_FULL;
+  }
+  if (n)
+    memcpy(v->label + (size_t)slot * p->g->caps.labels * 2, ids, n * 2 * sizeof *ids);
+  v->row[slot].n_labels = n;
+  return 0;
+}
+
+int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out)
+{
+  llmd__buffer_view v;
+  llmd__row row;
+  uint32_t slot, generation;
+  int taken, rc;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
+  if (!e || e->size < sizeof *e || !e->address.len || e->port > 65535)
+    return LLMD_E_INVALID;
+  memset(&row, 0, sizeof row);
+  row.address = llmd__string_add(pool->g, e->address.ptr, e->address.len);
+  row.name = intern_name(pool, e);
+  row.port = e->port;
+  row.rank = e->rank;
+  if (!row.address || !row.name)
+    return LLMD_E_FULL;
+  slot = free_slot(pool, &row, &taken);
+  if (taken)
+    return LLMD_E_DUPLICATE;
+  if (slot == LLMD__NO_ROW)
+    return LLMD_E_FULL;
+  llmd__region_view(pool->g, LLMD__BUFFERS, &v);
+  rc = store_labels(pool, &v, slot, e->labels, e->n_labels);
+  if (rc)
+    return rc;
+  generation = atomic_load(&llmd__region_totals(pool->g)[slot].generation) + 1;
+  row.id = (uint64_t)generation << 32 | slot;
+  row.slot = slot;
+  row.n_labels = v.row[slot].n_labels;
+  v.row[slot] = row;
+  if (slot >= v.head->n)
+    v.head->n = slot + 1;
+  llmd__columns_clear(pool, slot);
+  llmd__ledger_slot(pool->g, row.id);
+  pool->g->shape++;
+  *out = row.id;
+  return 0;
+}
+
+int llmd_pool_remove(llmd_pool *pool, llmd_endpoint_id id)
+{
+  llmd__buffer_view v;
+  llmd__row *row = llmd__staging_row(pool, id, &v);
+  if (!pool->writer)
+    return LLMD_E_DENIED;
+  if (!row)
+    return LLMD_E_STALE;
+  row->id = 0;
+  row->flags = FORGET;
+  pool->g->shape++;
+  return 0;
+}
+
+int llmd_pool_drain(llmd_pool *pool, llmd_endpoint_id id, int on)
+{
+  llmd__buffer_view v;
+  llmd__row *row = llmd__staging_row(pool, id, &v);
+  if (!row)
+    return LLMD_E_STALE;
+  row->flags = on ? row->flags | LLMD__ROW_DRAIN : row->flags & ~LLMD__ROW_DRAIN;
+  pool->g->shape++;
+  return 0;
+}
+
+int llmd_pool_set_labels(llmd_pool *pool, llmd_endpoint_id id, const llmd_label *labels, uint32_t n)
+{
+  llmd__buffer_view v;
+  llmd__row *row = llmd__staging_row(pool, id, &v);
+  int rc;
+  if (!row)
+    return LLMD_E_STALE;
+  rc = store_labels(pool, &v, row->slot, labels, n);
+  if (!rc)
+    pool->g->shape++;
+  return rc;
+}
+
+uint32_t llmd__pool_next_forgotten(llmd_pool *p, uint32_t from, uint32_t *slot)
+{
+  llmd__buffer_view v;
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  for (uint32_t i = from; i < v.head->n; i++)
+    if (!v.row[i].id && (v.row[i].flags & FORGET)) {
+      *slot = i;
+      return 1;
+    }
+  return 0;
+}
+
+void llmd__pool_forgotten(llmd_pool *p, uint32_t slot)
+{
+  llmd__buffer_view v;
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  v.row[slot].flags &= ~FORGET;
+}
+
+/* ---- publishing -------------------------------------------------------------------------------------------------------- */
+
+static int pinned(const llmd_pool *p, uint32_t buffer)
+{
+  llmd__lane_slot *slots = llmd__region_lanes(p->g);
+  for (uint32_t i = 0; i < p->g->caps.lanes; i++)
+    if (atomic_load(&slots[i].pin) == buffer + 1)
+      return 1;
+  return 0;
+}
+
+/* Rows and labels, compacted. */
+static void copy_shape(const llmd_pool *p, const llmd__buffer_view *from, llmd__buffer_view *to)
+{
+  uint32_t n = 0, labels = p->g->caps.labels;
+  to->head->drained = 0;
+  for (uint32_t slot = 0; slot < from->head->n; slot++) {
+    const llmd__row *r = &from->row[slot];
+    to->row_of[slot] = LLMD__NO_ROW;
+    if (!r->id)
+      continue;
+    to->row[n] = *r;
+    to->head->drained += r->flags & LLMD__ROW_DRAIN;
+    memcpy(to->label + (size_t)n * labels * 2, from->label + (size_t)slot * labels * 2, r->n_labels * 8);
+    to->row_of[slot] = n++;
+  }
+  for (uint32_t slot = from->head->n; slot < p->g->caps.endpoints; slot++)
+    to->row_of[slot] = LLMD__NO_ROW;
+  to->head->n = n;
+  to->head->shape = p->g->shape;
+}
+
+static void copy_updated(const llmd__buffer_view *from, llmd__buffer_view *to)
+{
+  uint64_t oldest = UINT64_MAX;
+  for (uint32_t i = 0; i < to->head->n; i++) {
+    uint64_t t = from->row[to->row[i].slot].updated;
+    to->row[i].updated = t;
+    oldest = t < oldest ? t : oldest;
+  }
+  to->head->oldest = oldest;
+}
+
+static void copy_columns(const llmd_pool *p, const llmd__buffer_view *from, llmd__buffer_view *to)
+{
+  const llmd__region *g = p->g;
+  uint32_t n = to->head->n, n_attr = atomic_load(&g->n_attributes);
+  for (uint32_t a = 0; a < n_attr; a++) {
+    const llmd__attribute *attr = &llmd__region_attributes(g)[a];
+    if (attr->scope != LLMD_SCOPE_ENDPOINT)
+      continue;
+    for (uint32_t i = 0; i < n; i++) {
+      uint32_t slot = to->row[i].slot;
+      if (attr->type == LLMD_TYPE_F64)
+        llmd__column_f64(to, g, a)[i] = llmd__column_f64(from, g, a)[slot];
+      else if (attr->type == LLMD_TYPE_ID)
+        llmd__column_id(to, g, a)[i] = llmd__column_id(from, g, a)[slot];
+      else {
+        const uint32_t *set = llmd__column_set(from, g, attr->set, slot);
+        memcpy(llmd__column_set(to, g, attr->set, i), set, (1 + set[0]) * sizeof *set);
+      }
+    }
+  }
+  to->head->n_attributes = n_attr;
+}
+
+int llmd_pool_publish(llmd_pool *pool, const llmd_now *now)
+{
+  llmd__region *g = pool->g;
+  llmd__buffer_view from, to;
+  uint32_t at = atomic_load(&g->current), b = 0;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
+  while (b < LLMD__BUFFERS && (b + 1 == at || pinned(pool, b)))
+    b++;
+  if (b == LLMD__BUFFERS)
+    return LLMD_E_BUSY;
+  llmd__region_view(g, LLMD__BUFFERS, &from);
+  llmd__region_view(g, b, &to);
+  if (to.head->shape != g->shape || !to.head->generation)
+    copy_shape(pool, &from, &to);
+  copy_updated(&from, &to);
+  copy_columns(pool, &from, &to);
+  to.head->generation = atomic_load(&g->generation) + 1;
+  to.head->published = now->mono;
+  atomic_store(&g->generation, to.head->generation);
+  atomic_store(&g->current, b + 1);
+  return 0;
+}
+
+/* ---- reading the published state ----------------------------------------------------------------------------------------- */
+
+/* Readers outside a lane (tools, metrics) copy under a check of the generation instead of pinning. */
+static int published(const llmd_pool *p, llmd__buffer_view *v)
+{
+  uint32_t at = atomic_load(&p->g->current);
+  if (!at)
+    return LLMD_E_NONE;
+  llmd__region_view(p->g, at - 1, v);
+  return 0;
+}
+
+uint32_t llmd_pool_count(const llmd_pool *pool)
+{
+  llmd__buffer_view v;
+  return published(pool, &v) ? 0 : v.head->n;
+}
+
+static const llmd__row *published_row(const llmd_pool *p, llmd_endpoint_id id, llmd__buffer_view *v, uint32_t *row)
+{
+  uint32_t slot = llmd__slot_of(id);
+  if (!id || slot >= p->g->caps.endpoints || published(p, v))
+    return NULL;
+  *row = v->row_of[slot];
+  return *row < v->head->n && v->row[*row].id == id ? &v->row[*row] : NULL;
+}
+
+double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute)
+{
+  llmd__buffer_view v;
+  uint32_t row;
+  if (!published_row(pool, id, &v, &row) || attribute >= v.head->n_attributes ||
+      llmd__region_attributes(pool->g)[attribute].type != LLMD_TYPE_F64 ||
+      llmd__region_attributes(pool->g)[attribute].scope != LLMD_SCOPE_ENDPOINT)
+    return (double)__builtin_nan("");
+  return llmd__column_f64(&v, pool->g, attribute)[row];
+}
+
+int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requests, int64_t *tokens)
+{
+  llmd__buffer_view v;
+  uint32_t row;
+  const llmd__total *total;
+  if (!published_row(pool, id, &v, &row))
+    return LLMD_E_STALE;
+  total = &llmd__region_totals(pool->g)[llmd__slot_of(id)];
+  *requests = atomic_load_explicit(&total->requests, memory_order_relaxed);
+  *tokens = atomic_load_explicit(&total->tokens, memory_order_relaxed);
+  return 0;
+}
+
+int llmd_pool_each(const llmd_pool *pool, llmd_endpoint_fn fn, void *ud)
+{
+  llmd__buffer_view v;
+  llmd_label labels[64];
+  if (published(pool, &v))
+    return 0;
+  for (uint32_t i = 0; i < v.head->n; i++) {
+    const llmd__row *r = &v.row[i];
+    llmd_endpoint e;
+    llmd_str full = llmd__string_text(pool->g, r->name);
+    const char *slash = memchr(full.ptr, '/', full.len);
+    int rc;
+    memset(&e, 0, sizeof e);
+    e.size = sizeof e;
+    e.rank = r->rank;
+    e.port = r->port;
+    e.address = llmd__string_text(pool->g, r->address);
+    e.space.ptr = full.ptr;
+    e.space.len = slash ? (size_t)(slash - full.ptr) : 0;
+    e.name.ptr = slash ? slash + 1 : full.ptr;
+    e.name.len = full.len - e.space.len - (slash ? 1 : 0);
+    e.n_labels = r->n_labels < 64 ? r->n_labels : 64;
+    e.labels = labels;
+    for (uint32_t k = 0; k < e.n_labels; k++) {
+      const uint32_t *pair = v.label + ((size_t)i * pool->g->caps.labels + k) * 2;
+      labels[k].key = llmd__string_text(pool->g, pair[0]);
+      labels[k].value = llmd__string_text(pool->g, pair[1]);
+    }
+    rc = fn(ud, r->id, &e);
+    if (rc)
+      return rc;
+  }
+  return 0;
+}
+
+/* "address:port" or "address:port/rank" cut into its parts; 0 when text is not of that form. */
+static int cut_place(const char *text, size_t len, size_t *address, uint32_t *port, uint32_t *rank)
+{
+  size_t i = len, colon;
+  uint32_t number[2] = {0, 0}, n = 0, scale = 1, digits = 0;
+  for (colon = len; colon > 0 && text[colon - 1] != ':'; colon--)
+    ;
+  if (!colon || colon == len)
+    return 0;
+  while (i > colon) {
+    char c = text[--i];
+    if (c == '/' && digits && n == 0) {
+      n = 1;
+      scale = 1;
+      digits = 0;
+    } else if (c >= '0' && c <= '9' && digits < 5) {
+      number[n] += (uint32_t)(c - '0') * scale;
+      scale *= 10;
+      digits++;
+    } else
+      return 0;
+  }
+  *port = number[n];
+  *rank = n ? number[0] : 0;
+  *address = colon - 1;
+  return digits > 0;
+}
+
+llmd_endpoint_id llmd_pool_find(const llmd_pool *pool, const char *text, size_t len)
+{
+  llmd__buffer_view v;
+  uint32_t name = llmd__string_find(pool->g, text, len), address = 0, port = 0, rank = 0, n;
+  size_t address_len = 0;
+  if (cut_place(text, len, &address_len, &port, &rank))
+    address = llmd__string_find(pool->g, text, address_len);
+  if (pool->writer)
+    llmd__region_view(pool->g, LLMD__BUFFERS, &v);
+  else if (published(pool, &v))
+    return 0;
+  n = v.head->n;
+  for (uint32_t i = 0; i < n; i++)
+    if (v.row[i].id && ((name && v.row[i].name == name) || (address && same_place(&v.row[i], address, port, rank))))
+      return v.row[i].id;
+  return 0;
+}

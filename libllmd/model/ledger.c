@@ -1,0 +1,229 @@
+#include "model/ledger.h"
+
+#include <string.h>
+
+#define STATE(s) ((uint32_t)(s) & 0xffu)
+#define GENERATION(s) ((uint32_t)((s) >> 8))
+
+static llmd_ticket ticket_of(uint32_t index, uint32_t generation)
+{
+  return (uint64_t)generation << 32 | (index + 1);
+}
+
+/* The record of a ticket if it is in flight. */
+static llmd__ticket *record_of(const llmd__region *g, llmd_ticket t, uint64_t *state)
+{
+  uint32_t index = (uint32_t)t - 1;
+  llmd__ticket *r;
+  if (!t || index >= g->caps.tickets)
+    return NULL;
+  r = &llmd__region_tickets(g)[index];
+  *state = atomic_load_explicit(&r->state, memory_order_acquire);
+  return STATE(*state) == LLMD__TICKET_LIVE && GENERATION(*state) == (uint32_t)(t >> 32) ? r : NULL;
+}
+
+static void add_total(llmd__region *g, llmd_endpoint_id e, int64_t requests, int64_t tokens)
+{
+  llmd__total *total = &llmd__region_totals(g)[(uint32_t)e];
+  if ((uint32_t)e >= g->caps.endpoints ||
+      atomic_load_explicit(&total->generation, memory_order_relaxed) != (uint32_t)(e >> 32))
+    return; /* the endpoint is gone; its successor in the slot owes nothing */
+  if (requests)
+    atomic_fetch_add_explicit(&total->requests, requests, memory_order_relaxed);
+  if (tokens)
+    atomic_fetch_add_explicit(&total->tokens, tokens, memory_order_relaxed);
+}
+
+static void give_back(llmd__region *g, llmd__charge *c, int request)
+{
+  llmd_endpoint_id endpoint = atomic_load_explicit(&c->endpoint, memory_order_relaxed);
+  int64_t tokens = atomic_exchange_explicit(&c->tokens, 0, memory_order_relaxed);
+  uint32_t requests = request ? atomic_exchange_explicit(&c->requests, 0, memory_order_relaxed) : 0;
+  add_total(g, endpoint, -(int64_t)requests, -tokens);
+}
+
+/* A free record, searched from a place of the lane's own so that lanes seldom meet and full stretches are passed once. */
+static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uint32_t *generation)
+{
+  uint32_t n = g->caps.tickets;
+  uint32_t start = *hint % n;
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t at = start + i < n ? start + i : start + i - n;
+    llmd__ticket *r = &llmd__region_tickets(g)[at];
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
+    uint64_t mine = (uint64_t)(GENERATION(s) + 1) << 8 | LLMD__TICKET_CLAIMED;
+    if (STATE(s) != LLMD__TICKET_FREE)
+      continue;
+    if (!atomic_compare_exchange_strong_explicit(&r->state, &s, mine, memory_order_acquire, memory_order_relaxed))
+      continue;
+    *hint = at + 1;
+    *index = at;
+    *generation = (uint32_t)(mine >> 8);
+    return r;
+  }
+  return NULL;
+}
+
+llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge, uint32_t n,
+                                 uint64_t lease)
+{
+  uint32_t index = 0, generation = 0;
+  llmd__ticket *r = claim(g, hint, &index, &generation);
+  n = n < LLMD__CHARGES ? n : LLMD__CHARGES;
+  if (!r) {
+    atomic_fetch_add_explicit(&g->tickets_full, 1, memory_order_relaxed);
+    return 0;
+  }
+  atomic_store_explicit(&r->lane, lane, memory_order_relaxed);
+  atomic_store_explicit(&r->n, n, memory_order_relaxed);
+  for (uint32_t i = 0; i < n; i++) {
+    atomic_store_explicit(&r->charge[i].endpoint, charge[i].endpoint, memory_order_relaxed);
+    atomic_store_explicit(&r->charge[i].early, charge[i].early, memory_order_relaxed);
+    atomic_store_explicit(&r->charge[i].tokens, charge[i].tokens, memory_order_relaxed);
+    atomic_store_explicit(&r->charge[i].requests, 1, memory_order_relaxed);
+  }
+  atomic_store_explicit(&r->lease, lease, memory_order_relaxed);
+  atomic_store_explicit(&r->state, (uint64_t)generation << 8 | LLMD__TICKET_LIVE, memory_order_release);
+  for (uint32_t i = 0; i < n; i++)
+    add_total(g, charge[i].endpoint, 1, charge[i].tokens);
+  return ticket_of(index, generation);
+}
+
+int llmd__ledger_move(llmd__region *g, llmd_ticket t, llmd_endpoint_id used)
+{
+  uint64_t state;
+  llmd__ticket *r = record_of(g, t, &state);
+  llmd__charge *c;
+  llmd_endpoint_id was;
+  if (!r)
+    return LLMD_E_STALE;
+  c = &r->charge[0];
+  was = atomic_exchange_explicit(&c->endpoint, used, memory_order_relaxed);
+  if (was != used) {
+    int64_t tokens = atomic_load_explicit(&c->tokens, memory_order_relaxed);
+    int64_t requests = atomic_load_explicit(&c->requests, memory_order_relaxed);
+    add_total(g, was, -requests, -tokens);
+    add_total(g, used, requests, tokens);
+  }
+  return 0;
+}
+
+int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t lease)
+{
+  uint64_t state;
+  llmd__ticket *r = record_of(g, t, &state);
+  if (!r)
+    return LLMD_E_STALE;
+  atomic_store_explicit(&r->lease, lease, memory_order_relaxed);
+  return 0;
+}
+
+int llmd__ledger_first(llmd__region *g, llmd_ticket t)
+{
+  uint64_t state;
+  llmd__ticket *r = record_of(g, t, &state);
+  if (!r)
+    return LLMD_E_STALE;
+  for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
+    if (atomic_load_explicit(&r->charge[i].early, memory_order_relaxed))
+      give_back(g, &r->charge[i], 1);
+  return 0;
+}
+
+int llmd__ledger_release_tokens(llmd__region *g, llmd_ticket t)
+{
+  uint64_t state;
+  llmd__ticket *r = record_of(g, t, &state);
+  if (!r)
+    return LLMD_E_STALE;
+  for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
+    give_back(g, &r->charge[i], 0);
+  return 0;
+}
+
+int llmd__ledger_release(llmd__region *g, llmd_ticket t)
+{
+  uint64_t state;
+  llmd__ticket *r = record_of(g, t, &state);
+  uint64_t leaving;
+  if (!r)
+    return LLMD_E_STALE;
+  leaving = (state & ~(uint64_t)0xff) | LLMD__TICKET_LEAVING;
+  if (!atomic_compare_exchange_strong_explicit(&r->state, &state, leaving, memory_order_acq_rel, memory_order_relaxed))
+    return LLMD_E_STALE; /* somebody else is giving it back */
+  for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
+    give_back(g, &r->charge[i], 1);
+  atomic_store_explicit(&r->state, (leaving & ~(uint64_t)0xff) | LLMD__TICKET_FREE, memory_order_release);
+  return 0;
+}
+
+llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t)
+{
+  uint64_t state;
+  const llmd__ticket *r = record_of(g, t, &state);
+  return r ? atomic_load_explicit(&r->charge[0].endpoint, memory_order_relaxed) : 0;
+}
+
+uint32_t llmd__ledger_sweep(llmd__region *g, uint32_t *cursor, uint32_t slice, uint64_t now)
+{
+  uint32_t released = 0;
+  if (slice > g->caps.tickets)
+    slice = g->caps.tickets;
+  for (uint32_t i = 0; i < slice; i++) {
+    uint32_t at = *cursor;
+    llmd__ticket *r = &llmd__region_tickets(g)[at];
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
+    *cursor = at + 1 < g->caps.tickets ? at + 1 : 0;
+    if (STATE(s) != LLMD__TICKET_LIVE || atomic_load_explicit(&r->lease, memory_order_relaxed) >= now)
+      continue;
+    if (!llmd__ledger_release(g, ticket_of(at, GENERATION(s)))) {
+      atomic_fetch_add_explicit(&g->tickets_expired, 1, memory_order_relaxed);
+      released++;
+    }
+  }
+  return released;
+}
+
+static void sum_records(const llmd__region *g, int64_t *sum)
+{
+  memset(sum, 0, g->caps.endpoints * 2 * sizeof *sum);
+  for (uint32_t i = 0; i < g->caps.tickets; i++) {
+    llmd__ticket *r = &llmd__region_tickets(g)[i];
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
+    if (STATE(s) != LLMD__TICKET_LIVE)
+      continue;
+    for (uint32_t k = 0; k < atomic_load_explicit(&r->n, memory_order_relaxed) && k < LLMD__CHARGES; k++) {
+      llmd_endpoint_id e = atomic_load_explicit(&r->charge[k].endpoint, memory_order_relaxed);
+      if ((uint32_t)e >= g->caps.endpoints ||
+          atomic_load(&llmd__region_totals(g)[(uint32_t)e].generation) != (uint32_t)(e >> 32))
+        continue;
+      sum[2 * (uint32_t)e] += atomic_load_explicit(&r->charge[k].requests, memory_order_relaxed);
+      sum[2 * (uint32_t)e + 1] += atomic_load_explicit(&r->charge[k].tokens, memory_order_relaxed);
+    }
+  }
+}
+
+void llmd__ledger_recount(llmd__region *g, int64_t *drift, int64_t *scratch)
+{
+  sum_records(g, scratch);
+  for (uint32_t slot = 0; slot < g->caps.endpoints; slot++) {
+    llmd__total *total = &llmd__region_totals(g)[slot];
+    int64_t requests = atomic_load_explicit(&total->requests, memory_order_relaxed) - scratch[2 * slot];
+    int64_t tokens = atomic_load_explicit(&total->tokens, memory_order_relaxed) - scratch[2 * slot + 1];
+    if ((requests || tokens) && requests == drift[2 * slot] && tokens == drift[2 * slot + 1]) {
+      atomic_fetch_sub_explicit(&total->requests, requests, memory_order_relaxed);
+      atomic_fetch_sub_explicit(&total->tokens, tokens, memory_order_relaxed);
+      requests = tokens = 0;
+    }
+    drift[2 * slot] = requests;
+    drift[2 * slot + 1] = tokens;
+  }
+}
+
+void llmd__ledger_slot(llmd__region *g, llmd_endpoint_id id)
+{
+  llmd__total *total = &llmd__region_totals(g)[(uint32_t)id];
+  atomic_store_explicit(&total->requests, 0, memory_order_relaxed);
+  atomic_store_explicit(&total->tokens, 0, memory_order_relaxed);
+  atomic_store_explicit(&total->generation, (uint32_t)(id >> 32), memory_order_release);
+}

@@ -1,0 +1,14 @@
+/* Loadable modules: the one file that opens shared objects. */
+#ifndef LLMD_PLUGIN_MODULE_H
+#define LLMD_PLUGIN_MODULE_H
+
+#include <llmd/plugin.h>
+
+#include "base/alloc.h"
+
+/* Opens every regular file NAME.so of dir in name order and calls fn for each plugin in it. dir must be absolute; it and
+ * the files must belong to root or to the caller, and be writable by nobody else; links are refused. Modules stay open. */
+int llmd__modules_open(const char *dir, int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud,
+                       llmd_err *err);
+
+#endif
