@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-POINT = re.compile(r'^(ok|not ok)\b\s*(\d+)?\s*(?:-\s*)?([^#]*?)\s*(?:#\s*(skip|todo)\S*\s*(.*))?$', re.I)
+POINT = re.compile(r'^(ok|not ok)\b\s*(\d+)?\s*(?:-\s*)?(.*?)\s*(?:#\s*(skip|todo)\S*\s*(.*))?$', re.I)
 PLAN = re.compile(r'^1\.\.(\d+)\s*(?:#\s*skip\S*\s*(.*))?$', re.I)
 REASON = re.compile(r'skipped: (.*)')
 SHOWN = 60  # lines of output shown for one failure
