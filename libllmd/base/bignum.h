@@ -1,8 +1,8 @@
 /* Natural numbers of fixed room, on the stack: what exact conversion between decimal and binary needs, and no more.
  *
- * limb[0] is the least significant 32 bits; limb[n - 1] is never 0, so zero has n == 0.
- * The largest number anybody makes here is the divisor of a decimal fraction of 770 digits near the smallest double:
- * 5^1100, 2,555 bits; its neighbours in the same computation stay below 2,700. Going past the room is a bug (assert). */
+ * limb[0] is the least significant 32 bits; limb[n - 1] is never 0, so zero has n == 0. The largest number anybody
+ * makes here is the divisor of a decimal fraction of 770 digits near the smallest double: 5^1100, 2,555 bits; its
+ * neighbours in the same computation stay below 2,700. Going past the room is a bug (assert). */
 #ifndef LLMD_BASE_BIGNUM_H
 #define LLMD_BASE_BIGNUM_H
 

@@ -159,8 +159,8 @@ static int any_nonzero(const char *p, int64_t n_digits)
   return 0;
 }
 
-/* The digits as one big number. When there are more than DIGITS_MAX, what is cut off only matters as "nothing" or "more":
- * one digit 0 or 1 stands for it. *dropped = how many powers of ten that took out of the number. */
+/* The digits as one big number. When there are more than DIGITS_MAX, what is cut off only matters as "nothing" or
+ * "more": one digit 0 or 1 stands for it. *dropped = how many powers of ten that took out of the number. */
 static void load_digits(const struct decimal *d, llmd__bignum *n, int64_t *dropped)
 {
   static const uint32_t pow10[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
@@ -201,7 +201,8 @@ static uint64_t divide(llmd__bignum *n, const llmd__bignum *d, int *more)
   return q;
 }
 
-/* q * 2^e to the nearest double, ties to even; `more` = a little above q. Returns bits of a positive double or infinity. */
+/* q * 2^e to the nearest double, ties to even; `more` = a little above q. Returns bits of a positive double or
+ * infinity. */
 static uint64_t round_to_double(uint64_t q, int64_t e, int more)
 {
   int64_t drop = 11, top;
@@ -271,8 +272,8 @@ struct shortest {
   int n, point;
 };
 
-/* Whole numbers below 2^53, and up to 15 digits: the smallest p for which v * 10^p, rounded to an integer w, gives v back
- * as w / 10^p. Two decimals of that length never share a double, so the first that fits is the shortest. */
+/* Whole numbers below 2^53, and up to 15 digits: the smallest p for which v * 10^p, rounded to an integer w, gives v
+ * back as w / 10^p. Two decimals of that length never share a double, so the first that fits is the shortest. */
 static int shorten_exact(double v, struct shortest *s)
 {
   if (FLT_EVAL_METHOD != 0 || v < 1e-5 || v >= (double)MANTISSA_MAX)
