@@ -1,0 +1,69 @@
+/* sim_engine.h: one vLLM engine (V1 scheduler), step by step.
+ *
+ *   submit -> waiting -> running (prompt in chunks, then one token a step) -> done
+ *                ^----------'  pre-empted: out of blocks, all of its own blocks dropped, computed again later
+ *
+ * One step: running rows first, in order; then waiting ones, first come first served, while tokens of the budget and
+ * row numbers are left and nobody was pre-empted. A row gets blocks for its chunk only. When there are none, the last
+ * running row is pre-empted and goes to the front of the queue. The last token of a prompt is always computed. */
+#ifndef SIM_ENGINE_H
+#define SIM_ENGINE_H
+
+#include <stdint.h>
+
+#include "sim_histogram.h"
+#include "sim_model.h"
+#include "sim_workload.h"
+
+struct sim_engine;
+
+struct sim_metrics { /* what a scrape shows */
+  uint32_t waiting;
+  uint32_t running;
+  double kv_usage; /* blocks in use / all blocks */
+};
+
+struct sim_counters { /* since creation */
+  uint64_t steps;
+  uint64_t preemptions;
+  uint64_t prompt_tokens; /* of requests admitted, once each */
+  uint64_t cached_tokens; /* of those, found in the cache */
+  uint64_t computed_tokens;
+  uint64_t output_tokens;
+  uint64_t evictions;
+  double busy; /* seconds */
+};
+
+#define SIM_FIRST_TOKEN 1
+#define SIM_LAST_TOKEN 2 /* an answer of one token gives two records, the first token's before the last one's */
+
+struct sim_token { /* a first or last token that a step produced */
+  uint32_t tag;
+  uint32_t what;
+  uint32_t cached_tokens; /* of the prompt, at first admission */
+};
+
+/* model is borrowed. LLMD_E_INVALID (less than one block of cache, no block size) or LLMD_E_NOMEM. */
+int sim_engine_create(struct sim_engine **engine, const struct sim_model *model, uint32_t block_size);
+void sim_engine_destroy(struct sim_engine *engine); /* NULL is allowed */
+
+/* Takes a request into the queue; it is borrowed until its last token. tag is the caller's name for it.
+ * LLMD_E_LIMIT: it can never fit into the cache (vLLM refuses it too). LLMD_E_NOMEM. */
+int sim_engine_submit(struct sim_engine *engine, const struct sim_request *request, uint32_t tag);
+
+/* Schedules the next step: 1 and its duration, or 0 when there is nothing to do. Not while a step is under way. */
+int sim_engine_begin(struct sim_engine *engine, double *duration);
+/* Ends the step begun, at time `now`. Returns the number of tokens in *tokens (valid until the next call): the first
+ * and last ones. gaps (may be NULL) receives the time between tokens of every row. Cannot fail. */
+uint32_t sim_engine_end(struct sim_engine *engine, double now, const struct sim_token **tokens,
+                        struct sim_histogram *gaps);
+
+void sim_engine_metrics(const struct sim_engine *engine, struct sim_metrics *metrics);
+void sim_engine_counters(const struct sim_engine *engine, struct sim_counters *counters);
+/* Whole blocks of the prompt that the cache holds now, from its start on without a hole. */
+uint32_t sim_engine_match(const struct sim_engine *engine, const struct sim_request *request);
+
+struct sim_cache;
+const struct sim_cache *sim_engine_cache(const struct sim_engine *engine); /* for tests */
+
+#endif
