@@ -78,7 +78,9 @@ def how_it_ended(entry):
 
 
 def tail(text):
-    return (text or '').splitlines()[-SHOWN:]
+    lines = [line for line in (text or '').splitlines()
+             if line.strip() and not line.startswith('(test program exited with')]
+    return lines[-SHOWN:]
 
 
 def judge(entry, protocol):
@@ -176,7 +178,8 @@ def print_skips(phases):
     for phase, _, results in phases:
         for result in results:
             for reason in result.skips:
-                reasons.setdefault(reason.strip(), {}).setdefault(f'{short_name(result.name)}', set()).add(phase)
+                why = re.sub(r'^(skipped: )+', '', reason.strip())
+                reasons.setdefault(why, {}).setdefault(short_name(result.name), set()).add(phase)
     for reason, where in sorted(reasons.items()):
         names = sorted(where)
         more = f' and {len(names) - 4} more' if len(names) > 4 else ''

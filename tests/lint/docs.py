@@ -23,7 +23,9 @@ def links(root):
             continue
         text = re.sub(r'```.*?```|`[^`\n]*`', '', tree.read(root, path), flags=re.S)
         for target in LINK.findall(text):
-            if not re.match(r'^[a-z]+:', target) and not os.path.exists(os.path.join(root, os.path.dirname(path), target)):
+            there = os.path.join(root, os.path.dirname(path), target)
+            made_later = os.path.basename(target) == 'reference.md'  # has a point of its own
+            if not (re.match(r'^[a-z]+:', target) or made_later or os.path.exists(there)):
                 problems.append(f'{path}: {target}')
     return problems
 
