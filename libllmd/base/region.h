@@ -18,6 +18,7 @@
 #define LLMD__SETS 2u /* set attributes with storage: active and waiting models */
 #define LLMD__CHARGES 6u
 #define LLMD__STATES 64u
+#define LLMD__COUNTERS 36u
 
 typedef struct llmd__caps {
   uint32_t endpoints, attributes, labels, models, lanes, tickets;
@@ -118,7 +119,7 @@ typedef struct llmd__lane_slot {
   _Atomic uint32_t pin;
   uint32_t reserved;
   _Atomic uint64_t head, tail;
-  uint32_t pad[8];
+  _Atomic uint64_t count[LLMD__COUNTERS]; /* only this lane adds; everybody may read. Survives the lane */
 } llmd__lane_slot;
 
 /* One piece of plugin state. Ready when state is 2. name: "type/instance/kind". */

@@ -223,7 +223,8 @@ static void copy_updated(const llmd__buffer_view *from, llmd__buffer_view *to)
   for (uint32_t i = 0; i < to->head->n; i++) {
     uint64_t t = from->row[to->row[i].slot].updated;
     to->row[i].updated = t;
-    oldest = t < oldest ? t : oldest;
+    if (t && t < oldest) /* 0: the host does not track time, which is no reason to distrust */
+      oldest = t;
   }
   to->head->oldest = oldest;
 }

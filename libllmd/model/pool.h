@@ -20,6 +20,7 @@ struct llmd_pool {
   uint64_t stale_ns, lease_ns;
   uint32_t writer;
   uint32_t sweep;       /* tick: next ticket to look at */
+  uint64_t recounted;   /* tick: when the totals were last recounted */
   uint64_t writer_tag;
   int64_t *drift;       /* [endpoints][2] last seen difference between totals and records */
   struct llmd__tables *tables; /* objectives and rewrites: model/tables.c */

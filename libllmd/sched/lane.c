@@ -1,0 +1,220 @@
+/* A lane: one block of memory, carved once. Deciding allocates nothing. */
+#include <string.h>
+
+#include "sched/state.h"
+
+#define ROUND(n) (((n) + 63u) & ~(size_t)63u)
+
+/* Carves pieces out of a block; with base NULL it only counts. */
+typedef struct carver {
+  char *base;
+  size_t used;
+} carver;
+
+static void *carve(carver *c, size_t n, size_t size)
+{
+  void *p = c->base ? c->base + c->used : NULL;
+  c->used += ROUND(n * size);
+  return p;
+}
+
+static uint32_t max_writes(const llmd_scheduler *s)
+{
+  uint32_t most = 1;
+  for (uint32_t i = 0; i < s->config->n_instances; i++)
+    most = s->binding[i].n_writes > most ? s->binding[i].n_writes : most;
+  return most;
+}
+
+static uint32_t max_reads(const llmd_scheduler *s)
+{
+  uint32_t most = 1;
+  for (uint32_t i = 0; i < s->config->n_instances; i++)
+    most = s->binding[i].n_reads > most ? s->binding[i].n_reads : most;
+  return most;
+}
+
+/* Entries that one decision can leave, and the bytes that their rows and values need. */
+static void size_why(const llmd_scheduler *s, uint32_t cap, uint32_t *entries, size_t *bytes)
+{
+  uint32_t n = 8 + s->config->n_producers + 2 * s->config->n_instances;
+  size_t row = ROUND((size_t)cap * 4), both = row + ROUND((size_t)cap * 8);
+  *bytes = 0;
+  for (uint32_t i = 0; i < s->config->n_profiles; i++) {
+    const llmd__profile *p = &s->config->profile[i];
+    n += p->n_filters + p->n_scorers + 1;
+    *bytes += p->n_filters * row + (p->n_scorers + 1) * both;
+  }
+  *entries = n;
+}
+
+static void carve_sources(llmd_lane *l, carver *c)
+{
+  const llmd_scheduler *s = l->s;
+  l->full = carve(c, s->n_sources + 1, sizeof *l->full);
+  for (uint32_t i = 0; i < s->n_sources; i++) {
+    uint32_t kind = s->source[i].kind;
+    void *own, *gather;
+    if (kind == LLMD_READ_HEADER)
+      continue;
+    own = carve(c, kind == LLMD_READ_HEADER_IDS ? LLMD__HEADER_IDS : l->cap, 8);
+    gather = kind == LLMD_READ_HEADER_IDS ? NULL : carve(c, l->cap, 8);
+    if (c->base) {
+      l->full[i].own = own;
+      l->full[i].gather = gather;
+    }
+  }
+}
+
+static void carve_columns(llmd_lane *l, carver *c)
+{
+  uint32_t n = l->s->n_columns;
+  l->column = carve(c, n + 1, sizeof *l->column);
+  l->column_set = carve(c, n + 1, 1);
+  for (uint32_t i = 0; i < n; i++) {
+    double *room = carve(c, l->cap, sizeof *room);
+    if (c->base)
+      l->column[i] = room;
+  }
+  l->out = carve(c, max_writes(l->s), sizeof *l->out);
+  l->temp = carve(c, (size_t)max_writes(l->s) * l->cap, sizeof *l->temp);
+}
+
+static void carve_chain(llmd_lane *l, carver *c)
+{
+  size_t scratch = 0;
+  for (uint32_t i = 0; i < l->s->config->n_instances; i++) {
+    llmd__index ix;
+    size_t n;
+    if (llmd__state_prefix(l->s, i, &ix))
+      continue;
+    n = llmd__index_scratch_size(&ix);
+    scratch = n > scratch ? n : scratch;
+  }
+  if (!scratch)
+    return;
+  l->tokens = carve(c, l->s->options.max_tokens, 4);
+  l->match_scratch = carve(c, 1, scratch);
+  l->match_id = carve(c, l->cap, 8);
+  l->match_blocks = carve(c, l->cap, 4);
+}
+
+static void carve_all(llmd_lane *l, carver *c)
+{
+  const llmd_scheduler *s = l->s;
+  uint32_t cap = l->cap, entries;
+  size_t bytes;
+  carve_sources(l, c);
+  carve_columns(l, c);
+  l->start.row = carve(c, cap, 4);
+  l->start.id = carve(c, cap, 8);
+  l->cand.row = carve(c, cap, 4);
+  l->cand.id = carve(c, cap, 8);
+  l->all_id = carve(c, cap, 8);
+  l->all_row = carve(c, cap, 4);
+  l->keep = carve(c, cap, 1);
+  l->order = carve(c, cap, 4);
+  l->score = carve(c, cap, 8);
+  l->total = carve(c, cap, 8);
+  l->max_reads = max_reads(s);
+  l->pointers = carve(c, (size_t)l->max_reads * 2, sizeof *l->pointers);
+  l->values = carve(c, l->max_reads, sizeof *l->values);
+  l->scratch = carve(c, s->scratch_fixed + (size_t)cap * s->scratch_each, 1);
+  l->answer = carve(c, s->config->n_instances, 1);
+  carve_chain(l, c);
+  if (!s->options.explain)
+    return;
+  size_why(s, cap, &entries, &bytes);
+  l->why = carve(c, entries, sizeof *l->why);
+  l->max_why = entries;
+  l->kept_row = carve(c, cap, sizeof *l->kept_row);
+  l->arena = carve(c, bytes, 1);
+  l->arena_len = bytes;
+}
+
+/* Makes a new block for scheduler s; the lane is untouched on failure. */
+static int bind(llmd_lane *l, llmd_scheduler *s)
+{
+  llmd_lane fresh;
+  carver c = {NULL, 0};
+  memset(&fresh, 0, sizeof fresh);
+  fresh.s = s;
+  fresh.pool = s->pool;
+  fresh.cap = s->pool->g->caps.endpoints;
+  carve_all(&fresh, &c);
+  fresh.block_len = c.used;
+  fresh.block = llmd__calloc(&s->alloc, 1, fresh.block_len + 64);
+  if (!fresh.block)
+    return LLMD_E_NOMEM;
+  c.base = (char *)(((uintptr_t)fresh.block + 63) & ~(uintptr_t)63);
+  c.used = 0;
+  carve_all(&fresh, &c);
+  for (uint32_t i = 0; i < fresh.cap; i++)
+    fresh.all_row[i] = i;
+  for (uint32_t i = 0; i < s->config->n_profiles; i++) {
+    fresh.profile_name[i].ptr = s->config->profile[i].name;
+    fresh.profile_name[i].len = strlen(s->config->profile[i].name);
+  }
+  fresh.slot = l->slot;
+  fresh.flags = l->flags;
+  fresh.ticket_hint = l->ticket_hint;
+  *l = fresh;
+  return 0;
+}
+
+int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
+{
+  llmd_lane *l = llmd__calloc(&s->alloc, 1, sizeof *l);
+  uint32_t slot;
+  int rc;
+  if (!l)
+    return LLMD_E_NOMEM;
+  rc = llmd__pool_lane_take(s->pool, &slot);
+  if (rc) {
+    llmd__free(&s->alloc, l, sizeof *l);
+    return rc;
+  }
+  l->slot = slot;
+  l->flags = flags;
+  l->ticket_hint = (uint32_t)((uint64_t)slot * s->pool->g->caps.tickets / s->pool->g->caps.lanes);
+  rc = bind(l, s);
+  if (rc) {
+    llmd__pool_lane_leave(s->pool, slot);
+    llmd__free(&s->alloc, l, sizeof *l);
+    return rc;
+  }
+  llmd__scheduler_hold(s);
+  *out = l;
+  return 0;
+}
+
+int llmd_lane_switch(llmd_lane *lane, llmd_scheduler *s)
+{
+  llmd_scheduler *old = lane->s;
+  void *block = lane->block;
+  size_t len = lane->block_len + 64;
+  int rc;
+  if (s->pool != lane->pool || s->alloc.fn != old->alloc.fn || s->alloc.ud != old->alloc.ud)
+    return LLMD_E_INVALID;
+  rc = bind(lane, s);
+  if (rc)
+    return rc;
+  llmd__scheduler_hold(s);
+  llmd__free(&old->alloc, block, len);
+  llmd_scheduler_free(old);
+  return 0;
+}
+
+void llmd_lane_free(llmd_lane *lane)
+{
+  llmd_scheduler *s;
+  llmd_allocator alloc;
+  if (!lane)
+    return;
+  s = lane->s;
+  alloc = s->alloc;
+  llmd__pool_lane_leave(s->pool, lane->slot);
+  llmd__free(&alloc, lane->block, lane->block_len + 64);
+  llmd__free(&alloc, lane, sizeof *lane);
+  llmd_scheduler_free(s);
+}

@@ -1,0 +1,313 @@
+/* Making a scheduler: configuration -> sources, columns, bindings, state in the region. */
+#include "sched/scheduler.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "sched/state.h"
+
+#define CORE "core-metrics-extractor"
+
+static uint32_t count_reads(const llmd_plugin *p)
+{
+  uint32_t n = 0;
+  while (p->reads && p->reads[n].kind)
+    n++;
+  return n;
+}
+
+static uint32_t count_writes(const llmd_plugin *p)
+{
+  uint32_t n = 0;
+  while (p->writes && p->writes[n].name)
+    n++;
+  return n;
+}
+
+static int same_text(const char *a, const char *b)
+{
+  return !strcmp(a ? a : "", b ? b : "");
+}
+
+static int is_core(const char *producer)
+{
+  return !producer || !*producer || !strcmp(producer, CORE);
+}
+
+static int find_column(const llmd_scheduler *s, const char *name, const char *producer)
+{
+  for (uint32_t i = 0; i < s->n_columns; i++)
+    if (same_text(s->column[i].name, name) && same_text(s->column[i].producer, producer))
+      return (int)i;
+  return -1;
+}
+
+/* ---- counting and making room ------------------------------------------------------------------------------------------ */
+
+static int make_room(llmd_scheduler *s)
+{
+  const llmd__config *c = s->config;
+  uint32_t reads = 0, writes = 0;
+  for (uint32_t i = 0; i < c->n_instances; i++) {
+    reads += count_reads(c->instance[i].plugin);
+    writes += count_writes(c->instance[i].plugin);
+  }
+  s->n_index_room = reads + writes;
+  s->source = llmd__calloc(&s->alloc, reads, sizeof *s->source);
+  s->column = llmd__calloc(&s->alloc, writes, sizeof *s->column);
+  s->binding = llmd__calloc(&s->alloc, c->n_instances, sizeof *s->binding);
+  s->index_room = llmd__calloc(&s->alloc, s->n_index_room, sizeof *s->index_room);
+  return s->source && s->column && s->binding && s->index_room ? 0 : LLMD_E_NOMEM;
+}
+
+static void free_room(llmd_scheduler *s)
+{
+  const llmd__config *c = s->config;
+  uint32_t reads = 0, writes = 0;
+  for (uint32_t i = 0; c && i < c->n_instances; i++) {
+    reads += count_reads(c->instance[i].plugin);
+    writes += count_writes(c->instance[i].plugin);
+  }
+  if (!c)
+    return;
+  llmd__free(&s->alloc, s->source, reads * sizeof *s->source);
+  llmd__free(&s->alloc, s->column, writes * sizeof *s->column);
+  llmd__free(&s->alloc, s->binding, c->n_instances * sizeof *s->binding);
+  llmd__free(&s->alloc, s->index_room, s->n_index_room * sizeof *s->index_room);
+}
+
+/* ---- columns and sources ----------------------------------------------------------------------------------------------- */
+
+/* The pool's number of an attribute, registered when this process writes; -1 = not there. */
+static int32_t attribute_of(llmd_scheduler *s, const char *name, const char *producer, uint32_t type, uint32_t scope)
+{
+  int i = llmd_pool_attribute(s->pool, name, producer, type, scope);
+  return i >= 0 ? i : -1;
+}
+
+static void add_columns(llmd_scheduler *s, uint32_t instance, uint32_t **room)
+{
+  const llmd__instance *in = &s->config->instance[instance];
+  llmd__binding *b = &s->binding[instance];
+  b->n_writes = count_writes(in->plugin);
+  b->column = *room;
+  *room += b->n_writes;
+  for (uint32_t w = 0; w < b->n_writes; w++) {
+    llmd__column *col = &s->column[s->n_columns];
+    col->name = in->plugin->writes[w].name;
+    col->producer = in->name;
+    col->instance = instance;
+    col->write = w;
+    col->charge = in->plugin->writes[w].flags & LLMD_WRITE_CHARGE;
+    col->attribute = attribute_of(s, col->name, col->producer, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST);
+    if (col->charge)
+      s->charge_column = s->n_columns;
+    if (!strcmp(col->name, "PrefixCacheMatchInfo.match") && s->match_column == LLMD__NONE)
+      s->match_column = s->n_columns;
+    b->column[w] = s->n_columns++;
+  }
+}
+
+static uint32_t load_of(const llmd__source *src)
+{
+  if (src->kind == LLMD_READ_F64 && src->attribute >= 0 && src->column == LLMD__NONE) {
+    if (src->attribute == (int32_t)LLMD_ATTR_WAITING || src->attribute == (int32_t)LLMD_ATTR_RUNNING)
+      return 2;
+    if (src->attribute == (int32_t)LLMD_ATTR_KV_USAGE)
+      return 1;
+  }
+  return 0;
+}
+
+static void resolve_source(llmd_scheduler *s, llmd__source *src)
+{
+  int col;
+  src->attribute = -1;
+  src->column = LLMD__NONE;
+  switch (src->kind) {
+  case LLMD_READ_F64:
+    col = find_column(s, src->name, src->producer);
+    if (col >= 0)
+      src->column = (uint32_t)col;
+    else
+      src->attribute = attribute_of(s, src->name, src->producer, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT);
+    break;
+  case LLMD_READ_ID:
+    src->attribute = attribute_of(s, src->name, src->producer, LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT);
+    break;
+  case LLMD_READ_HAS_MODEL:
+  case LLMD_READ_SET_SIZE:
+    src->attribute = attribute_of(s, src->name, src->producer, LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT);
+    break;
+  default:
+    break;
+  }
+  src->load = load_of(src);
+}
+
+static int same_source(const llmd__source *a, const llmd__source *b)
+{
+  int fills = a->fill == b->fill || (a->fill != a->fill && b->fill != b->fill);
+  if (a->kind != b->kind || !same_text(a->name, b->name) || !fills)
+    return 0;
+  if (a->kind == LLMD_READ_DERIVED || a->kind == LLMD_READ_HEADER_IDS)
+    return a->instance == b->instance && a->read == b->read;
+  if (is_core(a->producer) && is_core(b->producer))
+    return 1;
+  return same_text(a->producer, b->producer);
+}
+
+static uint32_t add_source(llmd_scheduler *s, const llmd__source *want)
+{
+  for (uint32_t i = 0; i < s->n_sources; i++)
+    if (same_source(&s->source[i], want))
+      return i;
+  s->source[s->n_sources] = *want;
+  resolve_source(s, &s->source[s->n_sources]);
+  return s->n_sources++;
+}
+
+static void add_sources(llmd_scheduler *s, uint32_t instance, uint32_t **room)
+{
+  const llmd__instance *in = &s->config->instance[instance];
+  llmd__binding *b = &s->binding[instance];
+  b->n_reads = count_reads(in->plugin);
+  b->source = *room;
+  *room += b->n_reads;
+  for (uint32_t r = 0; r < b->n_reads; r++) {
+    const llmd_read *read = &in->plugin->reads[r];
+    llmd__source want;
+    memset(&want, 0, sizeof want);
+    want.kind = read->kind;
+    want.instance = instance;
+    want.read = r;
+    want.name = llmd__read_name(in, read);
+    want.producer = llmd__read_producer(in, read);
+    want.fill = s->options.compat == LLMD_COMPAT_STRICT ? read->if_unknown_strict : read->if_unknown;
+    b->source[r] = add_source(s, &want);
+  }
+}
+
+/* ---- state ---------------------------------------------------------------------------------------------------------------- */
+
+static int bind_states(llmd_scheduler *s, llmd_err *err)
+{
+  for (uint32_t i = 0; i < s->config->n_instances; i++) {
+    const llmd__instance *in = &s->config->instance[i];
+    int rc = llmd__state_bind(s, i);
+    if (rc)
+      return llmd__fail(err, rc, in->line, 0, NULL, "no room in the region for the state of %s: %s", in->name,
+                        llmd_strerror(rc));
+  }
+  return 0;
+}
+
+/* ---- create, free ----------------------------------------------------------------------------------------------------------- */
+
+static int hash_piece(void *ud, const char *ptr, size_t len)
+{
+  uint64_t *h = ud;
+  for (size_t i = 0; i < len; i++)
+    *h = (*h ^ (unsigned char)ptr[i]) * 0x100000001b3u;
+  return 0;
+}
+
+static int compile(llmd_scheduler *s, llmd_err *err)
+{
+  uint32_t *room;
+  int rc = make_room(s);
+  if (rc)
+    return llmd__fail(err, rc, 0, 0, NULL, "out of memory");
+  room = s->index_room;
+  s->match_column = s->charge_column = LLMD__NONE;
+  for (uint32_t i = 0; i < s->config->n_instances; i++)
+    add_columns(s, i, &room);
+  for (uint32_t i = 0; i < s->config->n_instances; i++) {
+    const llmd_plugin *p = s->config->instance[i].plugin;
+    add_sources(s, i, &room);
+    s->scratch_fixed = p->scratch_fixed > s->scratch_fixed ? p->scratch_fixed : s->scratch_fixed;
+    s->scratch_each = p->scratch_each > s->scratch_each ? p->scratch_each : s->scratch_each;
+  }
+  s->identity = 0xcbf29ce484222325u + s->options.compat;
+  rc = llmd__config_write(s->config, hash_piece, &s->identity);
+  return rc ? rc : bind_states(s, err);
+}
+
+static void destroy(llmd_scheduler *s)
+{
+  llmd_allocator alloc = s->alloc;
+  free_room(s);
+  llmd__config_free(s->config);
+  llmd__registry_free(s->registry);
+  llmd__free(&alloc, s, sizeof *s);
+}
+
+static int load(llmd_scheduler *s, const char *text, size_t len, llmd_err *err)
+{
+  llmd__config_options co = {s->options.refuse_alpha, s->options.log, s->options.log_ud};
+  int rc = llmd__registry_create(&s->alloc, s->options.module_dir, s->options.log, s->options.log_ud, &s->registry, err);
+  if (!rc)
+    rc = llmd__config_load(&s->alloc, s->registry, text, len, &co, &s->config, err);
+  if (!rc)
+    rc = compile(s, err);
+  return rc;
+}
+
+int llmd_scheduler_create(const llmd_scheduler_options *options, llmd_pool *pool, const char *text, size_t len,
+                          llmd_scheduler **out, llmd_err *err)
+{
+  llmd_scheduler_options o;
+  llmd_allocator alloc;
+  llmd_scheduler *s;
+  int rc;
+  memset(&o, 0, sizeof o);
+  if (options)
+    memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+  llmd__alloc_init(&alloc, o.alloc);
+  s = llmd__calloc(&alloc, 1, sizeof *s);
+  if (!s)
+    return llmd__fail(err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
+  s->alloc = alloc;
+  s->options = o;
+  s->options.max_tokens = o.max_tokens ? o.max_tokens : 131072;
+  s->options.budget_ns = o.budget_ns ? o.budget_ns : 1000000;
+  s->pool = pool;
+  atomic_store(&s->refs, 1);
+  s->options.module_dir = o.module_dir;
+  rc = load(s, text, len, err);
+  s->options.module_dir = NULL;
+  if (rc) {
+    destroy(s);
+    return rc;
+  }
+  *out = s;
+  return 0;
+}
+
+void llmd__scheduler_hold(llmd_scheduler *s)
+{
+  atomic_fetch_add(&s->refs, 1);
+}
+
+void llmd_scheduler_free(llmd_scheduler *s)
+{
+  if (s && atomic_fetch_sub(&s->refs, 1) == 1)
+    destroy(s);
+}
+
+int llmd_scheduler_write_config(const llmd_scheduler *s, llmd_write_fn fn, void *ud)
+{
+  return llmd__config_write(s->config, fn, ud);
+}
+
+const char *llmd_reason_text(uint32_t reason)
+{
+  switch (reason) {
+  case LLMD_REASON_NO_ENDPOINTS:
+    return "rejected-no-endpoints";
+  case LLMD_REASON_SATURATED:
+    return "rejected-saturated";
+  default:
+    return "";
+  }
+}

@@ -1,0 +1,274 @@
+/* The scheduler and its lanes from the inside.
+ *
+ * Everything that any plugin of the configuration reads becomes one *source* (the same read twice is one source). A
+ * decision fills a source at most once as a full column over all rows of the snapshot, and hands plugins dense columns over
+ * their candidates: the full column itself while nothing was filtered out, else a gathered copy.
+ *
+ *    snapshot columns ─┐
+ *    host's columns   ─┼─► source[k].full [rows] ──gather──► batch.f64[read][candidates] ──► plugin
+ *    producers        ─┤
+ *    labels, headers  ─┘
+ */
+#ifndef LLMD_SCHED_SCHEDULER_H
+#define LLMD_SCHED_SCHEDULER_H
+
+#include <llmd/metrics.h>
+#include <llmd/plugin.h>
+#include <llmd/scheduler.h>
+
+#include <stdatomic.h>
+
+#include "base/region.h"
+#include "model/pool.h"
+#include "model/request.h"
+#include "sched/config.h"
+
+#define LLMD__NONE 0xffffffffu
+#define LLMD__HEADER_IDS 16u /* most strings a header is cut into */
+#define LLMD__HOST_COLUMNS 64u
+
+/* ---- compiled configuration -------------------------------------------------------------------------------------------- */
+typedef struct llmd__source {
+  uint32_t kind; /* LLMD_READ_* */
+  uint32_t instance, read; /* one of its readers: the one whose derive or split is called */
+  const char *name, *producer;
+  double fill; /* in the place of NaN; NaN = leave it */
+  int32_t attribute; /* pool attribute of endpoint scope, -1 = not registered yet */
+  uint32_t column;   /* endpoint x request column, LLMD__NONE = none */
+  uint32_t load;     /* 1: a metric that staleness makes unknown; 2: and that requests in flight can stand in for */
+} llmd__source;
+
+/* One endpoint x request column. */
+typedef struct llmd__column {
+  const char *name, *producer;
+  int32_t attribute; /* the pool's number for it, -1 = not registered */
+  uint32_t instance; /* who writes it */
+  uint32_t write;
+  uint32_t charge;   /* LLMD_WRITE_CHARGE */
+} llmd__column;
+
+/* An instance, bound. */
+typedef struct llmd__binding {
+  uint32_t n_reads, n_writes;
+  uint32_t *source; /* [n_reads] */
+  uint32_t *column; /* [n_writes] */
+  uint64_t table_off; /* state in the region, 0 = none */
+  uint64_t prefix_off, prefix_bytes;
+} llmd__binding;
+
+struct llmd_scheduler {
+  llmd_allocator alloc;
+  llmd_scheduler_options options;
+  llmd_pool *pool;
+  llmd__registry *registry;
+  llmd__config *config;
+  _Atomic uint32_t refs; /* owner + lanes */
+  uint64_t identity;     /* hash of the effective configuration and compat: what a record must match */
+  uint32_t n_sources, n_columns;
+  llmd__source *source;
+  llmd__column *column;
+  llmd__binding *binding; /* [n_instances] */
+  uint32_t *index_room;   /* storage of all binding arrays */
+  uint32_t n_index_room;
+  uint32_t scratch_fixed, scratch_each; /* the largest that any plugin wants */
+  uint32_t match_column;  /* column of the default prefix producer's matches, for Prefer: if-available */
+  uint32_t charge_column; /* column charged to the ledger, LLMD__NONE = the prompt's tokens */
+};
+
+/* ---- counters: index in llmd__lane_slot.count -------------------------------------------------------------------------- */
+enum {
+  LLMD__COUNT_DECISIONS,
+  LLMD__COUNT_ROUTED,
+  LLMD__COUNT_NEED,
+  LLMD__COUNT_REJECTED,      /* + reason: 8 of them */
+  LLMD__COUNT_LADDER = LLMD__COUNT_REJECTED + 8, /* + bit number: 6 */
+  LLMD__COUNT_PLUGIN_ERRORS = LLMD__COUNT_LADDER + 6,
+  LLMD__COUNT_PRODUCER_ERRORS,
+  LLMD__COUNT_COMMITS,
+  LLMD__COUNT_FIRST,
+  LLMD__COUNT_DONE,
+  LLMD__COUNT_FAILED,
+  LLMD__COUNT_CANCELLED,
+  LLMD__COUNT_PROMPT_TOKENS,
+  LLMD__COUNT_OUTPUT_TOKENS,
+  LLMD__COUNT_CACHED_TOKENS,
+  LLMD__COUNT_PREFIX_BLOCKS, /* blocks of all prompts, and those found on the destination */
+  LLMD__COUNT_PREFIX_HITS,
+  LLMD__COUNT_DISAGG,        /* decisions with a second endpoint */
+  LLMD__COUNT_LAST
+};
+
+/* ---- a lane -------------------------------------------------------------------------------------------------------------- */
+/* A source's full column in this decision. */
+typedef struct llmd__full {
+  const void *col; /* double or uint32_t [rows]; NULL until filled */
+  void *own;       /* the lane's room for it */
+  uint64_t decision; /* decision number in which col was filled */
+  uint64_t key;      /* the generation or shape that `own` was filled for */
+  uint32_t borrowed; /* that filling changed nothing: col is the snapshot's own column */
+  llmd_read_value value; /* header sources; peer */
+  void *gather;      /* room for the gathered column */
+  uint64_t gathered; /* candidate version it was gathered for */
+} llmd__full;
+
+/* The candidates of one run. */
+typedef struct llmd__candidates {
+  uint32_t n;
+  uint32_t identity; /* row[i] == i for all rows of the snapshot */
+  uint64_t version;  /* changes with every change of the list */
+  uint32_t *row;
+  llmd_endpoint_id *id;
+} llmd__candidates;
+
+/* What a profile run gave. */
+typedef struct llmd__result {
+  uint32_t state; /* LLMD_RUN_* */
+  uint32_t n;
+  uint32_t row[LLMD_MAX_TARGETS];
+  double total[LLMD_MAX_TARGETS];
+} llmd__result;
+
+/* The why, kept when options.explain: one entry per plugin that ran, in order (explain.c reads it). */
+#define LLMD__WHY_FILTER 1u
+#define LLMD__WHY_SCORER 2u
+#define LLMD__WHY_PICKER 3u
+#define LLMD__WHY_DECIDER 4u
+#define LLMD__WHY_PRODUCER 5u
+typedef struct llmd__why {
+  uint32_t kind, profile, instance;
+  int32_t rc;
+  double weight;
+  uint32_t n_before, n; /* candidates before and after (FILTER); entries of row / value */
+  uint32_t *row;        /* rows: kept in order (FILTER), scored (SCORER, PICKER: all candidates) */
+  double *value;        /* SCORER: raw scores; PICKER: totals */
+} llmd__why;
+
+struct llmd_lane {
+  llmd_scheduler *s;
+  llmd_pool *pool;
+  uint32_t slot, flags;
+  void *block; /* everything below lives in it */
+  size_t block_len;
+  uint32_t cap; /* rows */
+  uint32_t ticket_hint;
+  uint64_t decision; /* number of the current use of the sources */
+  uint64_t decided;  /* that number when columns and chain are the last decision's, for rows of shape decided_shape */
+  uint64_t decided_shape;
+  uint64_t version;  /* last candidate version given out */
+
+  /* current decision */
+  llmd__snapshot snap;
+  const llmd_now *now;
+  uint64_t seed;
+  llmd_request *req;
+  llmd_request_view view;
+  llmd_request_info info;
+  uint32_t ladder, fresh; /* fresh: every row's metrics are fresh */
+  uint32_t replaying;
+  uint32_t peer_row; /* LLMD__NONE = no peer */
+  uint64_t deadline;
+
+  llmd__full *full;      /* [sources] */
+  double **column;       /* [columns] full over rows */
+  uint8_t *column_set;   /* [columns] 1 = the host set it, 2 = produced */
+  llmd__candidates start, cand;
+  uint64_t ids_shape;    /* all_id is for this shape */
+  llmd_endpoint_id *all_id;
+  uint32_t *all_row;     /* identity */
+  uint8_t *keep;
+  uint32_t *order;
+  double *score, *total;
+  const void **pointers; /* room for batch.f64 and batch.id */
+  llmd_read_value *values; /* room for batch.value */
+  uint32_t max_reads;
+  void *scratch;
+  double **out;          /* room for produce's out */
+  double *temp;          /* [max writes][cap] when candidates are narrowed */
+  int8_t *answer;        /* [instances] */
+  llmd_run run[LLMD_MAX_PROFILES];
+  llmd_str profile_name[LLMD_MAX_PROFILES];
+  llmd__result result[LLMD_MAX_PROFILES];
+  char header_buf[1024];
+
+  /* chain of the prompt */
+  uint32_t *tokens;
+  uint32_t n_tokens, tokens_kind;
+  uint32_t chain_block, chain_flags, n_keys, n_prompts;
+  uint32_t prompt_end[64];  /* tokens; keys in key_end */
+  uint32_t key_end[64];
+  llmd_key *keys;        /* the request's room */
+  uint32_t max_keys;
+  void *match_scratch;
+  llmd_endpoint_id *match_id;
+  uint32_t *match_blocks;
+
+  /* the why */
+  llmd__why *why;
+  uint32_t n_why, max_why;
+  llmd__row *kept_row;   /* rows of the last decision's snapshot */
+  uint32_t n_kept;
+  char *arena;           /* rows and values of the entries */
+  size_t arena_len, arena_used;
+  llmd_decision last;    /* copy of the last result, for explain and record */
+  uint32_t last_valid;
+};
+
+/* What the functions of llmd_services work on. */
+typedef struct llmd__service_ctx {
+  llmd_lane *lane;
+  uint32_t instance;
+  const llmd__candidates *cand;
+  llmd_ticket ticket; /* of a report */
+} llmd__service_ctx;
+
+/* sources.c: what a plugin call needs, over the candidates c. Valid until the next batch of the lane. */
+void llmd__batch_build(llmd_lane *l, uint32_t instance, const llmd__candidates *c, llmd_batch *out);
+
+/* Makes the source's full column present. */
+void llmd__source_fill(llmd_lane *l, uint32_t source);
+/* The cells of one read for the candidates c (dense). */
+const void *llmd__source_cells(llmd_lane *l, uint32_t source, const llmd__candidates *c);
+
+/* scheduler.c */
+void llmd__scheduler_hold(llmd_scheduler *s);
+
+/* produce.c */
+void llmd__produce_all(llmd_lane *l);
+/* services.c */
+void llmd__services_init(llmd_services *sv, llmd__service_ctx *ctx);
+
+/* cycle.c: runs profile p over l->start; fills l->result[p]. */
+void llmd__profile_run(llmd_lane *l, uint32_t p);
+/* cycle.c: the handler's loop; *outcome is its end. Returns 0 or the handler's refusal. */
+int llmd__cycle(llmd_lane *l, llmd_outcome *outcome);
+
+/* post.c: a change of plugin state: applied at once by the writer's lane, else put into the lane's ring. */
+#define LLMD__POST_STORE 1u
+#define LLMD__POST_PUT 2u
+#define LLMD__POST_DEL 3u
+#define LLMD__POST_FORGET 4u
+typedef struct llmd__post_store {
+  llmd_endpoint_id endpoint;
+  uint32_t capacity, n;
+  uint64_t bytes; /* of the index */
+} llmd__post_store;
+typedef struct llmd__post_put {
+  llmd_key key;
+  uint64_t value, ttl;
+} llmd__post_put;
+/* head is one of these; tail the keys of a store. */
+int llmd__post(llmd_lane *l, uint32_t op, uint64_t state_off, const void *head, size_t head_len, const void *tail,
+               size_t tail_len);
+/* Applies everything in all rings (writer). Returns how many posts. */
+uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now);
+
+/* why.c: an entry with room for n rows (and values, but for FILTER); NULL unless options.explain. */
+llmd__why *llmd__why_add(llmd_lane *l, uint32_t kind, uint32_t profile, uint32_t instance, uint32_t n);
+
+static inline void llmd__count(const llmd_lane *l, uint32_t which, uint64_t n)
+{
+  _Atomic uint64_t *c = &llmd__region_lanes(l->pool->g)[l->slot].count[which];
+  atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,221 @@
+/* What producers may call: chain, prefix index, ledger, table. */
+#include <string.h>
+
+#include "model/ledger.h"
+#include "model/table.h"
+#include "prefix/block.h"
+#include "sched/state.h"
+
+#define MAX_PROMPTS 64u
+
+static llmd__binding *binding(const llmd__service_ctx *c)
+{
+  return &c->lane->s->binding[c->instance];
+}
+
+/* ---- chain ------------------------------------------------------------------------------------------------------------------- */
+
+static int read_tokens(llmd_lane *l)
+{
+  int cut = 0, rc;
+  if (l->tokens_kind)
+    return 0;
+  rc = llmd__request_tokens(l->req, l->tokens, l->s->options.max_tokens, l->prompt_end, MAX_PROMPTS, &l->n_prompts, &cut);
+  if (rc < 0)
+    return rc;
+  l->tokens_kind = (uint32_t)rc;
+  l->n_tokens = l->n_prompts ? l->prompt_end[l->n_prompts - 1] : 0;
+  if (rc == LLMD__TOKENS_REAL)
+    l->view.flags |= LLMD_VIEW_REAL_TOKENS;
+  return 0;
+}
+
+static void make_root(const llmd_lane *l, llmd__root *root)
+{
+  memset(root, 0, sizeof *root);
+  root->model = l->view.model;
+  root->lora = l->info.lora;
+  root->salt = l->info.cache_salt;
+}
+
+static int hash_prompts(llmd_lane *l, uint32_t block, uint32_t max_blocks, uint32_t flags)
+{
+  const uint8_t *secret = l->pool->g->secret;
+  uint32_t first = 0, cap = 0;
+  llmd__root root;
+  llmd__chain start;
+  int rc;
+  l->keys = llmd__request_keys(l->req, &cap);
+  cap = max_blocks && max_blocks < cap ? max_blocks : cap;
+  make_root(l, &root);
+  rc = llmd__hash_native.begin(&start, secret, &root, block);
+  if (rc)
+    return rc;
+  l->n_keys = 0;
+  for (uint32_t p = 0; p < l->n_prompts; p++) {
+    llmd__chain c = start;
+    l->n_keys += llmd__hash_native.extend(&c, secret, l->tokens + first, l->prompt_end[p] - first, flags,
+                                          l->keys + l->n_keys, cap - l->n_keys);
+    l->key_end[p] = l->n_keys;
+    first = l->prompt_end[p];
+  }
+  l->chain_block = block;
+  l->chain_flags = flags;
+  return 0;
+}
+
+static int sv_chain(void *ctx, uint32_t block_tokens, uint32_t max_blocks, uint32_t flags, uint32_t *total)
+{
+  llmd__service_ctx *c = ctx;
+  llmd_lane *l = c->lane;
+  int rc;
+  if (!l->tokens || !block_tokens || !l->req)
+    return LLMD_E_STATE;
+  if (l->chain_block != block_tokens || l->chain_flags != flags) {
+    rc = read_tokens(l);
+    if (!rc)
+      rc = hash_prompts(l, block_tokens, max_blocks, flags);
+    if (rc)
+      return rc;
+  }
+  if (!l->n_keys)
+    return LLMD_E_NONE;
+  *total = l->n_keys;
+  return 0;
+}
+
+/* ---- prefix index ------------------------------------------------------------------------------------------------------------ */
+
+/* Adds one prompt's sparse answer to the dense column. */
+static void add_matches(llmd_lane *l, const llmd__service_ctx *c, uint32_t n, double *blocks)
+{
+  for (uint32_t k = 0; k < n; k++) {
+    uint32_t slot = llmd__slot_of(l->match_id[k]), row;
+    if (slot >= l->cap)
+      continue;
+    row = l->snap.view.row_of[slot];
+    if (row >= l->snap.n || l->all_id[row] != l->match_id[k])
+      continue;
+    if (c->cand->identity) {
+      blocks[row] += l->match_blocks[k];
+      continue;
+    }
+    for (uint32_t i = 0; i < c->cand->n; i++)
+      if (c->cand->row[i] == row)
+        blocks[i] += l->match_blocks[k];
+  }
+}
+
+static int sv_match(void *ctx, uint32_t flags, double *blocks)
+{
+  llmd__service_ctx *c = ctx;
+  llmd_lane *l = c->lane;
+  llmd__index ix;
+  uint32_t first = 0;
+  int rc = llmd__state_prefix(l->s, c->instance, &ix);
+  for (uint32_t i = 0; i < c->cand->n; i++)
+    blocks[i] = 0;
+  if (rc) {
+    l->ladder |= LLMD_LADDER_NO_INDEX;
+    return rc;
+  }
+  for (uint32_t p = 0; p < l->n_prompts; p++) {
+    uint32_t n = llmd__index_match(&ix, l->match_scratch, l->keys + first, l->key_end[p] - first, flags, l->match_id,
+                                   l->match_blocks, l->cap);
+    add_matches(l, c, n, blocks);
+    first = l->key_end[p];
+  }
+  return 0;
+}
+
+static int sv_store(void *ctx, llmd_endpoint_id endpoint, uint32_t capacity)
+{
+  llmd__service_ctx *c = ctx;
+  llmd_lane *l = c->lane;
+  llmd__post_store head = {endpoint, capacity, l->n_keys, binding(c)->prefix_bytes};
+  if (!binding(c)->prefix_off)
+    return LLMD_E_NONE;
+  return llmd__post(l, LLMD__POST_STORE, binding(c)->prefix_off, &head, sizeof head, l->keys, l->n_keys * sizeof *l->keys);
+}
+
+static int sv_prefix_forget(void *ctx, llmd_endpoint_id endpoint)
+{
+  llmd__service_ctx *c = ctx;
+  llmd__post_store head = {endpoint, 0, 0, binding(c)->prefix_bytes};
+  if (!binding(c)->prefix_off)
+    return LLMD_E_NONE;
+  return llmd__post(c->lane, LLMD__POST_FORGET, binding(c)->prefix_off, &head, sizeof head, NULL, 0);
+}
+
+/* ---- ledger ------------------------------------------------------------------------------------------------------------------- */
+
+static int sv_inflight(void *ctx, double *requests, double *tokens)
+{
+  llmd__service_ctx *c = ctx;
+  const llmd__total *total = llmd__region_totals(c->lane->pool->g);
+  for (uint32_t i = 0; i < c->cand->n; i++) {
+    const llmd__total *t = &total[llmd__slot_of(c->cand->id[i])];
+    int64_t r = atomic_load_explicit(&t->requests, memory_order_relaxed);
+    int64_t k = atomic_load_explicit(&t->tokens, memory_order_relaxed);
+    requests[i] = r > 0 ? (double)r : 0;
+    tokens[i] = k > 0 ? (double)k : 0;
+  }
+  return 0;
+}
+
+static int sv_release_tokens(void *ctx)
+{
+  llmd__service_ctx *c = ctx;
+  return c->ticket ? llmd__ledger_release_tokens(c->lane->pool->g, c->ticket) : LLMD_E_STATE;
+}
+
+/* ---- table ---------------------------------------------------------------------------------------------------------------------- */
+
+static int sv_get(void *ctx, const llmd_key *key, uint64_t *value)
+{
+  llmd__service_ctx *c = ctx;
+  if (!binding(c)->table_off)
+    return LLMD_E_NONE;
+  return llmd__table_get(llmd__at(c->lane->pool->g, binding(c)->table_off), key->lo, key->hi, c->lane->now->mono, value);
+}
+
+static int sv_put(void *ctx, const llmd_key *key, uint64_t value, uint64_t ttl_ns)
+{
+  llmd__service_ctx *c = ctx;
+  llmd__post_put head = {*key, value, ttl_ns};
+  if (!binding(c)->table_off)
+    return LLMD_E_NONE;
+  return llmd__post(c->lane, LLMD__POST_PUT, binding(c)->table_off, &head, sizeof head, NULL, 0);
+}
+
+static int sv_del(void *ctx, const llmd_key *key)
+{
+  llmd__service_ctx *c = ctx;
+  llmd__post_put head = {*key, 0, 0};
+  if (!binding(c)->table_off)
+    return LLMD_E_NONE;
+  return llmd__post(c->lane, LLMD__POST_DEL, binding(c)->table_off, &head, sizeof head, NULL, 0);
+}
+
+static void sv_hash(void *ctx, const char *ptr, size_t len, llmd_key *out)
+{
+  llmd__service_ctx *c = ctx;
+  llmd__hash_bytes(c->lane->pool->g->secret, ptr, len, out);
+}
+
+void llmd__services_init(llmd_services *sv, llmd__service_ctx *ctx)
+{
+  memset(sv, 0, sizeof *sv);
+  sv->size = sizeof *sv;
+  sv->ctx = ctx;
+  sv->chain = sv_chain;
+  sv->prefix_match = sv_match;
+  sv->prefix_store = sv_store;
+  sv->prefix_forget = sv_prefix_forget;
+  sv->inflight = sv_inflight;
+  sv->release_tokens = sv_release_tokens;
+  sv->get = sv_get;
+  sv->put = sv_put;
+  sv->del = sv_del;
+  sv->hash = sv_hash;
+}

@@ -1,0 +1,75 @@
+#include "sched/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "model/table.h"
+
+/* A producer of PrefixCacheMatchInfo.* that can learn keeps a prefix index. */
+static int wants_prefix(const llmd_plugin *p)
+{
+  for (uint32_t w = 0; p->produce && p->commit && p->writes && p->writes[w].name; w++)
+    if (!strcmp(p->writes[w].name, "PrefixCacheMatchInfo.match"))
+      return 1;
+  return 0;
+}
+
+static void index_options(const llmd__region *g, llmd__index_options *o)
+{
+  memset(o, 0, sizeof *o);
+  o->bytes = g->caps.prefix_bytes;
+  o->rows = g->caps.endpoints;
+}
+
+static int format_prefix(void *mem, size_t bytes, void *ud)
+{
+  return llmd__index_format(mem, bytes, ud);
+}
+
+static int bind_prefix(llmd_scheduler *s, uint32_t instance, const char *name)
+{
+  llmd__binding *b = &s->binding[instance];
+  llmd__index_options o;
+  llmd__index ix;
+  size_t bytes;
+  int rc;
+  index_options(s->pool->g, &o);
+  bytes = llmd__index_size(&o);
+  if (!bytes)
+    return LLMD_E_RANGE;
+  rc = llmd__region_state(s->pool->g, name, LLMD__STATE_PREFIX, bytes, format_prefix, &o, &b->prefix_off, &b->prefix_bytes);
+  return rc ? rc : llmd__state_prefix(s, instance, &ix);
+}
+
+static int bind_table(llmd_scheduler *s, uint32_t instance, const char *name, uint32_t entries)
+{
+  uint64_t got;
+  return llmd__region_state(s->pool->g, name, LLMD__STATE_TABLE, llmd__table_bytes(entries), llmd__table_init, NULL,
+                            &s->binding[instance].table_off, &got);
+}
+
+int llmd__state_bind(llmd_scheduler *s, uint32_t instance)
+{
+  const llmd__instance *in = &s->config->instance[instance];
+  char name[160];
+  int rc = 0;
+  if (!(in->plugin->kind & LLMD_PRODUCER))
+    return 0;
+  if (in->plugin->table_entries) {
+    snprintf(name, sizeof name, "%.64s/%.64s/table", in->plugin->type, in->name);
+    rc = bind_table(s, instance, name, in->plugin->table_entries);
+  }
+  if (!rc && wants_prefix(in->plugin)) {
+    snprintf(name, sizeof name, "%.64s/%.64s/prefix", in->plugin->type, in->name);
+    rc = bind_prefix(s, instance, name);
+  }
+  return rc;
+}
+
+int llmd__state_prefix(const llmd_scheduler *s, uint32_t instance, llmd__index *out)
+{
+  const llmd__binding *b = &s->binding[instance];
+  if (!b->prefix_off)
+    return LLMD_E_NONE;
+  return llmd__index_attach(out, llmd__at(s->pool->g, b->prefix_off), (size_t)b->prefix_bytes);
+}
