@@ -127,7 +127,7 @@ def cmake(at):
                 f'find_package(llmd {version(at)} REQUIRED)\n'
                 'add_executable(shared consumer.c)\ntarget_link_libraries(shared llmd::llmd)\n'
                 'add_executable(static consumer.c)\ntarget_link_libraries(static llmd::static)\n')
-    call('cmake', '-S', folder, '-B', folder + '/b', f'-DCMAKE_PREFIX_PATH={at.root}{at.prefix}')
+    call('cmake', '-S', folder, '-B', folder + '/b', f'-Dllmd_DIR={at.libdir}/cmake/llmd')
     call('cmake', '--build', folder + '/b')
     call(folder + '/b/shared')
     call(folder + '/b/static')
