@@ -73,7 +73,7 @@ static int before(const double *total, uint64_t seed, uint32_t a, uint32_t b)
   return tie_number(seed, a) < tie_number(seed, b);
 }
 
-/* Keeps the best k so far in order in out. k is small; most candidates fail the first comparison, with the last kept. */
+/* Keeps the best k so far in order. k is small; most candidates fail the first comparison, with the worst kept. */
 static void pick_many(const double *total, uint32_t n, uint64_t seed, uint32_t *out, uint32_t k)
 {
   uint32_t kept = 0, i, at;

@@ -5,8 +5,8 @@
  *
  * Most candidates never need their logarithm: log(U) <= U - 1, so whoever has U - 1 <= worst kept key * score is out.
  *
- * Scores of zero or less have the key minus infinity: they come last, in random order, and only fill up. When nothing is
- * above zero, that makes the choice uniform. */
+ * Scores of zero or less have the lowest key of all: they come last, in random order, and only fill up. When nothing
+ * is above zero, that makes the choice uniform. */
 #include <llmd/plugin.h>
 
 #include <float.h>
@@ -30,9 +30,10 @@ static int validate(void *self, llmd_err *err)
   return 0;
 }
 
-/* The natural logarithm of a normal positive number, to about 1e-16 of itself; the same bits on every machine, which libm
- * does not promise. x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172,
- * whose series is cut where its terms no longer count. ln 2 is split so that e times its upper part is exact (40 bits). */
+/* The natural logarithm of a normal positive number, to about 1e-16 of itself; the same bits on every machine, which
+ * libm does not promise. x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), and
+ * |s| < 0.172, whose series is cut where its terms no longer count. ln 2 is split so that e times its upper part (40
+ * bits) is exact. */
 static double natural_log(double x)
 {
   static const double part[] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,

@@ -1,12 +1,12 @@
-/* disagg-profile-handler: one request served by up to three servers - encode (images), prefill (prompt), decode (answer).
+/* disagg-profile-handler: up to three servers for one request: encode (images), prefill (prompt), decode (answer).
  *
  *    decode-first      decode ──► encode? ──► prefill?     each "?" asks its decider about the decode pick;
  *                         └──────── peer ───────► prefill  prefill candidates can be compared with the decode pick
  *    prefill-first     prefill ──► encode? ──► decode      prefill always runs, the encode decider sees no endpoint;
  *                         └──────── peer ───────► decode   decode candidates can be compared with the prefill pick
  *
- * A stage without profile is left out, so is one without decider (prefill-first needs none for prefill). Decode decides:
- * if it fails, so does the request. A failed encode or prefill is left out, and the decode server does that work itself. */
+ * A stage without profile is left out, so is one without decider (prefill-first needs none for prefill). Decode must
+ * succeed, or the request fails. A failed encode or prefill is left out: the decode server does that work itself. */
 #include <llmd/plugin.h>
 
 #include <stdio.h>
@@ -216,7 +216,8 @@ static const llmd_param params[] = {
   {.name = "stageOrder", .type = LLMD_PARAM_STRING, .offset = offsetof(disagg, order), .preset = "decode-first",
    .doc = "decode-first or prefill-first"},
   {.name = "profiles", .type = LLMD_PARAM_OBJECT, .offset = offsetof(disagg, profile),
-   .given = offsetof(disagg, given), .sub = profile_params, .sub_size = sizeof(profiles), .doc = "names of the profiles"},
+   .given = offsetof(disagg, given), .sub = profile_params, .sub_size = sizeof(profiles),
+   .doc = "names of the profiles"},
   {.name = "deciders", .type = LLMD_PARAM_OBJECT, .offset = offsetof(disagg, decider),
    .given = offsetof(disagg, given) + sizeof(uint32_t), .sub = decider_params, .sub_size = sizeof(deciders),
    .doc = "plugins that say whether a stage is worth it"},

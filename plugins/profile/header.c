@@ -1,7 +1,7 @@
 /* header-profile-handler: a request header names the profile that runs; no header, the default one.
  *
- * With one profile there is nothing to choose: it runs whatever the header says. A name that no profile has runs nothing,
- * and so the request is refused: substituting another profile could send a prefill request to a decode server. */
+ * With one profile there is nothing to choose: it runs whatever the header says. A name that no profile has runs
+ * nothing, and so the request is refused: another profile could send a prefill request to a decode server. */
 #include <llmd/plugin.h>
 
 #include <stdio.h>
