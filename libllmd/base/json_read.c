@@ -1,5 +1,5 @@
 /* Strict JSON (RFC 8259) into the tree. libyaml would read most of it too, but not all: it knows no surrogate pairs,
- * wants a key and its colon on one line and takes U+2028 in a string for a line break. What is refused here is tried as
+ * wants a key and its colon on one line and takes U+0085 in a string for a line break. What is refused here is tried as
  * YAML, so a slip in a JSON file is told by the YAML reader, which also takes comments and trailing commas. */
 #include "base/tree_build.h"
 #include "base/utf8.h"
@@ -107,7 +107,7 @@ static int unescape(const char *p, const char *end, char *to, size_t *len)
   return LLMD_OK;
 }
 
-/* After the opening quote. *text is a piece of the input or, when there are escapes, a copy that lives with the tree. */
+/* After the opening quote. *text is a piece of the input or, if it had escapes, a copy that lives with the tree. */
 static int read_string(struct input *in, llmd_str *text)
 {
   const char *begin = in->p;

@@ -9,8 +9,8 @@
  *   return llmd__json_finish(&w);
  *
  * The first error sticks: everything after it does nothing, and llmd__json_finish returns it, so nothing in between
- * needs a check. Errors: LLMD_E_STOPPED (fn asked to stop), LLMD_E_DEPTH, LLMD_E_STATE (a value where a key belongs, two
- * values at the root, something left open). Commas and colons are the writer's; there are no blanks and no newline. */
+ * needs a check. Errors: LLMD_E_STOPPED (fn asked to stop), LLMD_E_DEPTH, LLMD_E_STATE (a value where a key belongs,
+ * two values at the root, something left open). Commas and colons are the writer's; there are no blanks, no newline. */
 #ifndef LLMD_BASE_JSON_WRITE_H
 #define LLMD_BASE_JSON_WRITE_H
 

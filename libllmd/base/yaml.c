@@ -1,5 +1,6 @@
-/* YAML into the tree: the only file that knows libyaml. Its events are taken one by one and what our subset (base/tree.h)
- * does not have is refused as it appears, so that no bomb is ever built: aliases, deep nesting, further documents.
+/* YAML into the tree: the only file that knows libyaml. Its events are taken one by one and what our subset
+ * (base/tree.h) does not have is refused as it appears, so that no bomb is ever built: aliases, deep nesting, further
+ * documents.
  *
  * libyaml takes its memory from malloc, and gives it back before llmd__yaml_read returns, on every path. */
 #include "base/tree_build.h"
