@@ -394,13 +394,13 @@ static int read_with(reader *read, llmd__builder *b, const llmd_allocator *a, co
   return rc;
 }
 
-/* Only a list or map at the root is worth trying as JSON: any other JSON text means the same as YAML. */
+/* Lists, maps and strings are worth trying as JSON: any other JSON text means the same as YAML. */
 static int may_be_json(const char *text, size_t len)
 {
   size_t i = 0;
   while (i < len && (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r'))
     i++;
-  return i < len && (text[i] == '{' || text[i] == '[');
+  return i < len && (text[i] == '{' || text[i] == '[' || text[i] == '"');
 }
 
 int llmd__tree_parse(const llmd_allocator *a, const char *text, size_t len, const llmd__tree_limits *limits,

@@ -55,6 +55,7 @@ static void what_is_read(void **state)
       {"{\"a\":1 # why\n}", "{\"a\":1}"},
       {"{a: 1}", "{\"a\":1}"},
       {"2001-01-01", "\"2001-01-01\""},
+      {" \"\\ud83d\\ude00\"\n", "\"\xf0\x9f\x98\x80\""}, /* JSON, though no list or map */
       {"12:30:45", "\"12:30:45\""},
   };
   (void)state;
