@@ -58,9 +58,10 @@ static void an_empty_text_is_a_specification_not_set(void **state)
 
 static void refuses_bad_specifications(void **state)
 {
-  static const char *bad[] = {" ",      "{a=b}",   "q{a=b",  "qa=b}",      "q{a}",      "q{a=}",  "q{=b}",    "q{ = }",
-                              "q{a=b}x", "q x",     "9q",     "q{a=b c=d}", "q{a=\"b}",  "q{,}",   "q{a=b,,}", "q{a=\\}",
-                              "q{a=\"\\t\"}", "q{a=b}{c=d}", "q{a", "q{", "q{a=b\"c\"}", "sum(q)"};
+  static const char *bad[] = {" ",       "{a=b}", "q{a=b",    "qa=b}",         "q{a}",        "q{a=}",
+                              "q{=b}",   "q{ = }", "q{a=b}x", "q x",           "9q",          "q{a=b c=d}",
+                              "q{a=\"b}", "q{,}",  "q{a=b,,}", "q{a=\\}",      "q{a=\"\\t\"}", "q{a=b}{c=d}",
+                              "q{a",     "q{",    "sum(q)",   "q{a=b\"c\"}"};
   llmd__metric_spec spec = {.n_labels = 77};
   (void)state;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

@@ -61,7 +61,8 @@ static void reads_the_other_engines(void **state)
 {
   (void)state;
   assert_int_equal(scrape("sglang", "sglang:num_queue_reqs 3\nsglang:num_running_reqs 2\nsglang:token_usage 0.5\n"
-                                    "sglang:cache_config_info{page_size=\"64\",num_pages=\"1000\",block_size=\"1\"} 1\n"),
+                                    "sglang:cache_config_info{page_size=\"64\",num_pages=\"1000\",block_size=\"1\"}"
+                                    " 1\n"),
                    5);
   assert_true(result.waiting == 3 && result.running == 2 && result.kv_usage == 0.5);
   assert_true(result.block_size == 64 && result.num_blocks == 1000);
@@ -142,7 +143,8 @@ static void the_adapter_series_of_the_largest_value_counts(void **state)
   static const char *const newest[] = {"b", "c d"}, *const waiting[] = {"e"};
   (void)state;
   assert_int_equal(
-      scrape("vllm", "vllm:lora_requests_info{max_lora=\"2\",running_lora_adapters=\"a\",waiting_lora_adapters=\"\"} 5\n"
+      scrape("vllm", "vllm:lora_requests_info{max_lora=\"2\",running_lora_adapters=\"a\","
+                     "waiting_lora_adapters=\"\"} 5\n"
                      "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\" b,,c d ,b\","
                      "waiting_lora_adapters=\"e,\"} 1.7e9\n"
                      "vllm:lora_requests_info{max_lora=\"8\",running_lora_adapters=\"z\"} 1.6e9 99999\n"),
@@ -178,7 +180,8 @@ static void adapter_names_lose_their_escapes(void **state)
 {
   static const char *const names[] = {"a\"b", "c\\d"}, *const other[] = {"\"w\""};
   (void)state;
-  scrape("vllm", "vllm:lora_requests_info{running_lora_adapters=\"a\\\"b,c\\\\d\",waiting_lora_adapters=\"\\\"w\\\"\"} 5\n");
+  scrape("vllm", "vllm:lora_requests_info{running_lora_adapters=\"a\\\"b,c\\\\d\","
+                 "waiting_lora_adapters=\"\\\"w\\\"\"} 5\n");
   assert_names(&result.running_lora, 2, names);
   assert_names(&result.waiting_lora, 1, other);
 }
