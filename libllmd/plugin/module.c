@@ -1,0 +1,123 @@
+#include "plugin/module.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+#define MAX_MODULES 256
+
+typedef struct opener {
+  const llmd_allocator *a;
+  const char *dir;
+  int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err);
+  void *ud;
+  llmd_err *err;
+} opener;
+
+/* Nobody but root and the caller may be able to put code where we load it from. */
+static const char *untrusted(const struct stat *st, mode_t kind)
+{
+  if ((st->st_mode & S_IFMT) != kind)
+    return kind == S_IFDIR ? "not a directory" : "not a regular file";
+  if (st->st_uid != 0 && st->st_uid != geteuid())
+    return "owned by somebody else";
+  if (st->st_mode & (S_IWGRP | S_IWOTH))
+    return "writable by others";
+  return NULL;
+}
+
+static int check(const char *path, mode_t kind, llmd_err *err)
+{
+  struct stat st;
+  const char *why = lstat(path, &st) ? "it cannot be looked at" : untrusted(&st, kind);
+  return why ? llmd__fail(err, LLMD_E_DENIED, 0, 0, path, "no plugins are loaded from here: %s", why) : 0;
+}
+
+static int open_one(const opener *o, const char *name)
+{
+  char path[1024];
+  llmd_module_fn entry = NULL;
+  const llmd_plugin *const *list;
+  void *object, *symbol;
+  int rc, n = snprintf(path, sizeof path, "%s/%s", o->dir, name);
+  if (n < 0 || (size_t)n >= sizeof path)
+    return llmd__fail(o->err, LLMD_E_LIMIT, 0, 0, name, "path too long");
+  rc = check(path, S_IFREG, o->err);
+  if (rc)
+    return rc;
+  object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!object) {
+    const char *text = dlerror();
+    return llmd__fail(o->err, LLMD_E_PLUGIN, 0, 0, path, "cannot be loaded: %s", text ? text : "?");
+  }
+  symbol = dlsym(object, "llmd_module");
+  if (symbol)
+    memcpy(&entry, &symbol, sizeof entry);
+  list = entry ? entry(LLMD_PLUGIN_ABI) : NULL;
+  if (!list)
+    return llmd__fail(o->err, LLMD_E_MISMATCH, 0, 0, path, "no llmd_module for ABI %u", LLMD_PLUGIN_ABI);
+  for (; *list && !rc; list++)
+    rc = o->fn(o->ud, *list, path, o->err);
+  return rc; /* the object stays open: its plugins are in use from here on */
+}
+
+static int by_name(const void *a, const void *b)
+{
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int is_module(const char *name)
+{
+  size_t n = strlen(name);
+  return n > 3 && !strcmp(name + n - 3, ".so");
+}
+
+static int open_all(const opener *o, DIR *d)
+{
+  char *names[MAX_MODULES];
+  size_t n = 0;
+  int rc = 0;
+  for (const struct dirent *e = readdir(d); e && n < MAX_MODULES; e = readdir(d)) {
+    if (!is_module(e->d_name))
+      continue;
+    names[n] = llmd__strdup(o->a, e->d_name, strlen(e->d_name));
+    if (!names[n]) {
+      rc = llmd__fail(o->err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
+      break;
+    }
+    n++;
+  }
+  qsort(names, n, sizeof *names, by_name);
+  for (size_t i = 0; i < n; i++) {
+    if (!rc)
+      rc = open_one(o, names[i]);
+    llmd__free(o->a, names[i], strlen(names[i]) + 1);
+  }
+  return rc;
+}
+
+int llmd__modules_open(const llmd_allocator *a, const char *dir,
+                       int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud, llmd_err *err)
+{
+  opener o = {a, dir, fn, ud, err};
+  DIR *d;
+  int rc;
+  if (dir[0] != '/')
+    return llmd__fail(err, LLMD_E_INVALID, 0, 0, dir, "the module directory must be an absolute path");
+  rc = check(dir, S_IFDIR, err);
+  if (rc)
+    return rc;
+  d = opendir(dir);
+  if (!d)
+    return llmd__fail(err, LLMD_E_IO, 0, 0, dir, "cannot be read");
+  rc = open_all(&o, d);
+  closedir(d);
+  return rc;
+}
