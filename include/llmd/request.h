@@ -78,8 +78,9 @@ LLMD_API int llmd_request_feed(llmd_request *r, const char *ptr, size_t len, uin
 #define LLMD_REQUEST_MULTIMODAL 8u /* has images, audio, video or files */
 #define LLMD_REQUEST_TOKEN_IDS 16u /* the prompt came as token ids */
 #define LLMD_REQUEST_NO_BODY 32u   /* FINAL without a byte */
+#define LLMD_REQUEST_SATURATED 64u /* max_tokens or priority is beyond int64 and was cut to its limit */
 
-/* What was found. Strings are borrowed until reset; a missing one has ptr NULL. */
+/* What was found. Strings are borrowed until reset (those of the body: until the next feed); a missing one has ptr NULL. */
 typedef struct llmd_request_info {
   uint32_t size;
   uint32_t dialect;
@@ -110,10 +111,11 @@ typedef struct llmd_request_info {
 /* Fills *out (out->size set by the caller). Any time after init. */
 LLMD_API int llmd_request_get(const llmd_request *r, llmd_request_info *out);
 
-/* A run of prompt, in the order in which the engine's template sees it: tools, then system, then messages. */
+/* A run of prompt, in the order in which the engine's template sees it: tools, then system, then messages. A body that has
+ * two kinds of prompt counts as ids, else as text, else as messages. */
 #define LLMD_SEGMENT_TEXT 1u   /* a JSON string's inside, still escaped when `escaped` */
 #define LLMD_SEGMENT_ROLE 2u   /* a message's role */
-#define LLMD_SEGMENT_TOOLS 3u  /* raw JSON of the tools */
+#define LLMD_SEGMENT_TOOLS 3u  /* raw JSON: the tools, or the arguments of an earlier tool call */
 #define LLMD_SEGMENT_IDS 4u    /* a JSON array of token ids, brackets included */
 #define LLMD_SEGMENT_MEDIA 5u  /* image, audio, video or file: an opaque value, named by its bytes */
 
@@ -138,7 +140,7 @@ LLMD_API int llmd_request_find_header(const llmd_request *r, const char *name, s
 LLMD_API int llmd_request_set_tokens(llmd_request *r, const uint32_t *ids, size_t n);
 /* Scheduling priority (the InferenceObjective's); negative = sheddable. Default 0. */
 LLMD_API int llmd_request_set_priority(llmd_request *r, int32_t priority);
-/* The model to route and to write into the body instead of the body's own (copied). Adds the splice that rewrites it. */
+/* The model to route and to write into the body instead of its own (copied; len 0 takes it back). Adds the splices. */
 LLMD_API int llmd_request_set_model(llmd_request *r, const char *ptr, size_t len);
 /* Candidates: only these (an empty list, n == 0 with ids != NULL, means none) / never these. Copied. */
 LLMD_API int llmd_request_set_subset(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
@@ -156,8 +158,11 @@ typedef struct llmd_edit {
   llmd_str text;
 } llmd_edit;
 
-/* The edits to apply: the model rewrite, and the removal of fields that a client must not set (kv_transfer_params,
- * bootstrap_host/port/room, mm_* transfer fields). Writes at most cap; returns the count (may exceed cap). */
+/* The edits to apply: the model rewrite (every top-level "model"; a new member where a complete body has none), and the
+ * removal of fields that a client must not set: kv_transfer_params, ec_transfer_params, bootstrap_*, and mm_* but for
+ * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body. What they leave is
+ * valid JSON. Of a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed cap), or the
+ * body's error: a body that was refused could not be searched, so do not send it on. */
 LLMD_API int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap);
 
 LLMD_END

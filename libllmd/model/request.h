@@ -1,4 +1,4 @@
-/* The request as the rooms above see it. Layout is private to model/request.c and model/body.c. */
+/* The request as the rooms above see it. Its layout is private to the files that include model/layout.h. */
 #ifndef LLMD_MODEL_REQUEST_H
 #define LLMD_MODEL_REQUEST_H
 
@@ -7,9 +7,10 @@
 /* Tokens of the prompts, written into out (capacity cap tokens), prompt after prompt; end[i] = tokens up to and including
  * prompt i (at most max_prompts prompts, *n_prompts written). Source, in this order: ids set by the host; ids in the body;
  * else the reference's estimate: the raw (unescaped) bytes of the prompt, four bytes one little-endian pseudo token, zero
- * padded at each prompt's end; chat: tools JSON, then role + text in order; an image counts 1024 tokens by the reference's
- * sizing rule (facts/llm-d-router.md §3.5) derived from the hash of its bytes.
- * Returns LLMD__TOKENS_REAL or LLMD__TOKENS_PSEUDO, or a negative code. Stops quietly at cap with *cut = 1. */
+ * padded at each prompt's end; chat: tools JSON, then role + text in order; an image stands for as many tokens as the
+ * reference gives it (model/media.h), each made from the hash of its bytes.
+ * Returns LLMD__TOKENS_REAL or LLMD__TOKENS_PSEUDO; LLMD_E_NONE when there is no prompt. Stops quietly at cap (or at
+ * max_prompts) with *cut = 1. */
 #define LLMD__TOKENS_REAL 1
 #define LLMD__TOKENS_PSEUDO 2
 int llmd__request_tokens(const llmd_request *r, uint32_t *out, size_t cap, uint32_t *end, uint32_t max_prompts,
