@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Counts what meson's test logs hold, one TAP point at a time, and prints every failure with what it said.
 
-    tests/report.py NAME=BUILDDIR ... [--problem NAME=LOGFILE ...]
+    tests/report.py NAME=BUILDDIR ... [--problem NAME=LOGFILE ...] [--skip NAME=REASON ...]
     tests/report.py --select BUILDDIR [SUITE ...]
 
 Each build directory holds meson-logs/testlog.json and meson-logs/selected.txt. --select writes the second: the names of
 the tests in these suites (all suites when none is named), so that a program without a result counts as failed; it
-prints the files that ninja has to build for them. --problem names a phase that could not be set up or built. The last
-line of a report is `N passed, M failed, K skipped`; exit 1 when M > 0 or nothing passed.
+prints the files that ninja has to build for them. --problem names a phase that could not be set up or built, --skip
+one that could not be tried. The last line of a report is `N passed, M failed, K skipped`; exit 1 when M > 0 or nothing passed.
 """
 import json
 import os
@@ -210,6 +210,11 @@ def main(args):
         arg = args.pop(0)
         if arg == '--problem':
             problems.append(args.pop(0).split('=', 1))
+        elif arg == '--skip':
+            name, why = args.pop(0).split('=', 1)
+            left_out = Result('phase ' + name)
+            left_out.skips.append(why)
+            phases.append((name, None, [left_out]))
         else:
             name, build = arg.split('=', 1)
             phases.append((name, build, read_phase(build)))
