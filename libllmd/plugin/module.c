@@ -1,3 +1,4 @@
+#define _XOPEN_SOURCE 700 /* lstat, S_IFMT */
 #include "plugin/module.h"
 
 #include <stdio.h>
