@@ -23,7 +23,7 @@ INTRINSICS = {'emmintrin.h', 'arm_neon.h'}
 
 # What belongs to which outside package. In libllmd each package is touched by one file.
 PACKAGES = {'yaml.h': 'libyaml', 'xxhash.h': 'xxHash', 'uthash.h': 'uthash', 'dlfcn.h': 'the loader'}
-LOADER_ONLY = {'dlfcn.h', 'sys/stat.h', 'sys/types.h'}
+LOADER_ONLY = {'dirent.h', 'dlfcn.h', 'sys/stat.h', 'sys/types.h', 'unistd.h'}
 LOADER = 'libllmd/plugin/module.c'
 
 # Guests: the doors that a folder may use.
