@@ -96,9 +96,11 @@ static int take_value(cursor *c)
 
 static int spec_ok(const llmd_str *spec)
 {
-  cursor c = {spec->ptr, spec->ptr + spec->len};
+  cursor c;
   if (spec->len == 0)
     return 1;
+  c.at = spec->ptr;
+  c.end = spec->ptr + spec->len;
   if (!take_name(&c, 1))
     return 0;
   if (take(&c, '{') && !take(&c, '}')) {

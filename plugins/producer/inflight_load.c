@@ -1,7 +1,7 @@
 /* inflight-load-producer: what each endpoint has in flight from us, and what this request would add.
  *
  *   requests, tokens   the ledger's counts
- *   uncached           tokens of this prompt the endpoint would have to compute; with addEstimatedOutputTokens also what
+ *   uncached           tokens of this prompt the endpoint must compute; with addEstimatedOutputTokens also what
  *                      the answer may take: round(prompt * outputRatio), but not above maxEstimatedOutputTokens, nor
  *                      above the client's max_tokens
  *   charge             the same number: what the ledger adds to the endpoint that gets the request
