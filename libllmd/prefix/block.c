@@ -1,7 +1,5 @@
 #include "prefix/block.h"
 
-#include <string.h>
-
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -11,7 +9,7 @@
 
 static llmd_key hash128(const uint8_t *secret, const void *ptr, size_t len)
 {
-  XXH128_hash_t h = XXH3_128bits_withSecret(ptr, len, secret, LLMD__SECRET_BYTES);
+  XXH128_hash_t h = XXH3_128bits_withSecret(ptr, len, secret, LLMD_SECRET_BYTES);
   llmd_key k = {h.low64, h.high64};
   return k;
 }
@@ -19,15 +17,6 @@ static llmd_key hash128(const uint8_t *secret, const void *ptr, size_t len)
 void llmd__hash_bytes(const uint8_t *secret, const void *ptr, size_t len, llmd_key *out)
 {
   *out = hash128(secret, ptr, len);
-}
-
-void llmd__secret_expand(uint8_t secret[LLMD__SECRET_BYTES], const void *seed, size_t len)
-{
-  for (uint64_t i = 0; i < LLMD__SECRET_BYTES / 16; i++) {
-    XXH128_hash_t h = XXH3_128bits_withSeed(seed, len, i);
-    memcpy(secret + 16 * i, &h.low64, 8);
-    memcpy(secret + 16 * i + 8, &h.high64, 8);
-  }
 }
 
 /* How many whole blocks to hash now; *rest = tokens of the partial block to hash after them, 0 = none. */

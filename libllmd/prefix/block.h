@@ -13,8 +13,7 @@
 #define LLMD_PREFIX_BLOCK_H
 
 #include <llmd/plugin.h>
-
-#define LLMD__SECRET_BYTES 192
+#include <llmd/region.h>
 
 /* What separates prompts that must never share a block. An absent part is the same as an empty one. */
 typedef struct llmd__root {
@@ -32,7 +31,7 @@ typedef struct llmd__chain {
   uint32_t blocks; /* whole blocks behind parent */
 } llmd__chain;
 
-/* A way to make keys. secret is LLMD__SECRET_BYTES long; foreign schemes ignore it. */
+/* A way to make keys. secret is LLMD_SECRET_BYTES long; foreign schemes ignore it. */
 typedef struct llmd__hash_scheme {
   const char *name;
   /* Stands *c at the root. LLMD_E_INVALID when block_tokens is 0. */
@@ -52,8 +51,5 @@ extern const llmd__hash_scheme llmd__hash_llmd_approx;
 
 /* A keyed hash of any bytes, for table keys. */
 void llmd__hash_bytes(const uint8_t *secret, const void *ptr, size_t len, llmd_key *out);
-
-/* Stretches the host's random seed bytes (32 are plenty) to a secret. The same seed gives the same secret. */
-void llmd__secret_expand(uint8_t secret[LLMD__SECRET_BYTES], const void *seed, size_t len);
 
 #endif
