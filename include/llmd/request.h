@@ -145,6 +145,9 @@ LLMD_API int llmd_request_set_model(llmd_request *r, const char *ptr, size_t len
 /* Candidates: only these (an empty list, n == 0 with ids != NULL, means none) / never these. Copied. */
 LLMD_API int llmd_request_set_subset(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
 LLMD_API int llmd_request_set_exclude(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
+/* The endpoint that an earlier stage has picked, when that stage was decided elsewhere: what topology plugins compare the
+ * candidates with until the profile handler names another. It need not be a candidate. 0 takes it back. */
+LLMD_API int llmd_request_set_peer(llmd_request *r, llmd_endpoint_id id);
 /* Values of the endpoint x request column `attribute` (llmd_pool_attribute, pool.h) for some endpoints; the others are
  * unknown. Copied (options.max_values). Suppresses the attribute's producer for this request. */
 LLMD_API int llmd_request_set_column(llmd_request *r, uint32_t attribute, const llmd_endpoint_id *ids,

@@ -107,6 +107,14 @@ static void drop_column(llmd_request *r, uint32_t i)
   }
 }
 
+int llmd_request_set_peer(llmd_request *r, llmd_endpoint_id id)
+{
+  if (!r)
+    return LLMD_E_INVALID;
+  r->peer = id;
+  return 0;
+}
+
 int llmd_request_set_column(llmd_request *r, uint32_t attribute, const llmd_endpoint_id *ids, const double *values, size_t n)
 {
   uint32_t old = 0;
@@ -135,6 +143,11 @@ int llmd_request_set_column(llmd_request *r, uint32_t attribute, const llmd_endp
 int llmd__request_priority(const llmd_request *r)
 {
   return r->priority;
+}
+
+llmd_endpoint_id llmd__request_peer(const llmd_request *r)
+{
+  return r->peer;
 }
 
 int llmd__request_model(const llmd_request *r, llmd_str *out)

@@ -24,6 +24,7 @@ struct llmd_request {
   const uint32_t *host_ids;
   size_t n_host_ids;
   int32_t priority;
+  llmd_endpoint_id peer; /* 0 = none */
   uint32_t member, member_len; /* in reader.copies: "model":"name", with the comma; len 0 = no rewrite */
   uint32_t model, model_len;   /* the name as it was given */
   llmd_endpoint_id *subset, *exclude;

@@ -118,6 +118,7 @@ void llmd_request_reset(llmd_request *r)
   r->host_ids = NULL;
   r->n_host_ids = 0;
   r->priority = 0;
+  r->peer = 0;
   r->member_len = 0;
   r->n_subset = r->n_exclude = r->has_subset = 0;
   r->n_columns = r->n_values = 0;

@@ -24,6 +24,7 @@ int llmd__request_bytes(const llmd_request *r, uint64_t offset, uint64_t len, ch
 
 /* What the host set. */
 int llmd__request_priority(const llmd_request *r);
+llmd_endpoint_id llmd__request_peer(const llmd_request *r); /* 0 = none */
 int llmd__request_model(const llmd_request *r, llmd_str *out); /* rewritten one if any, else the body's; LLMD_E_NONE */
 const llmd_endpoint_id *llmd__request_subset(const llmd_request *r, size_t *n); /* NULL = no subset given */
 const llmd_endpoint_id *llmd__request_exclude(const llmd_request *r, size_t *n);

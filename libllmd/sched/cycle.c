@@ -283,7 +283,6 @@ int llmd__cycle(llmd_lane *l, llmd_outcome *outcome)
   memset(l->answer, -1, l->s->config->n_instances);
   for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
     l->result[p].state = l->result[p].n = 0;
-  l->peer_row = LLMD__NONE;
   do
     rc = turn(l, number++);
   while (rc > 0 && number < 4 * LLMD_MAX_PROFILES);

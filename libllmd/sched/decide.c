@@ -120,6 +120,13 @@ llmd__candidates llmd__lane_start(const llmd_lane *l)
   return c;
 }
 
+/* The peer that the request came with, until the handler names one. */
+static uint32_t row_of(const llmd_lane *l, llmd_endpoint_id id)
+{
+  uint32_t slot = llmd__slot_of(id), row = slot < l->cap ? l->snap.view.row_of[slot] : LLMD__NO_ROW;
+  return id && row < l->snap.n && l->all_id[row] == id ? row : LLMD__NONE;
+}
+
 /* ---- admission ---------------------------------------------------------------------------------------------------------------- */
 
 /* The default path of the reference: sheddable requests are refused while the pool is saturated. */
@@ -409,6 +416,7 @@ static void decide_pinned(llmd_lane *l, llmd_decision *d)
   int strict = l->s->options.compat == LLMD_COMPAT_STRICT;
   llmd__lane_ids(l);
   view_request(l);
+  l->peer_row = row_of(l, llmd__request_peer(l->req));
   d->tokens = l->view.tokens;
   l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
   list_candidates(l);
