@@ -43,6 +43,7 @@ static int validate(void *self, llmd_err *err)
   approx_prefix *p = self;
   if (p->block_old > 0 && p->block == BLOCK_PRESET)
     p->block = p->block_old;
+  p->block_old = 0;
   if (!p->auto_tune && p->block <= 0)
     return refuse(err, "blockSizeTokens", "must be above 0 when autoTune is off", p->block);
   if (p->max_tokens < 0)

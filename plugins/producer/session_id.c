@@ -10,8 +10,8 @@
 #define HEADER_MAX 127
 
 typedef struct session_id {
-  llmd_str header; /* of the read: lower case; "cookie" when a cookie is wanted */
-  llmd_str cookie;
+  llmd_str header, cookie;
+  llmd_str source; /* the header that is read, in lower case: `header`, or "cookie" */
   char lower[HEADER_MAX + 1];
 } session_id;
 
@@ -49,15 +49,12 @@ static int validate(void *self, llmd_err *err)
                   "exactly one of headerName and cookieName is wanted");
   if (p->header.len > HEADER_MAX)
     return refuse(err, LLMD_E_LIMIT, "headerName", "too long");
-  if (p->cookie.len > 0) {
-    p->header.ptr = "cookie";
-    p->header.len = strlen(p->header.ptr);
-  }
-  for (i = 0; i < p->header.len; i++) {
-    char c = p->header.ptr[i];
+  p->source = p->cookie.len > 0 ? (llmd_str){"cookie", 6} : p->header;
+  for (i = 0; i < p->source.len; i++) {
+    char c = p->source.ptr[i];
     p->lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
   }
-  p->header.ptr = p->lower;
+  p->source.ptr = p->lower;
   return 0;
 }
 
@@ -107,7 +104,7 @@ static const llmd_param params[] = {
 
 static const llmd_read reads[] = {
   {.kind = LLMD_READ_HEADER, .flags = LLMD_READ_NAME_PARAM, .name = "cookie",
-   .name_offset = offsetof(session_id, header)},
+   .name_offset = offsetof(session_id, source)},
   {0}};
 
 static const llmd_write writes[] = {{"SessionID.key", "key", LLMD_WRITE_DEFAULT}, {0}};

@@ -68,6 +68,24 @@ static uint32_t or_else(uint32_t index, uint32_t other)
   return index != LLMD_NO_INDEX ? index : other;
 }
 
+/* The flat names become the nested ones, as if these had been given. */
+static void unfold(disagg *h)
+{
+  static const flat none = {.decode = LLMD_NO_INDEX, .prefill = LLMD_NO_INDEX, .encode = LLMD_NO_INDEX,
+                            .ask_prefill = LLMD_NO_INDEX, .ask_prefill_2 = LLMD_NO_INDEX, .ask_encode = LLMD_NO_INDEX};
+  const flat *old = &h->old;
+  if (old->given[0])
+    h->profile.decode = old->decode;
+  if (old->given[1])
+    h->profile.prefill = old->prefill;
+  if (old->given[2])
+    h->profile.encode = old->encode;
+  h->decider.prefill = or_else(old->ask_prefill, old->ask_prefill_2);
+  h->decider.encode = old->ask_encode;
+  h->old = none;
+  h->given[0] = h->given[1] = 1;
+}
+
 static int validate(void *self, llmd_err *err)
 {
   disagg *h = self;
@@ -78,16 +96,8 @@ static int validate(void *self, llmd_err *err)
     flat_used |= old->given[i];
   if (flat_used && (h->given[0] || h->given[1]))
     return fail(err, LLMD_E_INVALID, "", "either profiles and deciders, or the old flat names; not both");
-  if (old->given[0])
-    h->profile.decode = old->decode;
-  if (old->given[1])
-    h->profile.prefill = old->prefill;
-  if (old->given[2])
-    h->profile.encode = old->encode;
-  if (flat_used) {
-    h->decider.prefill = or_else(old->ask_prefill, old->ask_prefill_2);
-    h->decider.encode = old->ask_encode;
-  }
+  if (flat_used)
+    unfold(h);
   rc = parse_order(h, err);
   if (rc)
     return rc;

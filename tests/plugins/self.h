@@ -1,5 +1,5 @@
-/* A plugin's self for tests: presets from its parameter table, then values set by their path ("profiles.decode"), as the
- * core would store them; then validate. Only what the tests here need: no lists, no maps. */
+/* A plugin's self for tests: presets from its parameter table, then values set by their path ("profiles.decode"), as
+ * the core would store them; then validate. Only what the tests here need: no lists, no maps. */
 #ifndef LLMD_TESTS_SELF_H
 #define LLMD_TESTS_SELF_H
 

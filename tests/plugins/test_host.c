@@ -4,7 +4,8 @@
 #include <math.h>
 
 extern const llmd_plugin llmd__global_strict_fairness_policy, llmd__round_robin_fairness_policy,
-  llmd__program_aware_fairness, llmd__fcfs_ordering_policy, llmd__edf_ordering_policy, llmd__slo_deadline_ordering_policy,
+  llmd__program_aware_fairness, llmd__fcfs_ordering_policy, llmd__edf_ordering_policy,
+  llmd__slo_deadline_ordering_policy,
   llmd__static_usage_limit_policy, llmd__priority_holdback_policy, llmd__soft_reflective_ceiling_policy,
   llmd__sheddable_eviction_filter, llmd__priority_then_time_eviction_order_policy, llmd__metrics_data_source,
   llmd__multicluster_metrics_data_source, llmd__models_data_source, llmd__dcgm_data_source,
@@ -33,7 +34,7 @@ static const llmd_plugin *const inert[] = {
   &llmd__agent_identity, &llmd__disaggregatedset_rollout_screener, &llmd__request_attribute_reporter,
   &llmd__destination_endpoint_served_verifier, &llmd__disagg_headers_handler};
 
-/* ---- descriptors ----------------------------------------------------------------------------------------------------- */
+/* ---- descriptors ------------------------------------------------------------------------------------------------- */
 
 /* Every value a table stores lies inside self, and no two of them overlap. */
 static void check_table(const llmd_param *p, uint32_t size, char *used)
@@ -109,7 +110,7 @@ static void only_known(void **state)
   }
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 /* One parameter set, then the check; the first refusal is the answer. */
 static int try(const llmd_plugin *p, const char *path, const char *text, const char *path2, const char *text2)
@@ -194,8 +195,8 @@ static void metric_specifications(void **state)
               {"m{a=\"\"}", 0}, {"my_metric{label1=value1", LLMD_E_INVALID}, {"my_metric{label1}", LLMD_E_INVALID},
               {"my_metric{label1=}", LLMD_E_INVALID}, {"my_metric{  =  }", LLMD_E_INVALID},
               {"my_metric{label=val}extra", LLMD_E_INVALID}, {"{label=val}", LLMD_E_INVALID}, {"   ", LLMD_E_INVALID},
-              {"9m", LLMD_E_INVALID}, {"m{a=b,}", LLMD_E_INVALID}, {"m{a:b=c}", LLMD_E_INVALID}, {"m n", LLMD_E_INVALID},
-              {"m{a=\"x}", LLMD_E_INVALID}, {"m{a=x y}", LLMD_E_INVALID}};
+              {"9m", LLMD_E_INVALID}, {"m{a=b,}", LLMD_E_INVALID}, {"m{a:b=c}", LLMD_E_INVALID},
+              {"m n", LLMD_E_INVALID}, {"m{a=\"x}", LLMD_E_INVALID}, {"m{a=x y}", LLMD_E_INVALID}};
   size_t i;
   (void)state;
   for (i = 0; i < sizeof rows / sizeof rows[0]; i++)

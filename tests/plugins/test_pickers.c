@@ -7,6 +7,8 @@ extern const llmd_plugin llmd__max_score_picker, llmd__random_picker, llmd__weig
 
 #define MOST 1000
 
+static const llmd_plugin *const all[] = {&llmd__max_score_picker, &llmd__random_picker, &llmd__weighted_random_picker};
+
 /* Picks with maxNumOfEndpoints = max. Returns the number of picks. */
 static int pick(const llmd_plugin *p, const char *max, const double *total, uint32_t n, uint64_t seed, uint32_t *out,
                 uint32_t cap)
@@ -43,9 +45,8 @@ static void assert_share(uint32_t count, uint32_t rounds, double p)
 static void descriptors(void **state)
 {
   (void)state;
-  check_descriptor(&llmd__max_score_picker);
-  check_descriptor(&llmd__random_picker);
-  check_descriptor(&llmd__weighted_random_picker);
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+    check_descriptor(all[i]);
 }
 
 static void highest_first(void **state)
@@ -64,7 +65,6 @@ static void highest_first(void **state)
 
 static void counts(void **state)
 {
-  static const llmd_plugin *const all[] = {&llmd__max_score_picker, &llmd__random_picker, &llmd__weighted_random_picker};
   static const double total[] = {3, 1, 2};
   uint32_t out[4], i;
   (void)state;
@@ -155,7 +155,6 @@ static void best_k_of_many(void **state)
 
 static void same_seed_same_pick(void **state)
 {
-  static const llmd_plugin *const all[] = {&llmd__max_score_picker, &llmd__random_picker, &llmd__weighted_random_picker};
   static const double total[] = {1, 1, 1, 1, 1, 1, 1, 1};
   uint32_t a[4], b[4], i, s, changed;
   (void)state;

@@ -8,7 +8,7 @@ extern const llmd_plugin llmd__approx_prefix_cache_producer, llmd__multicluster_
 
 #define N 3 /* candidates */
 
-/* ---- fakes ----------------------------------------------------------------------------------------------------------- */
+/* ---- fakes ------------------------------------------------------------------------------------------------------- */
 
 typedef struct fake {
   /* what it answers */
@@ -199,7 +199,7 @@ static uint32_t write_of(const llmd_plugin *p, const char *name)
   return w;
 }
 
-/* ---- approx-prefix-cache-producer ------------------------------------------------------------------------------------ */
+/* ---- approx-prefix-cache-producer -------------------------------------------------------------------------------- */
 
 enum { ENGINE_BLOCK, ENGINE_BLOCKS };
 enum { MATCH, CACHED, TOTAL, BLOCK };
@@ -331,8 +331,9 @@ static void approx_parameters(void **state)
   static const struct {
     const char *tune, *block, *old, *tokens;
     int rc;
-  } rows[] = {{"false", "0", "0", "0", LLMD_E_RANGE}, {"false", "-1", "0", "0", LLMD_E_RANGE}, {"false", "1", "0", "0", 0},
-              {"true", "0", "0", "0", 0},             {"true", "1", "0", "-1", LLMD_E_RANGE},  {"false", "16", "24", "0", 0},
+  } rows[] = {{"false", "0", "0", "0", LLMD_E_RANGE}, {"false", "-1", "0", "0", LLMD_E_RANGE},
+              {"false", "1", "0", "0", 0},            {"true", "0", "0", "0", 0},
+              {"true", "1", "0", "-1", LLMD_E_RANGE}, {"false", "16", "24", "0", 0},
               {"false", "0", "1", "0", LLMD_E_RANGE}};
   const llmd_plugin *p = &llmd__approx_prefix_cache_producer;
   test_self self;
@@ -399,10 +400,11 @@ static void approx_capacity(void **state)
     const char *tune, *capacity;
     double blocks, engine;
     uint32_t strict, wanted;
-  } rows[] = {{"true", "31250", 1000, 128, 0, 1000}, {"true", "31250", 1000, 16, 0, 250}, {"true", "31250", 1000, 16, 1, 1000},
-              {"true", "5", NAN, NAN, 0, 5},         {"true", "5", 0, 16, 0, 5},          {"false", "7", 1000, 128, 0, 7},
-              {"false", "0", 1000, 128, 0, 31250},   {"true", "5", 1, 16, 0, 1},          {"true", "5", 1e300, NAN, 0, UINT32_MAX},
-              {"true", "5", 1000, NAN, 0, 1000}};
+  } rows[] = {{"true", "31250", 1000, 128, 0, 1000}, {"true", "31250", 1000, 16, 0, 250},
+              {"true", "31250", 1000, 16, 1, 1000},  {"true", "5", NAN, NAN, 0, 5},
+              {"true", "5", 0, 16, 0, 5},            {"false", "7", 1000, 128, 0, 7},
+              {"false", "0", 1000, 128, 0, 31250},   {"true", "5", 1, 16, 0, 1},
+              {"true", "5", 1e300, NAN, 0, UINT32_MAX}, {"true", "5", 1000, NAN, 0, 1000}};
   bench t;
   size_t i;
   (void)state;
@@ -430,7 +432,7 @@ static void approx_forget(void **state)
   assert_int_equal(t.fake.forgotten, 55);
 }
 
-/* ---- inflight-load-producer ------------------------------------------------------------------------------------------ */
+/* ---- inflight-load-producer -------------------------------------------------------------------------------------- */
 
 enum { LOAD_MATCH, LOAD_TOTAL, LOAD_BLOCK };
 enum { REQUESTS, TOKENS, UNCACHED, CHARGE };
@@ -535,7 +537,7 @@ static void inflight_gives_prefill_back(void **state)
   assert_int_equal(t.fake.releases, 1);
 }
 
-/* ---- session-id-producer --------------------------------------------------------------------------------------------- */
+/* ---- session-id-producer ----------------------------------------------------------------------------------------- */
 
 static const char *session_of(bench *t, const char *header)
 {
@@ -617,7 +619,7 @@ static void session_parameters(void **state)
   assert_int_equal(self_check(&self, p), LLMD_E_INVALID);
 }
 
-/* ---- token-producer -------------------------------------------------------------------------------------------------- */
+/* ---- token-producer ---------------------------------------------------------------------------------------------- */
 
 static void token_column(void **state)
 {

@@ -3,8 +3,9 @@
 
 #include <math.h>
 
-extern const llmd_plugin llmd__single_profile_handler, llmd__data_parallel_profile_handler, llmd__header_profile_handler,
-  llmd__disagg_profile_handler, llmd__prefix_based_pd_decider, llmd__always_disagg_pd_decider,
+extern const llmd_plugin llmd__single_profile_handler, llmd__data_parallel_profile_handler,
+  llmd__header_profile_handler, llmd__disagg_profile_handler, llmd__prefix_based_pd_decider,
+  llmd__always_disagg_pd_decider,
   llmd__always_disagg_multimodal_decider;
 
 /* A decision in the middle of its stages. Profiles are decode, prefill, encode (0, 1, 2); plugin 0 decides on prefill,
@@ -81,7 +82,7 @@ static int finish_of(const llmd_plugin *p, const test_self *self, const stage *t
   return p->finish(self->at.bytes, &t->s, out);
 }
 
-/* ---- single, data parallel, header ----------------------------------------------------------------------------------- */
+/* ---- single, data parallel, header ------------------------------------------------------------------------------- */
 
 static void descriptors(void **state)
 {
@@ -240,7 +241,7 @@ static void header_parameters(void **state)
   assert_int_equal(self_check(&self, p), LLMD_E_LIMIT);
 }
 
-/* ---- disagg ---------------------------------------------------------------------------------------------------------- */
+/* ---- disagg ------------------------------------------------------------------------------------------------------ */
 
 /* The handler over profiles decode, prefill, encode as far as `profiles` says, with the deciders wanted. */
 static void disagg(test_self *self, const char *order, uint32_t profiles, int ask_prefill, int ask_encode)
@@ -446,15 +447,18 @@ static void flat_parameters(void **state)
   assert_runs(p, &self, &t, 2, LLMD_NO_INDEX);
   ran(&t, 2, LLMD_RUN_OK, 1);
   assert_asks(p, &self, &t, 1, 2);
-  assert_int_equal(self_set(&self, p, "prefillDeciderPluginName", "0"), 0); /* counts more than deciderPluginName */
+  self_init(&self, p); /* prefillDeciderPluginName counts more than deciderPluginName */
+  assert_int_equal(self_set(&self, p, "decodeProfile", "2"), 0);
+  assert_int_equal(self_set(&self, p, "deciderPluginName", "1"), 0);
+  assert_int_equal(self_set(&self, p, "prefillDeciderPluginName", "0"), 0);
+  assert_int_equal(self_set(&self, p, "prefillProfile", "0"), 0);
   assert_int_equal(self_check(&self, p), 0);
   assert_asks(p, &self, &t, 0, 2);
+  self_init(&self, p);
+  assert_int_equal(self_set(&self, p, "deciderPluginName", "1"), 0);
   assert_int_equal(self_set(&self, p, "stageOrder", "prefill-first"), 0);
   assert_int_equal(self_check(&self, p), LLMD_E_INVALID);
-  assert_int_equal(self_set(&self, p, "stageOrder", "decode-first"), 0);
-  assert_int_equal(self_set(&self, p, "profiles.decode", "0"), 0); /* both ways at once */
-  assert_int_equal(self_check(&self, p), LLMD_E_INVALID);
-  self_init(&self, p);
+  self_init(&self, p); /* both ways at once */
   assert_int_equal(self_set(&self, p, "encodeDeciderPluginName", "1"), 0);
   assert_int_equal(self_set(&self, p, "deciders.prefill", "0"), 0);
   assert_int_equal(self_check(&self, p), LLMD_E_INVALID);
@@ -473,7 +477,7 @@ static void no_prefill_decider_in_prefill_first(void **state)
   assert_string_equal(self.err.path, "deciders.prefill");
 }
 
-/* ---- deciders -------------------------------------------------------------------------------------------------------- */
+/* ---- deciders ---------------------------------------------------------------------------------------------------- */
 
 /* n = 0: no endpoint. cached, match, block NAN: unknown. */
 static int decide(const llmd_plugin *p, const test_self *self, uint32_t n, double tokens, double cached, double match,
