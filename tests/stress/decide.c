@@ -1,0 +1,209 @@
+/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints, and configurations
+ * are reloaded. Meant for ThreadSanitizer (no suppressions); without it, still a test that nothing is dropped and that the
+ * counts come back to zero. */
+#define _XOPEN_SOURCE 700 /* nanosleep */
+#include <llmd/llmd.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define THREADS 8u
+#define ENDPOINTS 40u
+
+#define HEAD "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n"
+static const char *const policies[] = {
+    "",
+    HEAD "- type: token-load-scorer\n- type: active-request-scorer\n- type: prefix-cache-scorer\nschedulingProfiles:\n"
+         "- name: default\n  plugins:\n  - pluginRef: token-load-scorer\n  - pluginRef: active-request-scorer\n"
+         "  - pluginRef: prefix-cache-scorer\n",
+    HEAD "- type: utilization-detector\n- type: no-hit-lru-scorer\n- type: lora-affinity-scorer\n"
+         "- type: weighted-random-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
+         "  - pluginRef: utilization-detector\n  - pluginRef: no-hit-lru-scorer\n  - pluginRef: lora-affinity-scorer\n"
+         "  - pluginRef: weighted-random-picker\n",
+};
+
+static llmd_pool *pool;
+static pthread_mutex_t hand = PTHREAD_MUTEX_INITIALIZER; /* the host's: guards which scheduler is current */
+static llmd_scheduler *current;
+static atomic_uint version;
+static atomic_int stop;
+static atomic_ulong decided, dropped;
+
+static void take_current(llmd_lane *lane, unsigned *seen)
+{
+  unsigned now = atomic_load(&version);
+  if (now == *seen)
+    return;
+  pthread_mutex_lock(&hand);
+  if (llmd_lane_switch(lane, current))
+    atomic_fetch_add(&dropped, 1);
+  *seen = atomic_load(&version);
+  pthread_mutex_unlock(&hand);
+}
+
+static int one(llmd_lane *lane, llmd_request *r, unsigned who, uint64_t k, llmd_decision *d)
+{
+  char body[700];
+  llmd_now now = {k * 1000 + 10, 1};
+  int n = snprintf(body, sizeof body, "{\"model\":\"m%u\",\"prompt\":\"%llu", who % 3, (unsigned long long)(k % 17));
+  for (; n < 600; n++)
+    body[n] = (char)('a' + (n * 7) % 26);
+  n += snprintf(body + n, sizeof body - (size_t)n, "\"}");
+  llmd_request_reset(r);
+  if (llmd_request_feed(r, body, (size_t)n, LLMD_FEED_KEEP | LLMD_FEED_FINAL))
+    return 1;
+  if (llmd_decide(lane, r, &now, k * 131 + who, d) || d->status != LLMD_ROUTED || !d->target[0].id)
+    return 1;
+  llmd_commit(lane, r, d, 0, &now);
+  if (k % 3)
+    llmd_report(lane, d->ticket, LLMD_REPORT_FIRST, NULL, &now);
+  return d->ticket && llmd_report(lane, d->ticket, k % 5 ? LLMD_REPORT_END : LLMD_REPORT_CANCEL, NULL, &now) != 0;
+}
+
+static void *decider(void *ud)
+{
+  unsigned who = (unsigned)(uintptr_t)ud, seen;
+  llmd_decision *d = calloc(1, sizeof *d);
+  void *mem = malloc(llmd_request_size(NULL));
+  llmd_request *r;
+  llmd_lane *lane;
+  d->size = sizeof *d;
+  llmd_request_init(mem, llmd_request_size(NULL), NULL, &r);
+  pthread_mutex_lock(&hand);
+  if (llmd_lane_create(current, 0, &lane))
+    abort();
+  seen = atomic_load(&version);
+  pthread_mutex_unlock(&hand);
+  for (uint64_t k = 0; !atomic_load(&stop); k++) {
+    take_current(lane, &seen);
+    if (one(lane, r, who, k, d))
+      atomic_fetch_add(&dropped, 1);
+    atomic_fetch_add(&decided, 1);
+  }
+  llmd_lane_free(lane);
+  free(mem);
+  free(d);
+  return NULL;
+}
+
+static llmd_endpoint_id add(unsigned i)
+{
+  char address[24];
+  llmd_endpoint e = {.size = sizeof e, .port = 8000};
+  llmd_endpoint_id id = 0;
+  e.address.ptr = address;
+  e.address.len = (size_t)snprintf(address, sizeof address, "10.0.%u.%u", i / 200, i % 200 + 1);
+  return llmd_pool_add(pool, &e, &id) ? 0 : id;
+}
+
+static void metrics(llmd_endpoint_id *id, unsigned turn)
+{
+  llmd_str models[2] = {{"m0", 2}, {"m1", 2}};
+  for (unsigned i = 0; i < ENDPOINTS; i++) {
+    llmd_pool_set(pool, id[i], LLMD_ATTR_WAITING, (i + turn) % 9);
+    llmd_pool_set(pool, id[i], LLMD_ATTR_KV_USAGE, (double)((i * turn) % 100) / 100);
+    llmd_pool_set_models(pool, id[i], LLMD_ATTR_ACTIVE_MODELS, models, turn % 3);
+    llmd_pool_touch(pool, id[i], turn);
+  }
+}
+
+static void *writer(void *ud)
+{
+  llmd_endpoint_id *id = ud;
+  struct timespec nap = {0, 500000};
+  for (unsigned turn = 1; !atomic_load(&stop); turn++) {
+    llmd_now now = {turn, 1};
+    metrics(id, turn);
+    if (turn % 20 == 0) { /* one leaves, another comes */
+      unsigned k = turn / 20 % ENDPOINTS;
+      llmd_pool_remove(pool, id[k]);
+      id[k] = add(ENDPOINTS + turn);
+    }
+    llmd_pool_publish(pool, &now);
+    llmd_pool_tick(pool, &now, NULL);
+    nanosleep(&nap, NULL);
+  }
+  return NULL;
+}
+
+static unsigned reload(void)
+{
+  unsigned n = 0;
+  struct timespec nap = {0, 10000000};
+  llmd_err err = LLMD_ERR_INIT;
+  for (; n < 60; n++) {
+    const char *text = policies[n % 3];
+    llmd_scheduler *next, *old;
+    if (llmd_scheduler_create(NULL, pool, text, strlen(text), &next, &err)) {
+      printf("# reload: %s\n", err.text);
+      return 0;
+    }
+    pthread_mutex_lock(&hand);
+    old = current;
+    current = next;
+    atomic_fetch_add(&version, 1);
+    pthread_mutex_unlock(&hand);
+    llmd_scheduler_free(old);
+    if (!llmd_scheduler_create(NULL, pool, "plugins: 1", 10, &next, &err)) /* a bad one changes nothing */
+      return 0;
+    nanosleep(&nap, NULL);
+  }
+  return n;
+}
+
+static int64_t left_in_flight(const llmd_endpoint_id *id)
+{
+  int64_t sum = 0;
+  for (unsigned i = 0; i < ENDPOINTS; i++) {
+    int64_t requests = 0, tokens = 0;
+    if (!llmd_pool_inflight(pool, id[i], &requests, &tokens))
+      sum += (requests < 0 ? -requests : requests) + (tokens < 0 ? -tokens : tokens);
+  }
+  return sum;
+}
+
+static void check(int n, int ok, const char *what)
+{
+  printf("%sok %d - %s\n", ok ? "" : "not ", n, what);
+}
+
+int main(void)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 256, .prefix_bytes = 4 << 20, .state_bytes = 16 << 20};
+  llmd_pool_options po = {.size = sizeof po, .region = &ro};
+  llmd_err err = LLMD_ERR_INIT;
+  llmd_endpoint_id id[ENDPOINTS];
+  pthread_t t[THREADS], w;
+  unsigned reloads;
+  llmd_now now = {1, 1};
+  printf("1..4\n");
+  if (llmd_pool_open(&po, &pool, &err))
+    return 1;
+  for (unsigned i = 0; i < ENDPOINTS; i++)
+    id[i] = add(i);
+  llmd_pool_publish(pool, &now);
+  if (llmd_scheduler_create(NULL, pool, NULL, 0, &current, &err))
+    return 1;
+  for (unsigned i = 0; i < THREADS; i++)
+    pthread_create(&t[i], NULL, decider, (void *)(uintptr_t)i);
+  pthread_create(&w, NULL, writer, id);
+  reloads = reload();
+  atomic_store(&stop, 1);
+  for (unsigned i = 0; i < THREADS; i++)
+    pthread_join(t[i], NULL);
+  pthread_join(w, NULL);
+  now.mono = 1000000;
+  llmd_pool_publish(pool, &now);
+  printf("# %lu decisions, %u reloads\n", atomic_load(&decided), reloads);
+  check(1, reloads == 60, "every reload took");
+  check(2, atomic_load(&decided) > 1000, "decisions were made meanwhile");
+  check(3, atomic_load(&dropped) == 0, "no decision was dropped");
+  check(4, left_in_flight(id) == 0, "all charges came back");
+  llmd_scheduler_free(current);
+  llmd_pool_close(pool);
+  return 0;
+}
