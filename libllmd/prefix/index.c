@@ -139,6 +139,7 @@ int llmd__index_format(void *mem, size_t size, const llmd__index_options *option
   ix.head->bytes = o.bytes;
   ix.head->rows = o.rows;
   ix.head->capacity = o.capacity;
+  ix.head->nodes = p.nodes;
   ix.head->magic = LLMD__INDEX_MAGIC;
   return 0;
 }
@@ -149,8 +150,13 @@ int llmd__index_attach(llmd__index *ix, void *mem, size_t size)
   plan p;
   if (!mem || (uintptr_t)mem % 64 || size < sizeof *h)
     return LLMD_E_INVALID;
-  if (h->magic != LLMD__INDEX_MAGIC || h->rows == 0 || h->rows > LLMD__INDEX_MAX_ROWS ||
-      make_plan(h->bytes, h->rows, &p) || p.total > size)
+  p.rows = h->rows;
+  p.nodes = h->nodes;
+  if (h->magic != LLMD__INDEX_MAGIC || p.rows == 0 || p.rows > LLMD__INDEX_MAX_ROWS || p.nodes < MIN_NODES ||
+      p.nodes > MAX_NODES)
+    return LLMD_E_MISMATCH;
+  lay_out(&p);
+  if (p.total > size)
     return LLMD_E_MISMATCH;
   view(ix, mem, &p);
   return 0;

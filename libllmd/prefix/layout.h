@@ -41,6 +41,7 @@ typedef struct llmd__index_head {
   uint64_t bytes;
   uint32_t rows;
   uint32_t capacity;
+  uint32_t nodes;
   _Atomic uint32_t dirty; /* a write is going on, or its writer died in it */
   uint32_t fresh;         /* nodes ever taken */
   uint32_t free;          /* list of free nodes */
