@@ -128,7 +128,7 @@ int main(int argc, char **argv)
     found += r[i].steady_found;
   }
   llmd__index_stats_get(&shared, &s);
-  printf("%llu answers, %llu wrong; kept chain found %llu of %llu times; %llu + %llu evicted\n", (unsigned long long)answers,
+  printf("1..1\n# %llu answers, %llu wrong; kept chain found %llu of %llu times; %llu + %llu evicted\n", (unsigned long long)answers,
          (unsigned long long)wrong, (unsigned long long)found, (unsigned long long)steady,
          (unsigned long long)s.evicted_own, (unsigned long long)s.evicted_all);
   free(mem);
@@ -138,5 +138,6 @@ int main(int argc, char **argv)
     fail("too many false hints");
   if (found * 10 < steady * 9)
     fail("the kept chain was missed too often");
+  puts("ok 1 - readers beside a writer");
   return 0;
 }
