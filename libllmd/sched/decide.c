@@ -174,7 +174,7 @@ static llmd_span put_text(llmd_decision *d, const char *ptr, size_t len)
 static void put_target(llmd_lane *l, llmd_decision *d, uint32_t profile, uint32_t row, double score)
 {
   const llmd__row *r = &l->snap.view.row[row];
-  llmd_str address = llmd__string_text(l->pool->g, r->address);
+  llmd_str address = llmd__lane_text(l, r->address);
   llmd_target *t = &d->target[d->n_targets];
   if (d->n_targets == LLMD_MAX_TARGETS)
     return;
@@ -251,9 +251,22 @@ static void put_destination(llmd_decision *d)
   put_header(d, &rule);
 }
 
+static int has_header(const llmd_outcome *o, const char *name)
+{
+  for (uint32_t i = 0; i < o->n_headers && i < 8; i++)
+    if (!strcmp(o->header[i].name, name))
+      return 1;
+  return 0;
+}
+
+/* 0 decode only, 1 prefill and decode, 2 encode and decode, 3 all three: by the headers that tell the engines. */
+static uint32_t disagg_type(const llmd_outcome *o)
+{
+  return (has_header(o, "x-prefiller-host-port") ? 1u : 0u) + (has_header(o, "x-encoder-hosts-ports") ? 2u : 0u);
+}
+
 static void put_routed(llmd_lane *l, llmd_decision *d, const llmd_outcome *o)
 {
-  uint32_t extra = 0;
   d->status = LLMD_ROUTED;
   d->code = 200;
   d->primary = o->primary;
@@ -264,10 +277,8 @@ static void put_routed(llmd_lane *l, llmd_decision *d, const llmd_outcome *o)
   for (uint32_t i = 0; o->port && i < d->profile[o->primary].n; i++)
     d->target[d->profile[o->primary].first + i].port = o->port;
   put_destination(d);
-  for (uint32_t p = 0; p < d->n_profiles; p++)
-    extra += p != o->primary && d->profile[p].n;
-  if (extra)
-    llmd__count(l, LLMD__COUNT_DISAGG, 1);
+  if (d->n_profiles > 1)
+    llmd__count(l, LLMD__COUNT_DISAGG + disagg_type(o), 1);
 }
 
 /* ---- the ladder's last steps ----------------------------------------------------------------------------------------------------- */
@@ -278,7 +289,9 @@ static int robin(llmd_lane *l, llmd_decision *d, uint32_t step)
   uint32_t n = l->snap.n, at;
   if (!n)
     return 0;
-  at = atomic_fetch_add_explicit(&l->pool->g->robin, 1, memory_order_relaxed) % n;
+  if (!l->replaying)
+    l->facts.robin = atomic_fetch_add_explicit(&l->pool->g->robin, 1, memory_order_relaxed);
+  at = l->facts.robin % n;
   for (uint32_t i = 0; i < n; i++) {
     uint32_t row = (at + i) % n;
     llmd_outcome o;
@@ -355,21 +368,26 @@ static void remember(llmd_lane *l)
 static void count_prefix(llmd_lane *l, const llmd_decision *d)
 {
   double hit;
-  if (!l->n_keys || l->s->match_column == LLMD__NONE)
+  if (l->replaying || !l->n_keys || l->s->match_column == LLMD__NONE)
     return;
   hit = l->column[l->s->match_column][l->result[d->primary].row[0]];
   llmd__count(l, LLMD__COUNT_PREFIX_BLOCKS, l->n_keys);
-  llmd__count(l, LLMD__COUNT_PREFIX_HITS, hit > 0 ? (uint64_t)hit : 0);
+  llmd__count(l, LLMD__COUNT_PREFIX_HITS, hit > 0 && hit < 1e15 ? (uint64_t)hit : 0);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------------------------- */
 
-/* `Prefer: if-available`: only where something is cached. */
-static int precondition_fails(llmd_lane *l, const llmd_decision *d)
+static uint32_t prefers_available(const llmd_lane *l)
 {
   llmd_str v;
+  return !llmd_request_find_header(l->req, "prefer", 6, &v) && v.len == 12 && !memcmp(v.ptr, "if-available", 12);
+}
+
+/* `Prefer: if-available`: only where something is cached. */
+static int precondition_fails(const llmd_lane *l, const llmd_decision *d)
+{
   double match;
-  if (llmd_request_find_header(l->req, "prefer", 6, &v) || v.len != 12 || memcmp(v.ptr, "if-available", 12))
+  if (!l->facts.if_available)
     return 0;
   if (l->s->match_column == LLMD__NONE || !l->column_set[l->s->match_column])
     return 1;
@@ -380,9 +398,7 @@ static int precondition_fails(llmd_lane *l, const llmd_decision *d)
 static void run_policy(llmd_lane *l, llmd_decision *d)
 {
   llmd_outcome o;
-  int rc;
-  llmd__produce_all(l);
-  rc = llmd__cycle(l, &o);
+  int rc = llmd__cycle(l, &o);
   if (rc < 0 || o.primary >= l->s->config->n_profiles || !l->result[o.primary].n) {
     no_target(l, d, rc < 0 ? rc : LLMD_E_NONE);
     return;
@@ -411,29 +427,57 @@ static void run_random(llmd_lane *l, llmd_decision *d)
   put_routed(l, d, &o);
 }
 
-static void decide_pinned(llmd_lane *l, llmd_decision *d)
+void llmd__decision_run(llmd_lane *l, llmd_decision *d)
 {
-  int strict = l->s->options.compat == LLMD_COMPAT_STRICT;
-  llmd__lane_ids(l);
-  view_request(l);
-  l->peer_row = row_of(l, llmd__request_peer(l->req));
-  d->tokens = l->view.tokens;
-  l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
-  list_candidates(l);
-  if (l->info.error || (strict && l->info.dialect != LLMD_DIALECT_PASSTHROUGH && !l->view.model.len &&
-                        !(l->info.flags & LLMD_REQUEST_NO_BODY)))
+  int no_body = (l->view.flags & LLMD_VIEW_NO_BODY) && l->s->options.compat == LLMD_COMPAT_STRICT;
+  if (l->facts.bad_request) {
     reject(d, LLMD_REASON_BAD_REQUEST);
-  else if (shed(l))
+    return;
+  }
+  if (!l->replaying && !no_body && l->start.n)
+    llmd__produce_all(l); /* before admission: a detector may read what is produced */
+  if (shed(l))
     reject(d, LLMD_REASON_SHEDDABLE);
   else if (!l->start.n)
     reject(d, LLMD_REASON_NO_ENDPOINTS);
-  else if (strict && (l->info.flags & LLMD_REQUEST_NO_BODY))
+  else if (no_body)
     run_random(l, d);
   else
     run_policy(l, d);
+}
+
+/* The reference refuses a body without a model. */
+static uint32_t bad_request(const llmd_lane *l)
+{
+  int nameless = l->info.dialect != LLMD_DIALECT_PASSTHROUGH && !l->view.model.len &&
+                 !(l->info.flags & LLMD_REQUEST_NO_BODY);
+  return l->info.error || (nameless && l->s->options.compat == LLMD_COMPAT_STRICT);
+}
+
+static void decide_pinned(llmd_lane *l, llmd_decision *d)
+{
+  llmd__lane_ids(l);
+  view_request(l);
+  l->peer_row = row_of(l, llmd__request_peer(l->req));
+  l->facts.peer = l->peer_row;
+  l->facts.if_available = prefers_available(l);
+  l->facts.bad_request = bad_request(l);
+  d->tokens = l->view.tokens;
+  l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
+  list_candidates(l);
+  llmd__decision_run(l, d);
   if (d->status == LLMD_ROUTED)
     charge(l, d);
   remember(l);
+}
+
+/* Nothing was ever published. */
+static void decide_nowhere(llmd_lane *l, llmd_decision *d)
+{
+  memset(&l->snap, 0, sizeof l->snap);
+  memset(&l->view, 0, sizeof l->view);
+  l->start.n = l->start.identity = 0;
+  reject(d, LLMD_REASON_NO_ENDPOINTS);
 }
 
 static void count_result(const llmd_lane *l, const llmd_decision *d)
@@ -467,6 +511,13 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->n_why = 0;
   l->arena_used = 0;
   l->last_valid = 0;
+  l->kept.replayed = l->kept.lost = 0;
+  l->kept.text_used = 0;
+  memset(&l->facts, 0, sizeof l->facts);
+  l->facts.peer = LLMD__NONE;
+  memset(l->column_set, 0, l->s->n_columns);
+  for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
+    l->result[p].n = l->result[p].state = 0;
   l->deadline = l->s->options.clock ? l->s->options.clock(l->s->options.clock_ud) + l->s->options.budget_ns : 0;
 }
 
@@ -489,12 +540,10 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
     llmd__count(l, LLMD__COUNT_NEED, 1);
     return 0;
   }
-  if (llmd__pool_pin(l->pool, l->slot, &l->snap)) {
-    reject(out, LLMD_REASON_NO_ENDPOINTS);
-    count_result(l, out);
-    return 0;
-  }
-  decide_pinned(l, out);
+  if (llmd__pool_pin(l->pool, l->slot, &l->snap))
+    decide_nowhere(l, out);
+  else
+    decide_pinned(l, out);
   l->decided = l->decision;
   l->decided_shape = l->snap.shape;
   out->ladder = l->ladder;

@@ -10,6 +10,12 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
 void llmd__lane_ids(llmd_lane *l);
 /* The candidates before any filter. */
 llmd__candidates llmd__lane_start(const llmd_lane *l);
+/* From facts to result: admission, cycle, ladder. Nothing is charged. */
+void llmd__decision_run(llmd_lane *l, llmd_decision *d);
+/* Text of row.name or row.address: the region's, or the record's while and after one is replayed. */
+llmd_str llmd__lane_text(const llmd_lane *l, uint32_t id);
+/* A copy of s in the lane's own memory, until the next decision; NULL (and kept.lost) when it does not fit. */
+const char *llmd__kept_text(llmd_lane *l, const char *ptr, size_t len);
 /* Copies what explain and record need out of the snapshot, so that no buffer stays pinned (options.explain). */
 void llmd__why_keep(llmd_lane *l, const llmd_decision *d);
 

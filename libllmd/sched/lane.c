@@ -99,6 +99,29 @@ static void carve_chain(llmd_lane *l, carver *c)
   l->match_blocks = carve(c, l->cap, 4);
 }
 
+static void carve_kept(llmd_lane *l, carver *c)
+{
+  const llmd_scheduler *s = l->s;
+  llmd__kept *k = &l->kept;
+  k->row = carve(c, l->cap, sizeof *k->row);
+  k->source = carve(c, s->n_sources + 1, sizeof *k->source);
+  k->column = carve(c, s->n_columns + 1, sizeof *k->column);
+  k->column_set = carve(c, s->n_columns + 1, 1);
+  for (uint32_t i = 0; i < s->n_sources; i++) {
+    uint32_t kind = s->source[i].kind;
+    void *room = kind == LLMD_READ_HEADER ? NULL : carve(c, kind == LLMD_READ_HEADER_IDS ? LLMD__HEADER_IDS : l->cap, 8);
+    if (c->base)
+      k->source[i].cells = room;
+  }
+  for (uint32_t i = 0; i < s->n_columns; i++) {
+    double *room = carve(c, l->cap, sizeof *room);
+    if (c->base)
+      k->column[i] = room;
+  }
+  k->text_len = LLMD__KEPT_TEXT_FIXED + (size_t)l->cap * LLMD__KEPT_TEXT_EACH;
+  k->text = carve(c, k->text_len, 1);
+}
+
 static void carve_all(llmd_lane *l, carver *c)
 {
   const llmd_scheduler *s = l->s;
@@ -127,7 +150,7 @@ static void carve_all(llmd_lane *l, carver *c)
   size_why(s, cap, &entries, &bytes);
   l->why = carve(c, entries, sizeof *l->why);
   l->max_why = entries;
-  l->kept_row = carve(c, cap, sizeof *l->kept_row);
+  carve_kept(l, c);
   l->arena = carve(c, bytes, 1);
   l->arena_len = bytes;
 }

@@ -22,6 +22,7 @@
 #include "model/pool.h"
 #include "model/request.h"
 #include "sched/config.h"
+#include "sched/kept.h"
 
 #define LLMD__NONE 0xffffffffu
 #define LLMD__HEADER_IDS 16u /* most strings a header is cut into */
@@ -42,7 +43,7 @@ typedef struct llmd__source {
 typedef struct llmd__column {
   const char *name, *producer;
   int32_t attribute; /* the pool's number for it, -1 = not registered */
-  uint32_t instance; /* who writes it */
+  uint32_t instance; /* who writes it; LLMD__NONE = the host alone */
   uint32_t write;
   uint32_t charge;   /* LLMD_WRITE_CHARGE */
 } llmd__column;
@@ -64,7 +65,7 @@ struct llmd_scheduler {
   llmd__config *config;
   _Atomic uint32_t refs; /* owner + lanes */
   uint64_t identity;     /* hash of the effective configuration and compat: what a record must match */
-  uint32_t n_sources, n_columns;
+  uint32_t n_sources, n_columns, column_room;
   llmd__source *source;
   llmd__column *column;
   llmd__binding *binding; /* [n_instances] */
@@ -94,8 +95,8 @@ enum {
   LLMD__COUNT_CACHED_TOKENS,
   LLMD__COUNT_PREFIX_BLOCKS, /* blocks of all prompts, and those found on the destination */
   LLMD__COUNT_PREFIX_HITS,
-  LLMD__COUNT_DISAGG,        /* decisions with a second endpoint */
-  LLMD__COUNT_LAST
+  LLMD__COUNT_DISAGG,        /* + type of a decision with several profiles: 4 of them */
+  LLMD__COUNT_LAST = LLMD__COUNT_DISAGG + 4
 };
 
 /* ---- a lane -------------------------------------------------------------------------------------------------------------- */
@@ -119,6 +120,14 @@ typedef struct llmd__candidates {
   uint32_t *row;
   llmd_endpoint_id *id;
 } llmd__candidates;
+
+/* What a decision depends on besides columns, candidates, view, time and seed. */
+typedef struct llmd__facts {
+  uint32_t bad_request;
+  uint32_t if_available; /* Prefer: if-available */
+  uint32_t peer;         /* row of the peer that the request came with, LLMD__NONE = none */
+  uint32_t robin;        /* the round robin's number, when it came to that */
+} llmd__facts;
 
 /* What a profile run gave. */
 typedef struct llmd__result {
@@ -164,7 +173,8 @@ struct llmd_lane {
   llmd_request_view view;
   llmd_request_info info;
   uint32_t ladder, fresh; /* fresh: every row's metrics are fresh */
-  uint32_t replaying;
+  uint32_t replaying; /* columns, candidates and facts come from a record */
+  llmd__facts facts;
   uint32_t peer_row; /* LLMD__NONE = no peer */
   uint64_t deadline;
 
@@ -205,8 +215,7 @@ struct llmd_lane {
   /* the why */
   llmd__why *why;
   uint32_t n_why, max_why;
-  llmd__row *kept_row;   /* rows of the last decision's snapshot */
-  uint32_t n_kept;
+  llmd__kept kept;
   char *arena;           /* rows and values of the entries */
   size_t arena_len, arena_used;
   llmd_decision last;    /* copy of the last result, for explain and record */
@@ -268,6 +277,8 @@ llmd__why *llmd__why_add(llmd_lane *l, uint32_t kind, uint32_t profile, uint32_t
 static inline void llmd__count(const llmd_lane *l, uint32_t which, uint64_t n)
 {
   _Atomic uint64_t *c = &llmd__region_lanes(l->pool->g)[l->slot].count[which];
+  if (l->replaying)
+    return;
   atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
 }
 

@@ -1,6 +1,7 @@
 /* Keeping the why of a decision while it is made (explain.c and record.c read it afterwards). */
 #include <string.h>
 
+#include "model/strings.h"
 #include "sched/decision.h"
 
 static void *take(llmd_lane *l, size_t bytes)
@@ -28,36 +29,103 @@ llmd__why *llmd__why_add(llmd_lane *l, uint32_t kind, uint32_t profile, uint32_t
     w->row = take(l, n * sizeof *w->row);
   if (n && kind != LLMD__WHY_FILTER)
     w->value = take(l, n * sizeof *w->value);
-  if (n && !w->row)
-    w->n = 0;
+  if (n && (!w->row || (kind != LLMD__WHY_FILTER && !w->value))) {
+    l->n_why--;
+    return NULL;
+  }
   return w;
 }
 
-/* Every source, in the lane's own memory. */
-static void keep_sources(llmd_lane *l)
+/* ---- the columns ------------------------------------------------------------------------------------------------------------------ */
+
+const char *llmd__kept_text(llmd_lane *l, const char *ptr, size_t len)
 {
-  for (uint32_t i = 0; i < l->s->n_sources; i++) {
-    llmd__full *f = &l->full[i];
-    uint32_t kind = l->s->source[i].kind;
-    int id = kind == LLMD_READ_ID || kind == LLMD_READ_LABEL || kind == LLMD_READ_NAME || kind == LLMD_READ_ADDRESS;
-    llmd__source_fill(l, i);
-    if (!f->col || f->col == f->own || kind == LLMD_READ_HEADER || kind == LLMD_READ_HEADER_IDS)
-      continue;
-    memcpy(f->own, f->col, l->snap.n * (id ? sizeof(uint32_t) : sizeof(double)));
-    f->col = f->own;
-    f->key = 0;
+  llmd__kept *k = &l->kept;
+  char *to = k->text + k->text_used;
+  if (len > k->text_len - k->text_used) {
+    k->lost = 1;
+    return NULL;
   }
+  if (len)
+    memcpy(to, ptr, len);
+  k->text_used += len;
+  return to;
+}
+
+llmd_str llmd__lane_text(const llmd_lane *l, uint32_t id)
+{
+  llmd_str s = {"", 0};
+  uint32_t len;
+  if (!l->kept.replayed)
+    return llmd__string_text(l->pool->g, id);
+  if (!id)
+    return s;
+  memcpy(&len, l->kept.text + id - 1, sizeof len);
+  s.ptr = l->kept.text + id - 1 + sizeof len;
+  s.len = len;
+  return s;
+}
+
+static void keep_str(llmd_lane *l, llmd_str *s)
+{
+  if (s->ptr)
+    s->ptr = llmd__kept_text(l, s->ptr, s->len);
+  if (!s->ptr)
+    s->len = 0;
+}
+
+static int is_id(uint32_t kind)
+{
+  return kind == LLMD_READ_ID || kind == LLMD_READ_LABEL || kind == LLMD_READ_NAME || kind == LLMD_READ_ADDRESS;
+}
+
+static void keep_source(llmd_lane *l, uint32_t source)
+{
+  const llmd__full *f = &l->full[source];
+  llmd__kept_source *k = &l->kept.source[source];
+  uint32_t kind = l->s->source[source].kind;
+  k->filled = f->decision == l->decision;
+  k->n_ids = 0;
+  k->text.ptr = NULL;
+  k->text.len = 0;
+  if (!k->filled)
+    return;
+  if (kind == LLMD_READ_HEADER || kind == LLMD_READ_HEADER_IDS) {
+    k->text = f->value.str;
+    keep_str(l, &k->text);
+    k->n_ids = kind == LLMD_READ_HEADER_IDS ? f->value.n_ids : 0;
+    if (k->n_ids)
+      memcpy(k->cells, f->value.ids, k->n_ids * sizeof(uint32_t));
+  } else if (l->snap.n) {
+    memcpy(k->cells, f->col, l->snap.n * (is_id(kind) ? sizeof(uint32_t) : sizeof(double)));
+  }
+}
+
+static void keep_columns(llmd_lane *l)
+{
+  llmd__kept *k = &l->kept;
+  for (uint32_t i = 0; i < l->s->n_sources; i++)
+    keep_source(l, i);
+  memcpy(k->column_set, l->column_set, l->s->n_columns);
+  for (uint32_t i = 0; i < l->s->n_columns; i++)
+    if (k->column_set[i] && l->snap.n)
+      memcpy(k->column[i], l->column[i], l->snap.n * sizeof **k->column);
+  if (l->snap.n)
+    memcpy(k->row, l->snap.view.row, l->snap.n * sizeof *k->row);
 }
 
 void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
 {
+  llmd__kept *k = &l->kept;
   if (!l->s->options.explain)
     return;
+  k->n = l->snap.n;
+  k->now = *l->now;
   if (!l->replaying) {
-    keep_sources(l);
-    memcpy(l->kept_row, l->snap.view.row, l->snap.n * sizeof *l->kept_row);
+    keep_columns(l);
+    k->view = l->view;
+    keep_str(l, &k->view.model);
   }
-  l->n_kept = l->snap.n;
   l->last = *d;
   l->last_valid = 1;
 }

@@ -1,0 +1,31 @@
+#include "sched/names.h"
+
+static const char *name_at(const char *const *names, uint32_t n, uint32_t i)
+{
+  return i < n ? names[i] : "unknown";
+}
+
+const char *llmd__status_name(uint32_t status)
+{
+  static const char *const names[] = {"none", "routed", "need-body", "need-tokens", "queued", "rejected"};
+  return name_at(names, sizeof names / sizeof *names, status);
+}
+
+const char *llmd__reason_name(uint32_t reason)
+{
+  static const char *const names[LLMD__REASONS] = {"none",      "no-endpoints", "saturated",    "sheddable",
+                                                   "no-target", "bad-request",  "precondition", "internal"};
+  return name_at(names, LLMD__REASONS, reason);
+}
+
+const char *llmd__ladder_name(uint32_t bit)
+{
+  static const char *const names[LLMD__LADDER_BITS] = {"plugin", "no-index", "stale", "robin", "budget", "open"};
+  return name_at(names, LLMD__LADDER_BITS, bit);
+}
+
+const char *llmd__run_name(uint32_t state)
+{
+  static const char *const names[] = {"not-run", "ran", "failed"};
+  return name_at(names, sizeof names / sizeof *names, state);
+}
