@@ -79,6 +79,19 @@ static void spread_out(llmd_lane *l, uint32_t instance, const llmd__candidates *
   }
 }
 
+/* A producer that reads its own columns was shown them before it wrote: they are read anew from now on. */
+static void refresh_own(llmd_lane *l, uint32_t instance)
+{
+  const llmd__binding *b = &l->s->binding[instance];
+  for (uint32_t r = 0; r < b->n_reads; r++) {
+    uint32_t col = l->s->source[b->source[r]].column;
+    if (col == LLMD__NONE || l->s->column[col].instance != instance)
+      continue;
+    l->full[b->source[r]].decision = 0;
+    l->full[b->source[r]].gathered = 0;
+  }
+}
+
 static void produce_one(llmd_lane *l, uint32_t instance)
 {
   const llmd__instance *in = &l->s->config->instance[instance];
@@ -105,12 +118,16 @@ static void produce_one(llmd_lane *l, uint32_t instance)
       blank(l->out[w], c.n);
   }
   spread_out(l, instance, &c);
+  refresh_own(l, instance);
 }
 
 void llmd__produce_all(llmd_lane *l)
 {
   memset(l->column_set, 0, l->s->n_columns);
   take_host_columns(l);
+  for (uint32_t i = 0; i < l->s->n_columns; i++)
+    if (l->s->column[i].instance == LLMD__NONE && !l->column_set[i])
+      blank(l->column[i], l->snap.n);
   for (uint32_t i = 0; i < l->s->config->n_producers; i++)
     produce_one(l, l->s->config->producer[i]);
 }

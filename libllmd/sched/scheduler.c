@@ -53,8 +53,9 @@ static int make_room(llmd_scheduler *s)
     writes += count_writes(c->instance[i].plugin);
   }
   s->n_index_room = reads + writes;
+  s->column_room = reads + writes; /* a read may need one that nobody writes: see hosted_column */
   s->source = llmd__calloc(&s->alloc, reads, sizeof *s->source);
-  s->column = llmd__calloc(&s->alloc, writes, sizeof *s->column);
+  s->column = llmd__calloc(&s->alloc, s->column_room, sizeof *s->column);
   s->binding = llmd__calloc(&s->alloc, c->n_instances, sizeof *s->binding);
   s->index_room = llmd__calloc(&s->alloc, s->n_index_room, sizeof *s->index_room);
   return s->source && s->column && s->binding && s->index_room ? 0 : LLMD_E_NOMEM;
@@ -63,15 +64,13 @@ static int make_room(llmd_scheduler *s)
 static void free_room(llmd_scheduler *s)
 {
   const llmd__config *c = s->config;
-  uint32_t reads = 0, writes = 0;
-  for (uint32_t i = 0; c && i < c->n_instances; i++) {
+  uint32_t reads = 0;
+  for (uint32_t i = 0; c && i < c->n_instances; i++)
     reads += count_reads(c->instance[i].plugin);
-    writes += count_writes(c->instance[i].plugin);
-  }
   if (!c)
     return;
   llmd__free(&s->alloc, s->source, reads * sizeof *s->source);
-  llmd__free(&s->alloc, s->column, writes * sizeof *s->column);
+  llmd__free(&s->alloc, s->column, s->column_room * sizeof *s->column);
   llmd__free(&s->alloc, s->binding, c->n_instances * sizeof *s->binding);
   llmd__free(&s->alloc, s->index_room, s->n_index_room * sizeof *s->index_room);
 }
@@ -108,6 +107,25 @@ static void add_columns(llmd_scheduler *s, uint32_t instance, uint32_t **room)
   }
 }
 
+/* A column without a producer in this configuration: an optional read of what a known producer type would write. Only the
+ * host fills it, on a request. -1 = the read is of no such thing. */
+static int hosted_column(llmd_scheduler *s, const llmd__source *src)
+{
+  int old;
+  const llmd_plugin *p = src->producer ? llmd__registry_find(s->registry, src->producer, &old) : NULL;
+  llmd__column *col = &s->column[s->n_columns];
+  uint32_t w = 0;
+  while (p && p->writes && p->writes[w].name && strcmp(p->writes[w].name, src->name))
+    w++;
+  if (!p || !p->writes || !p->writes[w].name)
+    return -1;
+  col->name = src->name;
+  col->producer = src->producer;
+  col->instance = LLMD__NONE;
+  col->attribute = attribute_of(s, col->name, col->producer, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST);
+  return (int)s->n_columns++;
+}
+
 static uint32_t load_of(const llmd__source *src)
 {
   if (src->kind == LLMD_READ_F64 && src->attribute >= 0 && src->column == LLMD__NONE) {
@@ -127,6 +145,8 @@ static void resolve_source(llmd_scheduler *s, llmd__source *src)
   switch (src->kind) {
   case LLMD_READ_F64:
     col = find_column(s, src->name, src->producer);
+    if (col < 0)
+      col = hosted_column(s, src);
     if (col >= 0)
       src->column = (uint32_t)col;
     else
