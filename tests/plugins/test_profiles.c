@@ -5,8 +5,7 @@
 
 extern const llmd_plugin llmd__single_profile_handler, llmd__data_parallel_profile_handler,
   llmd__header_profile_handler, llmd__disagg_profile_handler, llmd__prefix_based_pd_decider,
-  llmd__always_disagg_pd_decider,
-  llmd__always_disagg_multimodal_decider;
+  llmd__always_disagg_pd_decider, llmd__always_disagg_multimodal_decider;
 
 /* A decision in the middle of its stages. Profiles are decode, prefill, encode (0, 1, 2); plugin 0 decides on prefill,
  * plugin 1 on encode. */
