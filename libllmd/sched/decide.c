@@ -283,32 +283,31 @@ static void put_routed(llmd_lane *l, llmd_decision *d, const llmd_outcome *o)
 
 /* ---- the ladder's last steps ----------------------------------------------------------------------------------------------------- */
 
-/* Round robin over everything not draining. */
+/* To that row: no profile has chosen it. */
+static void put_row(llmd_lane *l, llmd_decision *d, uint32_t row)
+{
+  llmd_outcome o;
+  for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
+    l->result[p].n = l->result[p].state = 0;
+  l->result[0].state = LLMD_RUN_OK;
+  l->result[0].n = 1;
+  l->result[0].row[0] = row;
+  l->result[0].total[0] = 0;
+  memset(&o, 0, sizeof o);
+  put_routed(l, d, &o);
+}
+
+/* Round robin over the candidates before any filter: nothing that drains, nothing that the host ruled out. */
 static int robin(llmd_lane *l, llmd_decision *d, uint32_t step)
 {
-  uint32_t n = l->snap.n, at;
-  if (!n)
+  llmd__candidates c = llmd__lane_start(l);
+  if (!c.n)
     return 0;
   if (!l->replaying)
     l->facts.robin = atomic_fetch_add_explicit(&l->pool->g->robin, 1, memory_order_relaxed);
-  at = l->facts.robin % n;
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t row = (at + i) % n;
-    llmd_outcome o;
-    if (l->snap.view.row[row].flags & LLMD__ROW_DRAIN)
-      continue;
-    for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
-      l->result[p].n = l->result[p].state = 0;
-    l->result[0].state = LLMD_RUN_OK;
-    l->result[0].n = 1;
-    l->result[0].row[0] = row;
-    l->result[0].total[0] = 0;
-    memset(&o, 0, sizeof o);
-    l->ladder |= step;
-    put_routed(l, d, &o);
-    return 1;
-  }
-  return 0;
+  l->ladder |= step;
+  put_row(l, d, c.row[l->facts.robin % c.n]);
+  return 1;
 }
 
 static void no_target(llmd_lane *l, llmd_decision *d, int rc)
@@ -416,15 +415,7 @@ static void run_random(llmd_lane *l, llmd_decision *d)
 {
   llmd__candidates c = llmd__lane_start(l);
   uint64_t state = l->seed;
-  llmd_outcome o;
-  for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
-    l->result[p].n = l->result[p].state = 0;
-  l->result[0].state = LLMD_RUN_OK;
-  l->result[0].n = 1;
-  l->result[0].row[0] = c.row[llmd_random(&state) % c.n];
-  l->result[0].total[0] = 0;
-  memset(&o, 0, sizeof o);
-  put_routed(l, d, &o);
+  put_row(l, d, c.row[llmd_random(&state) % c.n]);
 }
 
 void llmd__decision_run(llmd_lane *l, llmd_decision *d)
