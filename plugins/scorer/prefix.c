@@ -47,11 +47,29 @@ static double length_score(const prefix *p, double match, double block)
   return share * share;
 }
 
+/* No length share, the usual case: one division each, nothing that a compiler cannot do two or more at a time. */
+static void score_ratio(const llmd_batch *b, const double *match, const double *total, double *out)
+{
+  const double slack = b->strict ? DBL_MAX : 0;
+  for (uint32_t i = 0; i < b->n; i++) {
+    double most = total[i] > slack ? total[i] : slack;
+    double ratio = match[i] / total[i];
+    ratio = match[i] >= 0 ? ratio : 0;
+    ratio = match[i] <= most ? ratio : 0;
+    ratio = total[i] > 0 ? ratio : 0;
+    out[i] = total[i] <= DBL_MAX ? ratio : 0;
+  }
+}
+
 static int score(const void *self, const llmd_batch *b, double *out)
 {
   const prefix *p = self;
   const double *match = b->f64[MATCH], *total = b->f64[TOTAL], *block = b->f64[BLOCK];
   uint32_t i;
+  if (p->weight == 0) {
+    score_ratio(b, match, total, out);
+    return 0;
+  }
   for (i = 0; i < b->n; i++) {
     double most = b->strict ? DBL_MAX : total[i];
     int usable = total[i] > 0 && total[i] <= DBL_MAX && match[i] >= 0 && match[i] <= most;
