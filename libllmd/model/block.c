@@ -4,15 +4,18 @@
 
 enum { TYPE_NONE, TYPE_TEXT, TYPE_IMAGE, TYPE_VIDEO, TYPE_AUDIO, TYPE_FILE, TYPE_THINKING, TYPE_CALL, TYPE_RESULT, TYPE_OTHER };
 
+#define TYPE(name, type) {name, sizeof name - 1, type}
+
 static const struct {
-  char name[16];
-  uint8_t type;
+  char name[14];
+  uint8_t len, type;
 } types[] = {
-    {"text", TYPE_TEXT},          {"input_text", TYPE_TEXT},   {"output_text", TYPE_TEXT}, {"image_url", TYPE_IMAGE},
-    {"image", TYPE_IMAGE},        {"input_image", TYPE_IMAGE}, {"video_url", TYPE_VIDEO},  {"video", TYPE_VIDEO},
-    {"input_audio", TYPE_AUDIO},  {"audio_url", TYPE_AUDIO},   {"audio", TYPE_AUDIO},      {"file", TYPE_FILE},
-    {"input_file", TYPE_FILE},    {"document", TYPE_FILE},     {"thinking", TYPE_THINKING}, {"tool_use", TYPE_CALL},
-    {"tool_result", TYPE_RESULT},
+    TYPE("text", TYPE_TEXT), TYPE("input_text", TYPE_TEXT), TYPE("output_text", TYPE_TEXT),
+    TYPE("image_url", TYPE_IMAGE), TYPE("image", TYPE_IMAGE), TYPE("input_image", TYPE_IMAGE),
+    TYPE("video_url", TYPE_VIDEO), TYPE("video", TYPE_VIDEO), TYPE("input_audio", TYPE_AUDIO),
+    TYPE("audio_url", TYPE_AUDIO), TYPE("audio", TYPE_AUDIO), TYPE("file", TYPE_FILE),
+    TYPE("input_file", TYPE_FILE), TYPE("document", TYPE_FILE), TYPE("thinking", TYPE_THINKING),
+    TYPE("tool_use", TYPE_CALL), TYPE("tool_result", TYPE_RESULT),
 };
 
 void llmd__block_begin(llmd__block *b, uint32_t first)
@@ -26,7 +29,7 @@ void llmd__block_type(llmd__block *b, const char *type, size_t len)
 {
   b->type = type ? TYPE_OTHER : TYPE_NONE;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-    if (type && strlen(types[i].name) == len && memcmp(types[i].name, type, len) == 0)
+    if (type && types[i].len == len && memcmp(types[i].name, type, len) == 0)
       b->type = types[i].type;
 }
 

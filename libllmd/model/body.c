@@ -35,11 +35,14 @@ static int fail(cursor *c, int code)
   return llmd__reader_fail(c->r, code, here(c));
 }
 
+/* 0 when the piece ends. */
 static int skip_blanks(cursor *c)
 {
-  while (c->p < c->end && (*c->p == ' ' || *c->p == '\n' || *c->p == '\r' || *c->p == '\t'))
-    c->p++;
-  return c->p < c->end;
+  const char *p = c->p;
+  while (p < c->end && (unsigned char)*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    p++;
+  c->p = p;
+  return p < c->end;
 }
 
 static int in_object(const llmd__body *b)
@@ -91,11 +94,6 @@ static void end_unit(llmd__body *b, uint32_t unit)
   b->high_end = unit >= 0xd800 && unit < 0xdc00 ? b->mark + 6 : LLMD__NOWHERE;
 }
 
-static int is_short_escape(char ch)
-{
-  return ch == 'n' || ch == '"' || ch == '\\' || ch == '/' || ch == 't' || ch == 'r' || ch == 'b' || ch == 'f';
-}
-
 /* One byte of an escape that may be spread over pieces. */
 static int escape_byte(cursor *c)
 {
@@ -104,7 +102,7 @@ static int escape_byte(cursor *c)
     if (*c->p == 'u') {
       b->escape = 2;
       b->hex = 0;
-    } else if (is_short_escape(*c->p)) {
+    } else if (llmd__scan_is_escape(*c->p)) {
       b->overhead++;
       b->escape = 0;
     } else {
@@ -124,23 +122,17 @@ static int escape_byte(cursor *c)
   return 0;
 }
 
-/* At a backslash: takes the run of whole, valid escapes that begins here; the rest goes byte by byte. */
+/* At a backslash that begins no short escape: takes the run of whole, valid \uXXXX that begins here; the rest goes byte by
+ * byte. */
 static void escapes(cursor *c)
 {
   llmd__body *b = c->b;
+  int unit;
   b->escaped = 1;
-  while (c->end - c->p >= 6 && c->p[0] == '\\') {
-    int unit = c->p[1] == 'u' ? llmd__text_hex4(c->p + 2) : -1;
-    if (unit >= 0) {
-      b->mark = here(c);
-      end_unit(b, (uint32_t)unit);
-      c->p += 6;
-    } else if (is_short_escape(c->p[1])) {
-      b->overhead++;
-      c->p += 2;
-    } else {
-      break;
-    }
+  while (c->end - c->p >= 6 && c->p[0] == '\\' && c->p[1] == 'u' && (unit = llmd__text_hex4(c->p + 2)) >= 0) {
+    b->mark = here(c);
+    end_unit(b, (uint32_t)unit);
+    c->p += 6;
   }
   if (c->p < c->end && *c->p == '\\') {
     b->mark = here(c);
@@ -187,7 +179,9 @@ static int string(cursor *c)
     } else if (b->escape) {
       rc = escape_byte(c);
     } else {
-      c->p = llmd__scan_text(c->begin, c->p, c->end);
+      uint64_t before = b->overhead;
+      c->p = llmd__scan_text(c->begin, c->p, c->end, &b->overhead);
+      b->escaped |= b->overhead != before;
       if (c->p == c->end)
         break;
       if (*c->p == '"')
@@ -298,18 +292,20 @@ static int word(cursor *c)
 static void ids(cursor *c)
 {
   uint64_t room = c->r->max_tokens - c->r->all_ids;
-  const char *last = c->p;
+  const char *p = c->p + (c->p < c->end && *c->p == ' '), *last = p;
   uint32_t n = 0;
-  while (c->end - c->p >= 16 && n < room) {
-    const char *p = c->p + (*c->p == ' ');
+  while (c->end - p >= 16 && n < room) {
     unsigned digits = llmd__digits(p);
     if (digits == 0 || digits == 8 || (*p == '0' && digits > 1) || p[digits] != ',')
       break;
     last = p + digits;
-    c->p = last + 1;
+    p = last + 1;
+    if (*p == ' ')
+      p++;
     n++;
   }
   if (n) {
+    c->p = p;
     c->b->state = VALUE;
     llmd__field_ids(c->r, n, offset_of(c, last));
   }
@@ -394,7 +390,7 @@ static int colon(cursor *c)
     return fail(c, LLMD_E_SYNTAX);
   c->p++;
   c->b->state = VALUE;
-  return 0;
+  return value(c);
 }
 
 static int after(cursor *c)
@@ -409,7 +405,7 @@ static int after(cursor *c)
     llmd__field_comma(c->r, here(c), object);
     b->state = object ? KEY : VALUE;
     c->p++;
-    return 0;
+    return object ? key(c) : value(c);
   }
   return *c->p == (object ? '}' : ']') ? close_container(c, 0) : fail(c, LLMD_E_SYNTAX);
 }

@@ -98,6 +98,7 @@ static const key root_keys[] = {
 static const key sampling_keys[] = {
     KEY("max_tokens", MEAN_LIMIT, LLMD__NO_SECTION, VLLM),
     KEY("max_new_tokens", MEAN_LIMIT, LLMD__NO_SECTION, SGLANG),
+    PLAIN("sampling_params", MEAN_CARRIER),
     PLAIN("vllm_xargs", MEAN_CARRIER),
     PLAIN("extra_args", MEAN_CARRIER),
     PLAIN("extra_body", MEAN_CARRIER),
@@ -169,10 +170,7 @@ uint8_t llmd__dialect_key(uint32_t dialect, uint8_t frame, const char *name, siz
   return MEAN_SKIP;
 }
 
-static const struct {
-  uint8_t object, list; /* may it be one? */
-  uint8_t element;
-} shapes[MEAN_COUNT] = {
+const llmd__shape llmd__shapes[MEAN_COUNT] = {
     [MEAN_ROOT] = {1, 0, 0},
     [MEAN_MODEL] = {1, 1, MEAN_SKIP},
     [MEAN_ATTACHED] = {1, 1, MEAN_ATTACHED},
@@ -196,21 +194,6 @@ static const struct {
     [MEAN_CARRIER] = {1, 1, MEAN_CARRIER},
     [MEAN_FORBIDDEN] = {1, 1, MEAN_SKIP},
 };
-
-uint8_t llmd__dialect_object(uint8_t meaning)
-{
-  return shapes[meaning].object ? meaning : (uint8_t)MEAN_SKIP;
-}
-
-uint8_t llmd__dialect_list(uint8_t meaning)
-{
-  return shapes[meaning].list ? meaning : (uint8_t)MEAN_SKIP;
-}
-
-uint8_t llmd__dialect_element(uint8_t meaning)
-{
-  return shapes[meaning].element;
-}
 
 int llmd__dialect_has_model(uint32_t dialect)
 {

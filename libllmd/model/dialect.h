@@ -58,10 +58,19 @@ uint32_t llmd__dialect_of_path(const char *path, size_t len);
 /* The meaning of a key in an object that means `frame`; *section = the section of the prompt that it fills. */
 uint8_t llmd__dialect_key(uint32_t dialect, uint8_t frame, const char *key, size_t len, uint8_t *section);
 
-/* The meaning that a container has whose value means `meaning`, and that of the elements of a list. */
-uint8_t llmd__dialect_object(uint8_t meaning);
-uint8_t llmd__dialect_list(uint8_t meaning);
-uint8_t llmd__dialect_element(uint8_t meaning);
+/* By meaning: what a value may be, and what the elements of its list mean. */
+typedef struct llmd__shape {
+  uint8_t object, list; /* may it be one? */
+  uint8_t element;
+} llmd__shape;
+
+extern const llmd__shape llmd__shapes[MEAN_COUNT];
+
+/* The meaning that a container has whose value means `meaning`. */
+static inline uint8_t llmd__dialect_container(uint8_t meaning, int is_object)
+{
+  return (is_object ? llmd__shapes[meaning].object : llmd__shapes[meaning].list) ? meaning : (uint8_t)MEAN_SKIP;
+}
 
 /* Does the path's body have a "model" that may be set where it is missing? */
 int llmd__dialect_has_model(uint32_t dialect);

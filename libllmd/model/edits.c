@@ -26,7 +26,7 @@ static int equals(const char *text, size_t len, const char *other)
 /* mm_processor_kwargs is an honest parameter of vLLM (how to preprocess an image) and no part of a transfer. */
 int llmd__edits_forbids(const char *text, size_t len)
 {
-  if (len < 4)
+  if (len == 0)
     return 0;
   switch (text[0]) {
   case 'k':

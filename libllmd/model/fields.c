@@ -183,16 +183,16 @@ static int any_value(llmd__reader *r, uint8_t meaning, uint64_t start, uint64_t 
   }
 }
 
-static int prompt_item(llmd__reader *r, const llmd__span *v)
+static int prompt_item(llmd__reader *r, const llmd__span *v, int cut)
 {
   if (r->items == ITEMS_LISTS || r->prompt.current == LLMD__SECTION_IDS)
-    return llmd__reader_fail(r, LLMD_E_TYPE, v->offset - 1);
+    return cut ? 0 : llmd__reader_fail(r, LLMD_E_TYPE, v->offset - 1);
   r->items = ITEMS_STRINGS;
   return append_prompt(r, LLMD_SEGMENT_TEXT, v);
 }
 
 /* A string that is part of a prompt; counts when it is cut off, too. */
-static int text_value(llmd__reader *r, uint8_t meaning, const llmd__span *v)
+static int text_value(llmd__reader *r, uint8_t meaning, const llmd__span *v, int cut)
 {
   switch (meaning) {
   case MEAN_MESSAGES: /* the input of a response may be one string; messages may not */
@@ -209,7 +209,7 @@ static int text_value(llmd__reader *r, uint8_t meaning, const llmd__span *v)
   case MEAN_PROMPT:
     return r->prompt.current == LLMD__SECTION_IDS ? 0 : append_prompt(r, LLMD_SEGMENT_TEXT, v);
   case MEAN_PROMPT_ITEM:
-    return prompt_item(r, v);
+    return prompt_item(r, v, cut);
   default:
     return 0;
   }
@@ -253,7 +253,7 @@ int llmd__field_string(llmd__reader *r, const llmd__span *v, int cut)
     return 0;
   if (cut && (meaning == MEAN_MEDIA || (meaning >= MEAN_IMAGE && meaning <= MEAN_SOURCE)))
     r->attached = 1;
-  int rc = text_value(r, meaning, v);
+  int rc = text_value(r, meaning, v, cut);
   return rc || cut ? rc : whole_value(r, meaning, v);
 }
 
@@ -266,7 +266,7 @@ static int64_t signed_number(const llmd__reader *r, int *saturated)
   return r->body.negative ? (int64_t)(0 - r->body.number) : (int64_t)r->body.number;
 }
 
-/* 1: the number is whole, also when it is written 1e3 or 100.0. */
+/* 1: the number is whole, also when it is written 1e3 or 100.0 (in at most 64 bytes). */
 static int whole_number(const llmd__reader *r, uint64_t start, uint64_t end, int is_integer, int64_t *out, int *saturated)
 {
   char buf[64];
@@ -275,7 +275,7 @@ static int whole_number(const llmd__reader *r, uint64_t start, uint64_t end, int
     *out = signed_number(r, saturated);
     return 1;
   }
-  return llmd__pieces_bytes(&r->pieces, start, end - start, buf, sizeof buf, &text) == 0 &&
+  return end - start <= sizeof buf && llmd__pieces_bytes(&r->pieces, start, end - start, buf, sizeof buf, &text) == 0 &&
          llmd__integral(text, (size_t)(end - start), out, saturated);
 }
 
@@ -373,11 +373,11 @@ static void open_object(llmd__reader *r, uint8_t meaning, uint64_t offset)
 
 int llmd__field_open(llmd__reader *r, uint64_t offset, int is_object)
 {
-  uint8_t meaning = is_object ? llmd__dialect_object(r->next) : llmd__dialect_list(r->next);
+  uint8_t meaning = llmd__dialect_container(r->next, is_object);
   if (r->next == MEAN_TOKEN)
     return llmd__reader_fail(r, LLMD_E_TYPE, offset);
   *frame(r) = meaning;
-  r->next = llmd__dialect_element(meaning);
+  r->next = llmd__shapes[meaning].element;
   if (meaning == MEAN_TOOLS || meaning == MEAN_CALL || meaning == MEAN_MODEL)
     r->raw = offset;
   else if (meaning == MEAN_PROMPT || meaning == MEAN_PROMPT_ITEM)
@@ -451,7 +451,7 @@ int llmd__field_cut(llmd__reader *r, uint64_t end)
 void llmd__field_comma(llmd__reader *r, uint64_t offset, int in_object)
 {
   if (!in_object)
-    r->next = llmd__dialect_element(*frame(r));
+    r->next = llmd__shapes[*frame(r)].element;
   else if (is_carrier(*frame(r)))
     llmd__edits_comma(&r->edits, offset);
 }

@@ -1,6 +1,5 @@
 #include "model/scan.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -30,12 +29,21 @@ static size_t character(const char *p, const char *end)
   return llmd__utf8_read(p, (size_t)(end - p), &cp);
 }
 
+int llmd__scan_is_escape(char c)
+{
+  return c == 'n' || c == '"' || c == '\\' || c == 't' || c == 'r' || c == '/' || c == 'b' || c == 'f';
+}
+
 /* Byte by byte, at most until `stop` is passed: the last bytes of a piece, and single characters. */
-static const char *step_text(const char *p, const char *stop, const char *end, int *special)
+static const char *step_text(const char *p, const char *stop, const char *end, uint64_t *escapes, int *special)
 {
   while (p < stop) {
     unsigned c = byte_at(p);
     size_t len = c < 0x80 ? (size_t)is_plain_ascii(c) : character(p, end);
+    if (c == '\\' && end - p >= 2 && llmd__scan_is_escape(p[1])) {
+      len = 2;
+      ++*escapes;
+    }
     if (len == 0) {
       *special = 1;
       return p;
@@ -54,7 +62,7 @@ static uint64_t special8(uint64_t w)
   return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | control | w) & high;
 }
 
-const char *llmd__scan_text_plain(const char *begin, const char *p, const char *end)
+const char *llmd__scan_text_plain(const char *begin, const char *p, const char *end, uint64_t *escapes)
 {
   (void)begin;
   for (;;) {
@@ -64,7 +72,7 @@ const char *llmd__scan_text_plain(const char *begin, const char *p, const char *
       p += 8;
     if (p == end)
       return p;
-    p = step_text(p, end - p > 8 ? p + 8 : end, end, &special);
+    p = step_text(p, end - p > 8 ? p + 8 : end, end, escapes, &special);
     if (special)
       return p;
   }
@@ -148,8 +156,9 @@ static const char *boundary(const char *begin, const char *p)
  * than sixteen are left, or (*special = 1) at what ends the text. */
 static const char *wide_text(const char *begin, const char *p, const char *end, int *special)
 {
+  uint64_t none;
   if (p - begin < 3)
-    return step_text(p, p + 1, end, special);
+    return step_text(p, p + 1, end, &none, special);
   while (end - p >= 16) {
     __m128i v = load16(p);
     uint32_t stop = bits(_mm_or_si128(marks(v), faults(p)));
@@ -164,19 +173,44 @@ static const char *wide_text(const char *begin, const char *p, const char *end, 
   return boundary(begin, p);
 }
 
-/* Over plain ASCII; comes back at the first byte that is something else, or with fewer than sixteen bytes left. */
-static const char *narrow_text(const char *p, const char *end)
+/* A bit per byte of the 64 at p that is not plain ASCII; 0 in the common case is found sooner. */
+static uint64_t special64(const char *p)
 {
-  while (end - p >= 64) {
-    __m128i a = load16(p), b = load16(p + 16), c = load16(p + 32), d = load16(p + 48);
-    __m128i ma = _mm_or_si128(marks(a), a), mb = _mm_or_si128(marks(b), b);
-    __m128i mc = _mm_or_si128(marks(c), c), md = _mm_or_si128(marks(d), d);
-    if (bits(_mm_or_si128(_mm_or_si128(ma, mb), _mm_or_si128(mc, md)))) {
-      uint64_t where = (uint64_t)(bits(ma) | bits(mb) << 16) | (uint64_t)(bits(mc) | bits(md) << 16) << 32;
-      return p + __builtin_ctzll(where);
+  __m128i a = load16(p), b = load16(p + 16), c = load16(p + 32), d = load16(p + 48);
+  a = _mm_or_si128(marks(a), a);
+  b = _mm_or_si128(marks(b), b);
+  c = _mm_or_si128(marks(c), c);
+  d = _mm_or_si128(marks(d), d);
+  if (bits(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))) == 0)
+    return 0;
+  return (uint64_t)(bits(a) | bits(b) << 16) | (uint64_t)(bits(c) | bits(d) << 16) << 32;
+}
+
+/* Over ASCII, the short escapes included; comes back at the first byte that is something else, or with fewer than 65 bytes
+ * left (an escape may reach one byte beyond the 64). */
+static const char *narrow_text(const char *p, const char *end, uint64_t *escapes, int *special)
+{
+  while (end - p > 64) {
+    uint64_t where = special64(p);
+    const char *next = p + 64;
+    while (where) {
+      unsigned at = (unsigned)__builtin_ctzll(where);
+      if (p[at] != '\\' || !llmd__scan_is_escape(p[at + 1])) {
+        *special = byte_at(p + at) < 0x80;
+        return p + at;
+      }
+      ++*escapes;
+      next = at == 63 ? p + 65 : next;
+      where &= ~(UINT64_C(3) << at);
     }
-    p += 64;
+    p = next;
   }
+  return p;
+}
+
+/* The same sixteen at a time, for what is left; stops at every backslash. */
+static const char *short_text(const char *p, const char *end)
+{
   while (end - p >= 16) {
     __m128i v = load16(p);
     uint32_t stop = bits(_mm_or_si128(marks(v), v));
@@ -187,25 +221,39 @@ static const char *narrow_text(const char *p, const char *end)
   return p;
 }
 
-const char *llmd__scan_text(const char *begin, const char *p, const char *end)
+/* Most strings are keys and words: sixteen bytes are looked at before 64. */
+const char *llmd__scan_text(const char *begin, const char *p, const char *end, uint64_t *escapes)
 {
   int special = 0;
-  while (!special) {
-    p = narrow_text(p, end);
-    if (end - p < 16)
-      return step_text(p, end, end, &special);
-    if (byte_at(p) < 0x80)
+  if (end - p >= 16) {
+    __m128i v = load16(p);
+    uint32_t stop = bits(_mm_or_si128(marks(v), v));
+    p += stop ? first_bit(stop) : 16;
+    if (stop && *p == '"')
       return p;
-    p = wide_text(begin, p, end, &special);
+  }
+  while (!special) {
+    p = narrow_text(p, end, escapes, &special);
+    if (special)
+      return p;
+    p = short_text(p, end);
+    if (end - p < 16)
+      return step_text(p, end, end, escapes, &special);
+    if (byte_at(p) >= 0x80)
+      p = wide_text(begin, p, end, &special);
+    else if (*p == '\\')
+      p = step_text(p, p + 1, end, escapes, &special);
+    else
+      return p;
   }
   return p;
 }
 
 #else
 
-const char *llmd__scan_text(const char *begin, const char *p, const char *end)
+const char *llmd__scan_text(const char *begin, const char *p, const char *end, uint64_t *escapes)
 {
-  return llmd__scan_text_plain(begin, p, end);
+  return llmd__scan_text_plain(begin, p, end, escapes);
 }
 
 #endif

@@ -54,7 +54,14 @@ typedef struct unescaper {
 static void put_character(llmd__sink *out, uint32_t cp)
 {
   char utf8[4];
-  llmd__sink_put(out, utf8, llmd__utf8_write(utf8, cp));
+  if (cp >= 0x800 && cp < 0x10000 && out->end - out->p >= 3) { /* nearly all that is escaped so */
+    out->p[0] = (unsigned char)(0xe0 | cp >> 12);
+    out->p[1] = (unsigned char)(0x80 | (cp >> 6 & 0x3f));
+    out->p[2] = (unsigned char)(0x80 | (cp & 0x3f));
+    out->p += 3;
+  } else {
+    llmd__sink_put(out, utf8, llmd__utf8_write(utf8, cp));
+  }
 }
 
 static void give_up_high(unescaper *u, llmd__sink *out)
@@ -79,13 +86,14 @@ static void put_unit(unescaper *u, uint32_t unit, llmd__sink *out)
     put_character(out, unit >= 0xdc00 && unit < 0xe000 ? REPLACEMENT : unit);
 }
 
+/* What a short escape stands for; 0 for a byte that makes none. */
+static const char short_escape[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                       ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+
 static void put_short(unescaper *u, char c, llmd__sink *out)
 {
-  static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-  const char *at = memchr(from, c, sizeof from - 1);
-  char plain = at ? to[at - from] : c;
   give_up_high(u, out);
-  llmd__sink_put(out, &plain, 1);
+  llmd__sink_put(out, &short_escape[(unsigned char)c], 1);
 }
 
 static void step(unescaper *u, char c, llmd__sink *out)
@@ -104,27 +112,46 @@ static void step(unescaper *u, char c, llmd__sink *out)
   }
 }
 
-/* Copies until the first backslash; returns where that is (or end). */
-static const char *copy_plain(const char *p, const char *end, llmd__sink *out)
-{
 #if defined(__SSE2__)
-  while (end - p >= 16 && out->end - out->p >= 16) {
+/* While sixteen bytes can be read and written at once: copies up to the next backslash, then takes the short escapes there.
+ * Comes back before \uXXXX or near an end. */
+static const char *fast_run(const char *p, const char *end, llmd__sink *out)
+{
+  unsigned char *to = out->p;
+  while (end - p >= 18 && out->end - to >= 18) {
     __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
     int stop = _mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    _mm_storeu_si128((__m128i *)(void *)out->p, v);
+    int n = stop ? __builtin_ctz((unsigned)stop) : 16;
+    _mm_storeu_si128((__m128i *)(void *)to, v);
+    p += n;
+    to += n;
     if (stop) {
-      int n = __builtin_ctz((unsigned)stop);
-      out->p += n;
-      return p + n;
+      char plain = short_escape[(unsigned char)p[1]];
+      if (plain == 0)
+        break;
+      *to++ = (unsigned char)plain;
+      p += 2;
     }
-    p += 16;
-    out->p += 16;
   }
+  out->p = to;
+  return p;
+}
+#else
+static const char *fast_run(const char *p, const char *end, llmd__sink *out)
+{
+  (void)end;
+  (void)out;
+  return p;
+}
 #endif
+
+/* Up to the first backslash; returns where that is (or end). */
+static const char *copy_plain(const char *p, const char *end, llmd__sink *out)
+{
   const char *slash = memchr(p, '\\', (size_t)(end - p));
-  const char *stop_at = slash ? slash : end;
-  llmd__sink_put(out, p, (size_t)(stop_at - p));
-  return stop_at;
+  const char *stop = slash ? slash : end;
+  llmd__sink_put(out, p, (size_t)(stop - p));
+  return stop;
 }
 
 static void unescape_run(unescaper *u, const char *p, const char *end, llmd__sink *out)
@@ -132,15 +159,22 @@ static void unescape_run(unescaper *u, const char *p, const char *end, llmd__sin
   while (p < end && !out->cut) {
     if (u->state) {
       step(u, *p++, out);
-    } else if (*p != '\\') {
-      give_up_high(u, out);
-      p = copy_plain(p, end, out);
-    } else if (end - p >= 6 && p[1] == 'u') {
+    } else if (end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
       put_unit(u, (uint32_t)llmd__text_hex4(p + 2), out);
       p += 6;
     } else {
-      u->state = 1;
-      p++;
+      const char *from = p;
+      if (*p != '\\' || (end - p > 1 && p[1] != 'u'))
+        give_up_high(u, out);
+      p = fast_run(p, end, out);
+      if (p != from)
+        continue;
+      if (*p != '\\') {
+        p = copy_plain(p, end, out);
+      } else {
+        u->state = 1;
+        p++;
+      }
     }
   }
 }

@@ -71,16 +71,32 @@ static void id_byte(id_reader *ids, char c, writer *w)
   }
 }
 
+/* Ids of one to seven digits, one after the other, while whole words can be read and written. */
+static const char *many_ids(const char *p, const char *end, writer *w)
+{
+  unsigned char *to = w->sink.p;
+  while (end - p >= 16 && w->sink.end - to >= 4) {
+    unsigned n = llmd__digits(p);
+    if (n == 0 || n == 8)
+      break;
+    uint32_t id = llmd__digits_value(p, n);
+    memcpy(to, &id, sizeof id);
+    to += sizeof id;
+    p += n + 1;
+    if (*p == ' ')
+      p++;
+  }
+  w->sink.p = to;
+  return p;
+}
+
 static void ids_in_run(id_reader *ids, const char *p, const char *end, writer *w)
 {
   while (p < end && !w->sink.cut) {
-    unsigned n = !ids->open && end - p >= 16 ? llmd__digits(p) : 0;
-    if (n && n < 8) {
-      put_id(w, llmd__digits_value(p, n));
-      p += n + 1;
-    } else {
+    if (!ids->open)
+      p = many_ids(p, end, w);
+    if (p < end)
       id_byte(ids, *p++, w);
-    }
   }
 }
 
