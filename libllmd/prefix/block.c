@@ -27,7 +27,7 @@ static uint32_t split(const llmd__chain *c, size_t n, uint32_t flags, uint32_t c
   return whole < cap ? (uint32_t)whole : cap;
 }
 
-/* ---- native -------------------------------------------------------------------------------------------------------- */
+/* ---- native ------------------------------------------------------------------------------------------------------ */
 
 /* The root is the hash of a record with fixed places: every part is there by its length and its own hash, so that no
  * two different lists of parts give the same record. */
@@ -82,7 +82,7 @@ static uint32_t native_extend(llmd__chain *c, const uint8_t *secret, const uint3
 
 const llmd__hash_scheme llmd__hash_native = {"native", native_begin, native_extend};
 
-/* ---- llm-d's approximate chain -------------------------------------------------------------------------------------- */
+/* ---- llm-d's approximate chain ----------------------------------------------------------------------------------- */
 
 static int approx_begin(llmd__chain *c, const uint8_t *secret, const llmd__root *root, uint32_t block_tokens)
 {

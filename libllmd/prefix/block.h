@@ -36,9 +36,9 @@ typedef struct llmd__hash_scheme {
   const char *name;
   /* Stands *c at the root. LLMD_E_INVALID when block_tokens is 0. */
   int (*begin)(llmd__chain *c, const uint8_t *secret, const llmd__root *root, uint32_t block_tokens);
-  /* Keys of the next blocks of tokens[0..n), at most cap; returns how many. Tokens behind the last whole block are dropped,
-   * or make one last key with LLMD_PREFIX_PARTIAL. *c moves over whole blocks only: to go on, hand the tokens from
-   * c->blocks * c->block_tokens onward, a partial block's again. */
+  /* Keys of the next blocks of tokens[0..n), at most cap; returns how many. Tokens behind the last whole block are
+   * dropped, or make one last key with LLMD_PREFIX_PARTIAL. *c moves over whole blocks only: to go on, hand the
+   * tokens from c->blocks * c->block_tokens onward, a partial block's again. */
   uint32_t (*extend)(llmd__chain *c, const uint8_t *secret, const uint32_t *tokens, size_t n, uint32_t flags,
                      llmd_key *out, uint32_t cap);
 } llmd__hash_scheme;

@@ -2,13 +2,13 @@
  *
  *   line │ lo lo lo │ hi hi hi │ set set set │ away │        a cell = a 128-bit key + the word that names its holders
  *
- * Keys are uniformly random, so their low bits choose the home line. A key whose home is full lives some hops further;
- * `away` counts the home's absent keys (low half) and how far the farthest may be (high half), so that most searches, also
- * the vain ones, look at one line.
+ * Keys are uniformly random, so their low bits choose the home line. A key whose home is full lives some hops
+ * further; `away` counts the home's absent keys (low half) and how far the farthest may be (high half), so that most
+ * searches, also the vain ones, look at one line.
  *
- * One writer, any number of readers in any thread or process. A set word of 0 marks a free cell. The writer empties a cell
- * (set, then lo) before it takes it for another key and publishes the new key by its set word; a reader looks at lo before
- * and after set, so it never pairs one key with another key's holders. */
+ * One writer, any number of readers in any thread or process. A set word of 0 marks a free cell. The writer empties a
+ * cell (set, then lo) before it takes it for another key and publishes the new key by its set word; a reader looks at
+ * lo before and after set, so it never pairs one key with another key's holders. */
 #ifndef LLMD_PREFIX_CELLS_H
 #define LLMD_PREFIX_CELLS_H
 

@@ -35,7 +35,7 @@ static int is_list(uint32_t word)
   return word && !(word & LLMD__ONE);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* Walks the holders of a set. */
 typedef struct cursor {
@@ -89,7 +89,7 @@ uint32_t llmd__holders_copy(const llmd__holders *h, uint32_t word, uint32_t *out
   return n;
 }
 
-/* ---- interning ----------------------------------------------------------------------------------------------------- */
+/* ---- interning --------------------------------------------------------------------------------------------------- */
 
 static void refer(llmd__chunk *c)
 {
@@ -236,7 +236,7 @@ void llmd__holders_release(const llmd__holders *h, uint32_t word)
     free_set(h, word);
 }
 
-/* ---- one more, one less -------------------------------------------------------------------------------------------- */
+/* ---- one more, one less ------------------------------------------------------------------------------------------ */
 
 /* The remembered step from `word` by `holder`, with a reference taken. */
 static int step_again(const llmd__holders *h, const llmd__step *s, uint32_t word, uint32_t holder, uint32_t *out)

@@ -2,8 +2,8 @@
  * same set word again knows that nothing changed, and a system prompt on a thousand endpoints costs one list, not many.
  *
  * A set word names a set:   0 = empty │ LLMD__ONE | holder = just that holder │ else number of its first chunk
- * A holder is slot << 17 | epoch of the slot; moving the slot's epoch on empties it everywhere at once. Holders of older
- * epochs stay in sets until these change, and are skipped.
+ * A holder is slot << 17 | epoch of the slot; moving the slot's epoch on empties it everywhere at once. Holders of
+ * older epochs stay in sets until these change, and are skipped.
  *
  *   first chunk  │ hash hash │ refs │ n │ chain │ next │ holder x 10 │   sorted; n >= 2; 64 bytes
  *   others       │ next │ holder x 15 │
@@ -67,12 +67,12 @@ static inline int llmd__holder_live(const llmd__holders *h, uint32_t holder)
   return slot < h->rows && llmd__holder_of(h, slot) == holder;
 }
 
-/* Any thread. Copies the live holders of a set in ascending order; returns how many (at most h->rows). Whatever the word
- * and the chunks hold, it stays in bounds and ends. */
+/* Any thread. Copies the live holders of a set in ascending order; returns how many (at most h->rows). Whatever the
+ * word and the chunks hold, it stays in bounds and ends. */
 uint32_t llmd__holders_copy(const llmd__holders *h, uint32_t word, uint32_t *out);
 
-/* Writer only. *out = the set of `word` and one more holder, or one less (and less those that died), with a reference taken
- * on it; `word` keeps its own. LLMD_E_FULL: no chunks. removing what is not in the set: LLMD_E_NONE. */
+/* Writer only. *out = the set of `word` and one more holder, or one less (and less those that died), with a reference
+ * taken on it; `word` keeps its own. LLMD_E_FULL: no chunks. removing what is not in the set: LLMD_E_NONE. */
 int llmd__holders_add(const llmd__holders *h, uint32_t word, uint32_t holder, uint32_t *out);
 int llmd__holders_remove(const llmd__holders *h, uint32_t word, uint32_t holder, uint32_t *out);
 

@@ -42,7 +42,8 @@ static void lay_out(plan *p)
 /* As many nodes as the bytes hold. */
 static int make_plan(uint64_t bytes, uint32_t rows, plan *p)
 {
-  const uint64_t each = sizeof(llmd__node) + 2 * sizeof(uint32_t) + sizeof(llmd__line) / 2 + sizeof(llmd__chunk) / 4 + 1;
+  const uint64_t each =
+    sizeof(llmd__node) + 2 * sizeof(uint32_t) + sizeof(llmd__line) / 2 + sizeof(llmd__chunk) / 4 + 1;
   uint64_t n = bytes / each;
   p->rows = rows;
   p->nodes = n < MAX_NODES ? (uint32_t)n : MAX_NODES;
@@ -100,7 +101,8 @@ static void view(llmd__index *ix, void *mem, const plan *p)
   ix->rows = p->rows;
 }
 
-/* Empties the index: what readers see first, then the writer's lists. Tags, capacities and counters of the past stay. */
+/* Empties the index: what readers see first, then the writer's lists. Tags, capacities and counters of the past stay.
+ * */
 static void reset(const llmd__index *ix)
 {
   llmd__index_head *h = ix->head;

@@ -4,12 +4,13 @@
  *                          ▲
  *   writer: one node per (block, endpoint), in two lists: the endpoint's own and everybody's, most recent first
  *
- * It lives in memory the caller gives and never grows. An endpoint keeps its `capacity` most recent blocks; when the whole
- * is full the least recent blocks of all go. A chain is stored tail first, so a chain wears off from its tail.
+ * It lives in memory the caller gives and never grows. An endpoint keeps its `capacity` most recent blocks; when the
+ * whole is full the least recent blocks of all go. A chain is stored tail first, so a chain wears off from its tail.
  *
- * One writer at a time (who that is, the caller settles), any number of readers in other threads and processes, without
- * locks. A reader may get a hint that is a moment old, never a wrong address: every number read is checked against bounds
- * that its own view holds. A writer may die at any instruction: its successor calls llmd__index_takeover. */
+ * One writer at a time (who that is, the caller settles), any number of readers in other threads and processes,
+ * without locks. A reader may get a hint that is a moment old, never a wrong address: every number read is checked
+ * against bounds that its own view holds. A writer may die at any instruction: its successor calls
+ * llmd__index_takeover. */
 #ifndef LLMD_PREFIX_INDEX_H
 #define LLMD_PREFIX_INDEX_H
 
@@ -62,28 +63,28 @@ int llmd__index_format(void *mem, size_t size, const llmd__index_options *option
 /* *ix = a view of the index in mem. LLMD_E_MISMATCH: there is none, or another layout or size. */
 int llmd__index_attach(llmd__index *ix, void *mem, size_t size);
 
-/* For a new writer, before its first write. Returns 1 when the last one died in the middle of a write: the index is then
- * emptied; else 0. */
+/* For a new writer, before its first write. Returns 1 when the last one died in the middle of a write: the index is
+ * then emptied; else 0. */
 int llmd__index_takeover(const llmd__index *ix);
 
-/* ---- the writer ---------------------------------------------------------------------------------------------------- */
+/* ---- the writer -------------------------------------------------------------------------------------------------- */
 
-/* These blocks are on this endpoint now: inserted, or made its most recent. Never fails for want of room: something less
- * recent goes. An id with a newer generation than the slot had makes the slot forget first; an older one is LLMD_E_STALE;
- * a slot beyond rows LLMD_E_RANGE. */
+/* These blocks are on this endpoint now: inserted, or made its most recent. Never fails for want of room: something
+ * less recent goes. An id with a newer generation than the slot had makes the slot forget first; an older one is
+ * LLMD_E_STALE; a slot beyond rows LLMD_E_RANGE. */
 int llmd__index_store(const llmd__index *ix, llmd_endpoint_id endpoint, const llmd_key *chain, uint32_t n);
 
 /* How many blocks the endpoint keeps, 0 = the index's default. Takes effect at the next store. */
 int llmd__index_set_capacity(const llmd__index *ix, llmd_endpoint_id endpoint, uint32_t capacity);
 
-/* The endpoint holds nothing any more. Constant time: no reader counts it from here on; its memory comes back by tick, or
- * when somebody needs it. LLMD_E_STALE, LLMD_E_RANGE as above. */
+/* The endpoint holds nothing any more. Constant time: no reader counts it from here on; its memory comes back by
+ * tick, or when somebody needs it. LLMD_E_STALE, LLMD_E_RANGE as above. */
 int llmd__index_forget(const llmd__index *ix, llmd_endpoint_id endpoint);
 
 /* Sweeps up to `budget` pairs of forgotten endpoints; returns how many are left. */
 uint32_t llmd__index_tick(const llmd__index *ix, uint32_t budget);
 
-/* ---- readers ------------------------------------------------------------------------------------------------------- */
+/* ---- readers ----------------------------------------------------------------------------------------------------- */
 
 /* Bytes of scratch a match needs, aligned to 4. One per thread; its content does not matter, but a first filling with
  * anything keeps memory checkers calm. */
@@ -92,7 +93,7 @@ size_t llmd__index_scratch_size(const llmd__index *ix);
 /* Who holds leading blocks of the chain, and how many: endpoint[i] holds blocks[i] >= 1. Returns the number of pairs
  * written, at most cap; room for `rows` is always enough. No order is promised.
  *   flags 0                the first blocks[i] blocks, without a gap
- *   flags LLMD_PREFIX_ANY  blocks among those up to the first that nobody holds, gaps or not (as the reference counts) */
+ *   flags LLMD_PREFIX_ANY  blocks among those up to the first that nobody holds, gaps or not: the reference's count */
 uint32_t llmd__index_match(const llmd__index *ix, void *scratch, const llmd_key *chain, uint32_t n, uint32_t flags,
                            llmd_endpoint_id *endpoint, uint32_t *blocks, uint32_t cap);
 

@@ -28,7 +28,8 @@ static uint32_t look(const walk *w, uint32_t i, uint32_t *word)
   return llmd__cells_find(&w->ix->cells, &w->chain[i], word);
 }
 
-/* The live holders of block i, copied while its cell named the set; 0 = none. A second look if the set changed hands. */
+/* The live holders of block i, copied while its cell named the set; 0 = none. A second look if the set changed hands.
+ * */
 static uint32_t read_set(const walk *w, uint32_t i, uint32_t cell, uint32_t *word)
 {
   for (int tries = 0; tries < 2 && cell != LLMD__NO_CELL; tries++) {
@@ -47,7 +48,7 @@ static llmd_endpoint_id id_of(const walk *w, uint32_t holder)
   return (uint64_t)atomic_load_explicit(&tag->generation, memory_order_acquire) << 32 | slot;
 }
 
-/* ---- without a gap ------------------------------------------------------------------------------------------------- */
+/* ---- without a gap ----------------------------------------------------------------------------------------------- */
 
 /* The holders of the first run enter the answer and are alive. */
 static uint32_t all_enter(walk *w, uint32_t n)
@@ -80,7 +81,7 @@ static uint32_t some_leave(walk *w, uint32_t n_alive, uint32_t n, uint32_t depth
   return kept;
 }
 
-/* ---- gaps allowed -------------------------------------------------------------------------------------------------- */
+/* ---- gaps allowed ------------------------------------------------------------------------------------------------ */
 
 /* `len` more blocks for each holder of the run. where[slot] is believed only if the answer agrees, so it needs no
  * clearing. */
@@ -99,7 +100,7 @@ static void all_gain(walk *w, uint32_t n, uint32_t len)
   }
 }
 
-/* ---- the walk ------------------------------------------------------------------------------------------------------ */
+/* ---- the walk ---------------------------------------------------------------------------------------------------- */
 
 /* End of the run of blocks from i on whose cells say *word; then *word and *cell are those of the block at the end. */
 static uint32_t run_end(const walk *w, uint32_t i, uint32_t *word, uint32_t *cell)

@@ -31,7 +31,7 @@ static void end_write(const llmd__index *ix)
   atomic_store_explicit(&ix->head->dirty, 0, memory_order_release);
 }
 
-/* ---- recency lists ------------------------------------------------------------------------------------------------- */
+/* ---- recency lists ----------------------------------------------------------------------------------------------- */
 
 static void cut(const llmd__index *ix, llmd__list *list, uint32_t which, const llmd__node *x)
 {
@@ -66,7 +66,7 @@ static void refresh(const llmd__index *ix, llmd__list *list, uint32_t which, uin
   push(ix, list, which, number);
 }
 
-/* ---- nodes by key and slot ----------------------------------------------------------------------------------------- */
+/* ---- nodes by key and slot --------------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(const llmd_key *key, uint32_t slot)
 {
@@ -128,7 +128,7 @@ static void free_live_node(const llmd__index *ix, uint32_t number)
   count(&ix->head->holders, -1);
 }
 
-/* ---- taking a holder off a block ----------------------------------------------------------------------------------- */
+/* ---- taking a holder off a block --------------------------------------------------------------------------------- */
 
 static void drop_cell(const llmd__index *ix, uint32_t cell)
 {
@@ -221,7 +221,7 @@ static int make_room(const llmd__index *ix)
   return 1;
 }
 
-/* ---- store --------------------------------------------------------------------------------------------------------- */
+/* ---- store ------------------------------------------------------------------------------------------------------- */
 
 /* Puts the holder on the cell (LLMD__NO_CELL = the key has none yet). Without memory for the set the block keeps this
  * holder alone. Returns the cell, or LLMD__NO_CELL when there is no place for the key. */
@@ -289,7 +289,7 @@ static void store_block(const llmd__index *ix, uint32_t slot, uint32_t holder, u
     add_pair(ix, s, holder, hash, cell);
 }
 
-/* ---- forget -------------------------------------------------------------------------------------------------------- */
+/* ---- forget ------------------------------------------------------------------------------------------------------ */
 
 /* Hangs the slot's list behind the dead's. */
 static void bury(const llmd__index *ix, llmd__index_slot *s)
@@ -309,7 +309,8 @@ static void bury(const llmd__index *ix, llmd__index_slot *s)
   s->n = 0;
 }
 
-/* From the new epoch on nobody counts the old holders. Once in 2^17 times epochs begin anew: nothing dead may be left. */
+/* From the new epoch on nobody counts the old holders. Once in 2^17 times epochs begin anew: nothing dead may be
+ * left. */
 static void empty_slot(const llmd__index *ix, uint32_t slot)
 {
   llmd__tag *tag = &ix->holders.tag[slot];
@@ -340,7 +341,7 @@ static int enter(const llmd__index *ix, llmd_endpoint_id endpoint)
   return 0;
 }
 
-/* ---- the calls ----------------------------------------------------------------------------------------------------- */
+/* ---- the calls --------------------------------------------------------------------------------------------------- */
 
 int llmd__index_store(const llmd__index *ix, llmd_endpoint_id endpoint, const llmd_key *chain, uint32_t n)
 {

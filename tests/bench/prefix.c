@@ -1,8 +1,8 @@
 /* What prefixes cost: keys of a prompt, the walk of a match, a store.
  *
- * The index is the default one (64 MiB), full, with 100 endpoints that were sent chains of 860 blocks (220 KB of text in
- * blocks of 64 tokens), each beginning with the same 94. Hot: the same chain again and again. Cold: another chain each time,
- * after reading through more memory than the caches hold. Reports are medians. */
+ * The index is the default one (64 MiB), full, with 100 endpoints that were sent chains of 860 blocks (220 KB of text
+ * in blocks of 64 tokens), each beginning with the same 94. Hot: the same chain again and again. Cold: another chain
+ * each time, after reading through more memory than the caches hold. Reports are medians. */
 #define _POSIX_C_SOURCE 200809L
 #include "bench.h"
 

@@ -1,5 +1,5 @@
-/* One writer and three readers on one prefix index, for as many operations as the writer is told (argument, default 40000).
- * Meant for a build with -Db_sanitize=thread; without it, it still checks what readers see:
+/* One writer and three readers on one prefix index, for as many operations as the writer is told (argument, default
+ * 40000). Meant for a build with -Db_sanitize=thread; without it, it still checks what readers see:
  *  - answers are well-formed and name each endpoint once;
  *  - a chain that nobody stored is nobody's;
  *  - a chain is only ever credited to the endpoints that store it (a hint may be false only when memory was used again
@@ -60,7 +60,8 @@ static void *read_on(void *arg)
   while (!atomic_load(&over)) {
     uint64_t dice = llmd_random(&r->seed);
     uint32_t c = dice % 16 ? (uint32_t)((dice >> 8) % (CHAINS + 1)) : 0;
-    uint32_t n = llmd__index_match(&shared, scratch, chain[c], LENGTH, dice & 1u << 30 ? LLMD_PREFIX_ANY : 0, who, blocks, ROWS);
+    uint32_t flags = dice & 1u << 30 ? LLMD_PREFIX_ANY : 0;
+    uint32_t n = llmd__index_match(&shared, scratch, chain[c], LENGTH, flags, who, blocks, ROWS);
     uint32_t seen = 0;
     if (n > ROWS || (c == CHAINS && n))
       fail("an answer that cannot be");
@@ -129,8 +130,8 @@ int main(int argc, char **argv)
     found += r[i].steady_found;
   }
   llmd__index_stats_get(&shared, &s);
-  printf("1..1\n# %llu answers, %llu wrong; kept chain found %llu of %llu times; %llu + %llu evicted\n", (unsigned long long)answers,
-         (unsigned long long)wrong, (unsigned long long)found, (unsigned long long)steady,
+  printf("1..1\n# %llu answers, %llu wrong; kept chain found %llu of %llu times; %llu + %llu evicted\n",
+         (unsigned long long)answers, (unsigned long long)wrong, (unsigned long long)found, (unsigned long long)steady,
          (unsigned long long)s.evicted_own, (unsigned long long)s.evicted_all);
   free(mem);
   if (answers == 0 || steady == 0)

@@ -29,7 +29,8 @@ static llmd_str str(const char *text)
   return s;
 }
 
-static llmd__root root_of(const char *model, const char *lora, const char *salt, const char *tenant, const char *modality)
+static llmd__root root_of(const char *model, const char *lora, const char *salt, const char *tenant,
+                          const char *modality)
 {
   llmd__root r = {str(model), str(lora), str(salt), str(tenant), str(modality)};
   return r;
@@ -89,7 +90,8 @@ static void llmd_approx_keys_are_these(void **state)
   assert_key(k[1], 0xf1433d4ff41f4429u, 0);
 }
 
-/* Moving a byte from one part to the next, or naming another part, gives another root. llm-d's scheme confuses the first. */
+/* Moving a byte from one part to the next, or naming another part, gives another root. llm-d's scheme confuses the
+ * first. */
 static void root_parts_are_separate(void **state)
 {
   const llmd__root roots[] = {

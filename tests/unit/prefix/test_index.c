@@ -75,7 +75,7 @@ static llmd__index_stats stats(const fixture *f)
   return s;
 }
 
-/* ---- cases ---------------------------------------------------------------------------------------------------------- */
+/* ---- cases ------------------------------------------------------------------------------------------------------- */
 
 static void finds_what_was_stored(void **state)
 {
@@ -292,8 +292,8 @@ static uint64_t pairs_seen(fixture *f, uint32_t n)
   return sum;
 }
 
-/* Nearly every block has a set of its own, more than chunks can hold: things go early, nothing breaks, and what is left is
- * what readers see. */
+/* Nearly every block has a set of its own, more than chunks can hold: things go early, nothing breaks, and what is
+ * left is what readers see. */
 static void sets_may_run_out(void **state)
 {
   fixture *f = make(256 << 10, 64, 100000);

@@ -1,4 +1,5 @@
-/* The index against a slow and obvious model: a list of (endpoint, block, time of last store), searched from end to end. */
+/* The index against a slow and obvious model: a list of (endpoint, block, time of last store), searched from end to
+ * end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +35,7 @@ static uint32_t roll(uint32_t n)
   return (uint32_t)(llmd_random(&seed) % n);
 }
 
-/* ---- the model ------------------------------------------------------------------------------------------------------ */
+/* ---- the model --------------------------------------------------------------------------------------------------- */
 
 static pair *find(model *m, uint32_t slot, uint64_t block)
 {
@@ -108,7 +109,7 @@ static void model_match(const model *m, const uint64_t *block, uint32_t n, uint3
   }
 }
 
-/* ---- chains: paths in a tree, so that they share beginnings --------------------------------------------------------- */
+/* ---- chains: paths in a tree, so that they share beginnings ------------------------------------------------------ */
 
 static llmd_key key_of(uint64_t block)
 {
@@ -131,7 +132,7 @@ static uint32_t walk_tree(uint64_t *block, llmd_key *key)
   return n;
 }
 
-/* ---- the comparison ------------------------------------------------------------------------------------------------- */
+/* ---- the comparison ---------------------------------------------------------------------------------------------- */
 
 typedef struct pairing {
   llmd__index ix;
@@ -234,6 +235,9 @@ static void agrees_when_it_is_full(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_while_there_is_room), cmocka_unit_test(agrees_when_it_is_full)};
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(agrees_while_there_is_room),
+    cmocka_unit_test(agrees_when_it_is_full),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
