@@ -278,48 +278,62 @@ int llmd_pool_publish(llmd_pool *pool, const llmd_now *now)
 
 /* ---- reading the published state ----------------------------------------------------------------------------------------- */
 
-/* Readers outside a lane (tools, metrics) copy under a check of the generation instead of pinning. */
-static int published(const llmd_pool *p, llmd__buffer_view *v)
-{
-  uint32_t at = atomic_load(&p->g->current);
-  if (!at)
-    return LLMD_E_NONE;
-  llmd__region_view(p->g, at - 1, v);
-  return 0;
-}
-
 uint32_t llmd_pool_count(const llmd_pool *pool)
 {
-  llmd__buffer_view v;
-  return published(pool, &v) ? 0 : v.head->n;
+  llmd__snapshot snap;
+  uint32_t lane;
+  if (llmd__pool_glance(pool, &lane, &snap))
+    return 0;
+  llmd__pool_glance_end(pool, lane);
+  return snap.n;
 }
 
-static const llmd__row *published_row(const llmd_pool *p, llmd_endpoint_id id, llmd__buffer_view *v, uint32_t *row)
+static const llmd__row *row_in(const llmd_pool *p, const llmd__snapshot *s, llmd_endpoint_id id)
 {
-  uint32_t slot = llmd__slot_of(id);
-  if (!id || slot >= p->g->caps.endpoints || published(p, v))
+  uint32_t slot = llmd__slot_of(id), row;
+  if (!id || slot >= p->g->caps.endpoints)
     return NULL;
-  *row = v->row_of[slot];
-  return *row < v->head->n && v->row[*row].id == id ? &v->row[*row] : NULL;
+  row = s->view.row_of[slot];
+  return row < s->n && s->view.row[row].id == id ? &s->view.row[row] : NULL;
+}
+
+double llmd__snapshot_value(const llmd_pool *p, const llmd__snapshot *s, uint32_t row, uint32_t attribute)
+{
+  const llmd__attribute *a;
+  if (attribute >= s->view.head->n_attributes)
+    return (double)__builtin_nan("");
+  a = &llmd__region_attributes(p->g)[attribute];
+  if (a->type != LLMD_TYPE_F64 || a->scope != LLMD_SCOPE_ENDPOINT)
+    return (double)__builtin_nan("");
+  return llmd__column_f64(&s->view, p->g, attribute)[row];
 }
 
 double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute)
 {
-  llmd__buffer_view v;
-  uint32_t row;
-  if (!published_row(pool, id, &v, &row) || attribute >= v.head->n_attributes ||
-      llmd__region_attributes(pool->g)[attribute].type != LLMD_TYPE_F64 ||
-      llmd__region_attributes(pool->g)[attribute].scope != LLMD_SCOPE_ENDPOINT)
-    return (double)__builtin_nan("");
-  return llmd__column_f64(&v, pool->g, attribute)[row];
+  double value = (double)__builtin_nan("");
+  const llmd__row *row;
+  llmd__snapshot snap;
+  uint32_t lane;
+  if (llmd__pool_glance(pool, &lane, &snap))
+    return value;
+  row = row_in(pool, &snap, id);
+  if (row)
+    value = llmd__snapshot_value(pool, &snap, (uint32_t)(row - snap.view.row), attribute);
+  llmd__pool_glance_end(pool, lane);
+  return value;
 }
 
 int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requests, int64_t *tokens)
 {
-  llmd__buffer_view v;
-  uint32_t row;
   const llmd__total *total;
-  if (!published_row(pool, id, &v, &row))
+  llmd__snapshot snap;
+  uint32_t lane;
+  int there, rc = llmd__pool_glance(pool, &lane, &snap);
+  if (rc)
+    return rc == LLMD_E_NONE ? LLMD_E_STALE : rc;
+  there = row_in(pool, &snap, id) != NULL;
+  llmd__pool_glance_end(pool, lane);
+  if (!there)
     return LLMD_E_STALE;
   total = &llmd__region_totals(pool->g)[llmd__slot_of(id)];
   *requests = atomic_load_explicit(&total->requests, memory_order_relaxed);
@@ -327,39 +341,45 @@ int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requ
   return 0;
 }
 
+/* Row i as the caller gave it to llmd_pool_add. labels: room for 64. */
+static void describe_row(const llmd_pool *p, const llmd__snapshot *s, uint32_t i, llmd_label *labels, llmd_endpoint *e)
+{
+  const llmd__row *r = &s->view.row[i];
+  llmd_str full = llmd__string_text(p->g, r->name);
+  const char *slash = full.len ? memchr(full.ptr, '/', full.len) : NULL;
+  memset(e, 0, sizeof *e);
+  e->size = sizeof *e;
+  e->rank = r->rank;
+  e->port = r->port;
+  e->address = llmd__string_text(p->g, r->address);
+  e->space.ptr = full.ptr;
+  e->space.len = slash ? (size_t)(slash - full.ptr) : 0;
+  e->name.ptr = slash ? slash + 1 : full.ptr;
+  e->name.len = full.len - e->space.len - (slash ? 1 : 0);
+  e->n_labels = r->n_labels < 64 ? r->n_labels : 64;
+  e->labels = labels;
+  for (uint32_t k = 0; k < e->n_labels; k++) {
+    const uint32_t *pair = s->view.label + ((size_t)i * p->g->caps.labels + k) * 2;
+    labels[k].key = llmd__string_text(p->g, pair[0]);
+    labels[k].value = llmd__string_text(p->g, pair[1]);
+  }
+}
+
 int llmd_pool_each(const llmd_pool *pool, llmd_endpoint_fn fn, void *ud)
 {
-  llmd__buffer_view v;
   llmd_label labels[64];
-  if (published(pool, &v))
-    return 0;
-  for (uint32_t i = 0; i < v.head->n; i++) {
-    const llmd__row *r = &v.row[i];
+  llmd__snapshot snap;
+  uint32_t lane;
+  int rc = llmd__pool_glance(pool, &lane, &snap);
+  if (rc)
+    return rc == LLMD_E_NONE ? 0 : rc;
+  for (uint32_t i = 0; i < snap.n && !rc; i++) {
     llmd_endpoint e;
-    llmd_str full = llmd__string_text(pool->g, r->name);
-    const char *slash = memchr(full.ptr, '/', full.len);
-    int rc;
-    memset(&e, 0, sizeof e);
-    e.size = sizeof e;
-    e.rank = r->rank;
-    e.port = r->port;
-    e.address = llmd__string_text(pool->g, r->address);
-    e.space.ptr = full.ptr;
-    e.space.len = slash ? (size_t)(slash - full.ptr) : 0;
-    e.name.ptr = slash ? slash + 1 : full.ptr;
-    e.name.len = full.len - e.space.len - (slash ? 1 : 0);
-    e.n_labels = r->n_labels < 64 ? r->n_labels : 64;
-    e.labels = labels;
-    for (uint32_t k = 0; k < e.n_labels; k++) {
-      const uint32_t *pair = v.label + ((size_t)i * pool->g->caps.labels + k) * 2;
-      labels[k].key = llmd__string_text(pool->g, pair[0]);
-      labels[k].value = llmd__string_text(pool->g, pair[1]);
-    }
-    rc = fn(ud, r->id, &e);
-    if (rc)
-      return rc;
+    describe_row(pool, &snap, i, labels, &e);
+    rc = fn(ud, snap.view.row[i].id, &e);
   }
-  return 0;
+  llmd__pool_glance_end(pool, lane);
+  return rc;
 }
 
 /* "address:port" or "address:port/rank" cut into its parts; 0 when text is not of that form. */
@@ -390,20 +410,29 @@ static int cut_place(const char *text, size_t len, size_t *address, uint32_t *po
   return digits > 0;
 }
 
+static llmd_endpoint_id find_row(const llmd__buffer_view *v, uint32_t name, uint32_t address, uint32_t port, uint32_t rank)
+{
+  for (uint32_t i = 0; i < v->head->n; i++)
+    if (v->row[i].id && ((name && v->row[i].name == name) || (address && same_place(&v->row[i], address, port, rank))))
+      return v->row[i].id;
+  return 0;
+}
+
 llmd_endpoint_id llmd_pool_find(const llmd_pool *pool, const char *text, size_t len)
 {
-  llmd__buffer_view v;
-  uint32_t name = llmd__string_find(pool->g, text, len), address = 0, port = 0, rank = 0, n;
+  uint32_t name = llmd__string_find(pool->g, text, len), address = 0, port = 0, rank = 0, lane;
   size_t address_len = 0;
+  llmd_endpoint_id id;
+  llmd__snapshot snap;
   if (cut_place(text, len, &address_len, &port, &rank))
     address = llmd__string_find(pool->g, text, address_len);
-  if (pool->writer)
-    llmd__region_view(pool->g, LLMD__BUFFERS, &v);
-  else if (published(pool, &v))
+  if (pool->writer) {
+    llmd__region_view(pool->g, LLMD__BUFFERS, &snap.view);
+    return find_row(&snap.view, name, address, port, rank);
+  }
+  if (llmd__pool_glance(pool, &lane, &snap))
     return 0;
-  n = v.head->n;
-  for (uint32_t i = 0; i < n; i++)
-    if (v.row[i].id && ((name && v.row[i].name == name) || (address && same_place(&v.row[i], address, port, rank))))
-      return v.row[i].id;
-  return 0;
+  id = find_row(&snap.view, name, address, port, rank);
+  llmd__pool_glance_end(pool, lane);
+  return id;
 }

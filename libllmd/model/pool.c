@@ -123,7 +123,7 @@ void llmd_pool_close(llmd_pool *pool)
   llmd__free(&pool->alloc, pool, sizeof *pool);
 }
 
-int llmd__pool_lane_take(llmd_pool *p, uint32_t *lane)
+int llmd__pool_lane_take(const llmd_pool *p, uint32_t *lane)
 {
   llmd__lane_slot *slots = llmd__region_lanes(p->g);
   for (uint32_t i = 0; i < p->g->caps.lanes; i++) {
@@ -137,7 +137,7 @@ int llmd__pool_lane_take(llmd_pool *p, uint32_t *lane)
   return LLMD_E_FULL;
 }
 
-void llmd__pool_lane_leave(llmd_pool *p, uint32_t lane)
+void llmd__pool_lane_leave(const llmd_pool *p, uint32_t lane)
 {
   llmd__lane_slot *slot = &llmd__region_lanes(p->g)[lane];
   atomic_store(&slot->pin, 0);
@@ -170,4 +170,23 @@ int llmd__pool_pin(const llmd_pool *p, uint32_t lane, llmd__snapshot *out)
 void llmd__pool_unpin(const llmd_pool *p, uint32_t lane)
 {
   atomic_store_explicit(&llmd__region_lanes(p->g)[lane].pin, 0, memory_order_release);
+}
+
+int llmd__pool_glance(const llmd_pool *p, uint32_t *lane, llmd__snapshot *out)
+{
+  int rc;
+  if (!atomic_load(&p->g->current))
+    return LLMD_E_NONE;
+  if (llmd__pool_lane_take(p, lane))
+    return LLMD_E_BUSY;
+  rc = llmd__pool_pin(p, *lane, out);
+  if (rc)
+    llmd__pool_lane_leave(p, *lane);
+  return rc;
+}
+
+void llmd__pool_glance_end(const llmd_pool *p, uint32_t lane)
+{
+  llmd__pool_unpin(p, lane);
+  llmd__pool_lane_leave(p, lane);
 }

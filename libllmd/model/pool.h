@@ -38,8 +38,15 @@ int llmd__pool_pin(const llmd_pool *p, uint32_t lane, llmd__snapshot *out);
 void llmd__pool_unpin(const llmd_pool *p, uint32_t lane);
 
 /* A free lane slot for this process; LLMD_E_FULL when all are taken. */
-int llmd__pool_lane_take(llmd_pool *p, uint32_t *lane);
-void llmd__pool_lane_leave(llmd_pool *p, uint32_t lane);
+int llmd__pool_lane_take(const llmd_pool *p, uint32_t *lane);
+void llmd__pool_lane_leave(const llmd_pool *p, uint32_t lane);
+
+/* A pin without a lane of one's own, for tools and metrics: takes a free slot for as long as it lasts. LLMD_E_BUSY: all
+ * slots are taken; LLMD_E_NONE as above. */
+int llmd__pool_glance(const llmd_pool *p, uint32_t *lane, llmd__snapshot *out);
+void llmd__pool_glance_end(const llmd_pool *p, uint32_t lane);
+/* Value of an F64 attribute; NaN = unknown, or no such attribute. */
+double llmd__snapshot_value(const llmd_pool *p, const llmd__snapshot *s, uint32_t row, uint32_t attribute);
 
 /* Number of the attribute "name/producer" or LLMD_E_NONE. "" and NULL producers are the pool's own. */
 int llmd__pool_find_attribute(const llmd_pool *p, const char *name, const char *producer, uint32_t *type, uint32_t *scope);

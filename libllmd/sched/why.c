@@ -126,6 +126,7 @@ void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
     k->view = l->view;
     keep_str(l, &k->view.model);
   }
-  l->last = *d;
+  if (d != &l->last)
+    l->last = *d;
   l->last_valid = 1;
 }
