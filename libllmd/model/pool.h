@@ -19,6 +19,7 @@ struct llmd_pool {
   size_t block_len;
   uint64_t stale_ns, lease_ns;
   uint32_t writer;
+  uint32_t taken_over;  /* the writer has put its predecessor's indexes right */
   uint32_t sweep;       /* tick: next ticket to look at */
   uint64_t recounted;   /* tick: when the totals were last recounted */
   uint64_t writer_tag;

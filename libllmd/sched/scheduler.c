@@ -212,6 +212,7 @@ static void add_sources(llmd_scheduler *s, uint32_t instance, uint32_t **room)
 
 static int bind_states(llmd_scheduler *s, llmd_err *err)
 {
+  llmd__state_take_over(s->pool);
   for (uint32_t i = 0; i < s->config->n_instances; i++) {
     const llmd__instance *in = &s->config->instance[i];
     int rc = llmd__state_bind(s, i);

@@ -73,3 +73,29 @@ int llmd__state_prefix(const llmd_scheduler *s, uint32_t instance, llmd__index *
     return LLMD_E_NONE;
   return llmd__index_attach(out, llmd__at(s->pool->g, b->prefix_off), (size_t)b->prefix_bytes);
 }
+
+void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id), llmd_endpoint_id id)
+{
+  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
+  for (uint32_t i = 0; i < LLMD__STATES; i++) {
+    llmd__index ix;
+    if (atomic_load_explicit(&s[i].state, memory_order_acquire) != 2 || s[i].kind != LLMD__STATE_PREFIX)
+      continue;
+    if (!llmd__index_attach(&ix, llmd__at(g, s[i].off), (size_t)s[i].bytes))
+      fn(&ix, id);
+  }
+}
+
+static void take_over_one(const llmd__index *ix, llmd_endpoint_id id)
+{
+  (void)id;
+  llmd__index_takeover(ix);
+}
+
+void llmd__state_take_over(llmd_pool *p)
+{
+  if (!p->writer || p->taken_over)
+    return;
+  llmd__state_each_index(p->g, take_over_one, 0);
+  p->taken_over = 1;
+}

@@ -9,19 +9,6 @@
 #define SWEEP_SLICE 1024u
 #define INDEX_SLICE 4096u
 
-/* Calls fn for each prefix index in the region. */
-static void each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id), llmd_endpoint_id id)
-{
-  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
-  for (uint32_t i = 0; i < LLMD__STATES; i++) {
-    llmd__index ix;
-    if (atomic_load_explicit(&s[i].state, memory_order_acquire) != 2 || s[i].kind != LLMD__STATE_PREFIX)
-      continue;
-    if (!llmd__index_attach(&ix, llmd__at(g, s[i].off), (size_t)s[i].bytes))
-      fn(&ix, id);
-  }
-}
-
 static void forget_in(const llmd__index *ix, llmd_endpoint_id id)
 {
   llmd__index_forget(ix, id);
@@ -39,7 +26,7 @@ static void forget_gone(llmd_pool *p)
   uint32_t slot, from = 0;
   while (llmd__pool_next_forgotten(p, from, &slot)) {
     uint32_t generation = atomic_load(&llmd__region_totals(p->g)[slot].generation);
-    each_index(p->g, forget_in, (uint64_t)generation << 32 | slot);
+    llmd__state_each_index(p->g, forget_in, (uint64_t)generation << 32 | slot);
     llmd__pool_forgotten(p, slot);
     from = slot + 1;
   }
@@ -49,9 +36,10 @@ int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next)
 {
   if (!pool->writer)
     return LLMD_E_DENIED;
+  llmd__state_take_over(pool);
   llmd__post_apply_all(pool, now->mono);
   forget_gone(pool);
-  each_index(pool->g, sweep_in, 0);
+  llmd__state_each_index(pool->g, sweep_in, 0);
   llmd__ledger_sweep(pool->g, &pool->sweep, SWEEP_SLICE, now->mono);
   if (now->mono - pool->recounted >= RECOUNT_NS) {
     llmd__ledger_recount(pool->g, pool->drift, pool->drift + (size_t)pool->g->caps.endpoints * 2);
