@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
+#include "json.h"
 #include "sim_text.h"
 
 #define FILE_MAX ((size_t)16 << 20)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
+#include "json.h"
 
 /* Every helper returns 1, or 0 when memory ran out: a tree is built completely or not at all. */
 

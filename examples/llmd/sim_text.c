@@ -45,17 +45,24 @@ static int read_all(FILE *file, size_t max, char **text, size_t *len)
 
 int sim_text_read(const char *path, size_t max, char **text, size_t *len, llmd_err *err)
 {
-  FILE *file = fopen(path, "rb");
+  int is_stdin = strcmp(path, "-") == 0;
+  FILE *file = is_stdin ? stdin : fopen(path, "rb");
   char *buffer = NULL;
   size_t n = 0;
   int code;
   if (!file)
     return sim_fail(err, errno == ENOMEM ? LLMD_E_NOMEM : LLMD_E_IO, path, 0, "%s", strerror(errno));
+  errno = 0;
   code = read_all(file, max, &buffer, &n);
-  fclose(file);
+  if (code == LLMD_E_LIMIT)
+    sim_fail(err, code, path, 0, "larger than %zu bytes", max);
+  else if (code)
+    sim_fail(err, code, path, 0, "cannot be read: %s", errno ? strerror(errno) : "input or output failed");
+  if (!is_stdin)
+    fclose(file);
   if (code) {
     free(buffer);
-    return sim_fail(err, code, path, 0, code == LLMD_E_LIMIT ? "larger than %zu bytes" : "cannot be read", max);
+    return code;
   }
   *text = buffer;
   *len = n;

@@ -7,7 +7,8 @@
 
 #include <llmd/error.h>
 
-/* The whole file, NUL-terminated, *len without the NUL; the caller frees. LLMD_E_IO, _NOMEM or _LIMIT (over max). */
+/* The whole file ("-": standard input), NUL-terminated, *len without the NUL; the caller frees. LLMD_E_IO, _NOMEM or
+ * _LIMIT (over max). */
 int sim_text_read(const char *path, size_t max, char **text, size_t *len, llmd_err *err);
 
 /* Fills err (may be NULL) and returns code. */
