@@ -10,12 +10,14 @@ uint32_t llmd__config_add(llmd__loader *l, const char *type)
   const llmd_plugin *p = llmd__registry_find(l->registry, type, &old);
   llmd__instance *in = &c->instance[c->n_instances];
   if (!p || !p->kind || c->n_instances == l->cap) {
-    llmd__fail(l->err, LLMD_E_UNKNOWN_TYPE, 0, 0, NULL, "plugin type \"%s\", needed by default, cannot be used", type);
+    l->rc = llmd__fail(l->err, LLMD_E_UNKNOWN_TYPE, 0, 0, NULL,
+                       "plugin type \"%s\", needed by default, cannot be used", type);
     return LLMD_NO_INDEX;
   }
   in->plugin = p;
   in->name = llmd__config_text(l, p->type, strlen(p->type));
   in->flags = LLMD__INSTANCE_IMPLICIT;
+  l->rc = LLMD_E_NOMEM;
   return in->name ? c->n_instances++ : LLMD_NO_INDEX;
 }
 
@@ -40,7 +42,7 @@ static int add_handler(llmd__loader *l)
   if (found == LLMD_NO_INDEX)
     found = llmd__config_add(l, "single-profile-handler");
   if (found == LLMD_NO_INDEX)
-    return LLMD_E_UNKNOWN_TYPE;
+    return l->rc;
   if (!strcmp(c->instance[found].plugin->type, "single-profile-handler") && c->n_profiles > 1)
     return llmd__fail(l->err, LLMD_E_INVALID, c->instance[found].line, 0, "plugins",
                       "single-profile-handler cannot handle %u scheduling profiles", c->n_profiles);
@@ -57,7 +59,7 @@ static int add_detector(llmd__loader *l)
   if (i == LLMD_NO_INDEX)
     i = llmd__config_add(l, type);
   if (i == LLMD_NO_INDEX)
-    return LLMD_E_UNKNOWN_TYPE;
+    return l->rc;
   if (!(l->c->instance[i].plugin->kind & LLMD_DETECTOR))
     return llmd__node_fail(l->detector_at, l->err, LLMD_E_TYPE, "\"%s\" is not a saturation detector", l->c->instance[i].name);
   l->c->detector = i;
@@ -94,7 +96,7 @@ static int provide(llmd__loader *l, const llmd__instance *in, const llmd_read *r
   if (!p || old || !(p->kind & LLMD_PRODUCER) || !writes(p, name, LLMD_WRITE_DEFAULT))
     return 0; /* the host fills it, or it stays unknown */
   added = llmd__config_add(l, from);
-  return added == LLMD_NO_INDEX ? LLMD_E_NOMEM : llmd__config_load_self(l, added);
+  return added == LLMD_NO_INDEX ? l->rc : llmd__config_load_self(l, added);
 }
 
 static int provide_all(llmd__loader *l)

@@ -450,7 +450,7 @@ int llmd__config_build_profiles(llmd__loader *l)
   if (picker == LLMD_NO_INDEX) {
     picker = llmd__config_add(l, "max-score-picker");
     if (picker == LLMD_NO_INDEX)
-      return LLMD_E_NOMEM;
+      return l->rc;
     rc = llmd__config_load_self(l, picker);
   }
   for (uint32_t i = 0; i < l->c->n_profiles && !rc; i++)

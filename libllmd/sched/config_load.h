@@ -11,6 +11,7 @@ typedef struct llmd__loader {
   const llmd__registry *registry;
   const llmd__config_options *options;
   llmd_err *err;
+  int rc;                    /* why llmd__config_add failed */
   uint32_t cap;              /* instances that fit */
   uint32_t n_file;           /* instances of the file: those before are the file's, those after were added */
   const llmd__node **params; /* [cap] parameters node of an instance, or NULL */
@@ -33,7 +34,7 @@ uint32_t llmd__config_find(const llmd__loader *l, const char *name, size_t len);
 /* config_default.c: what the reference adds */
 int llmd__config_add_defaults(llmd__loader *l);
 int llmd__config_order_producers(llmd__loader *l);
-/* An instance that the file does not have; LLMD_NO_INDEX on failure (err is filled). */
+/* An instance that the file does not have; LLMD_NO_INDEX on failure (err and rc are filled). */
 uint32_t llmd__config_add(llmd__loader *l, const char *type);
 int llmd__config_load_self(llmd__loader *l, uint32_t instance);
 
