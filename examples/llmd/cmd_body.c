@@ -100,18 +100,30 @@ static int add_numbers(cJSON *root, const llmd_request_info *i)
   return rc;
 }
 
-/* A segment's bytes are the inside of a JSON string, or JSON themselves. */
+/* Raw JSON is whole unless a truncated body broke off inside it. */
+static int is_whole(const char *at, size_t bytes)
+{
+  cJSON *read = cJSON_ParseWithLength(at, bytes);
+  cJSON_Delete(read);
+  return read != NULL;
+}
+
+/* A segment's bytes are the inside of a JSON string (whole characters, even where a truncated body breaks off), or JSON
+ * themselves: where that breaks off it is quoted. */
 static int add_segment_text(cJSON *o, const llmd_segment *g, const struct file *body)
 {
   int string = g->kind == LLMD_SEGMENT_TEXT || g->kind == LLMD_SEGMENT_ROLE;
+  const char *at = body->text + g->offset;
   char *raw;
   cJSON *item;
   if (g->kind == LLMD_SEGMENT_MEDIA || g->offset + g->bytes > body->len)
     return 0;
+  if (!string && !is_whole(at, g->bytes))
+    return json_add_str(o, "text", (llmd_str){at, g->bytes});
   raw = malloc(g->bytes + 3);
   if (!raw)
     return LLMD_E_NOMEM;
-  (void)snprintf(raw, g->bytes + 3, string ? "\"%.*s\"" : "%.*s", (int)g->bytes, body->text + g->offset);
+  (void)snprintf(raw, g->bytes + 3, string ? "\"%.*s\"" : "%.*s", (int)g->bytes, at);
   item = cJSON_AddRawToObject(o, "text", raw);
   free(raw);
   return item ? 0 : LLMD_E_NOMEM;

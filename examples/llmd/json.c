@@ -7,19 +7,41 @@
 
 #include <llmd/error.h>
 
-/* A JSON string of any bytes that are UTF-8: at most six characters for one. */
+/* Bytes of the UTF-8 character at p, 0 when there is none. Names of files and headers need not be UTF-8. */
+static size_t character(const unsigned char *p, size_t left)
+{
+  size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+  if (n > left)
+    return 0;
+  for (size_t i = 1; i < n; i++)
+    if ((p[i] & 0xc0) != 0x80)
+      return 0;
+  if (n > 2 && ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+                (p[0] == 0xf4 && p[1] > 0x8f)))
+    return 0;
+  return n;
+}
+
+/* A JSON string: at most six characters for a byte. What is not UTF-8 becomes U+FFFD. */
 static char *quote(llmd_str value)
 {
   char *text = malloc(value.len * 6 + 3), *out = text;
   if (!text)
     return NULL;
   *out++ = '"';
-  for (size_t i = 0; i < value.len; i++) {
-    unsigned char c = (unsigned char)value.ptr[i];
-    if (c < 0x20 || c == '"' || c == '\\')
-      out += snprintf(out, 7, "\\u%04x", (unsigned)c);
+  for (size_t i = 0, n; i < value.len; i += n) {
+    const unsigned char *p = (const unsigned char *)value.ptr + i;
+    n = character(p, value.len - i);
+    if (n == 0) {
+      out += snprintf(out, 7, "\\ufffd");
+      n = 1;
+    } else if (*p == '"' || *p == '\\' || *p == '\n')
+      out += snprintf(out, 3, "\\%c", *p == '\n' ? 'n' : *p);
+    else if (*p < 0x20)
+      out += snprintf(out, 7, "\\u%04x", (unsigned)*p);
     else
-      *out++ = (char)c;
+      for (size_t k = 0; k < n; k++)
+        *out++ = (char)p[k];
   }
   *out++ = '"';
   *out = 0;

@@ -11,7 +11,8 @@
 
 #include <llmd/types.h>
 
-/* Adds name: value. Returns 0, or LLMD_E_NOMEM. Nothing is added for a string with ptr NULL. */
+/* Adds name: value. Returns 0, or LLMD_E_NOMEM. Nothing is added for a string with ptr NULL; bytes of it that are not
+ * UTF-8 are replaced. */
 int json_add_str(cJSON *object, const char *name, llmd_str value);
 int json_add_i64(cJSON *object, const char *name, int64_t value);
 int json_add_u64(cJSON *object, const char *name, uint64_t value);
