@@ -1,5 +1,6 @@
-/* llmd/plugin.h: the extender's door. A plugin is one constant table (llmd_plugin) at the end of one C file; this header is
- * all it may include besides the C library, and it links nothing. The built-in plugins are written exactly like this.
+/* llmd/plugin.h: the extender's door. A plugin is one constant table (llmd_plugin) at the end of one C file; this
+ * header is all it may include besides the C library, and it links nothing. The built-in plugins are written exactly
+ * like this.
  *
  *    #include <llmd/plugin.h>
  *    static int score(const void *self, const llmd_batch *b, double *out) { ... out[i] = b->f64[0][i] ... return 0; }
@@ -7,11 +8,11 @@
  *    static const llmd_plugin my_scorer = {.size = sizeof my_scorer, .type = "my-scorer", .kind = LLMD_SCORER, ...};
  *    LLMD_MODULE(&my_scorer)
  *
- * What a plugin sees are columns: for each thing it declares to read, an array with one value per candidate. It never sees
- * an endpoint object, and never calls the core while a decision runs. Filters, scorers, pickers, handlers and deciders are
- * pure functions of (self, batch): same input, same output, bit for bit; no clock, no rand(), no libm transcendentals, no
- * allocation, no writable statics. They may run on many threads at once: that is what `const void *self` says.
- * State lives in the region, behind llmd_services, and only producers reach it. */
+ * What a plugin sees are columns: for each thing it declares to read, an array with one value per candidate. It never
+ * sees an endpoint object, and never calls the core while a decision runs. Filters, scorers, pickers, handlers and
+ * deciders are pure functions of (self, batch): same input, same output, bit for bit; no clock, no rand(), no libm
+ * transcendentals, no allocation, no writable statics. They may run on many threads at once: that is what `const void
+ * *self` says. State lives in the region, behind llmd_services, and only producers reach it. */
 #ifndef LLMD_PLUGIN_H
 #define LLMD_PLUGIN_H
 
@@ -23,7 +24,7 @@ LLMD_BEGIN
 #define LLMD_PLUGIN_ABI 1u
 #define LLMD_NO_INDEX 0xffffffffu
 
-/* ---- what it may be: one object can be several at once ------------------------------------------------------------ */
+/* ---- what it may be: one object can be several at once ---------------------------------------------------------- */
 #define LLMD_FILTER 1u
 #define LLMD_SCORER 2u
 #define LLMD_PICKER 4u
@@ -31,19 +32,21 @@ LLMD_BEGIN
 #define LLMD_DECIDER 16u  /* answers yes or no about one endpoint, asked by a profile handler */
 #define LLMD_PRODUCER 32u /* fills columns, and may keep state */
 #define LLMD_DETECTOR 64u /* says how saturated the candidates are */
-#define LLMD_INERT 128u   /* belongs to the host (data source, parser, flow policy): parameters are checked, nothing runs */
+/* belongs to the host (data source, parser, flow policy): parameters are checked, nothing runs */
+#define LLMD_INERT 128u
 
 #define LLMD_STABLE 0u
 #define LLMD_BETA 1u
 #define LLMD_ALPHA 2u
 #define LLMD_DEPRECATED 3u
 
-/* ---- parameters ---------------------------------------------------------------------------------------------------- */
-/* Types, and what the core stores at `offset` of the plugin's self:                                                    */
+/* ---- parameters ------------------------------------------------------------------------------------------------- */
+/* Types, and what the core stores at `offset` of the plugin's self: */
 #define LLMD_PARAM_BOOL 1u     /* uint32_t 0 or 1 */
 #define LLMD_PARAM_INT 2u      /* int64_t */
 #define LLMD_PARAM_FLOAT 3u    /* double, finite */
-#define LLMD_PARAM_STRING 4u   /* llmd_str; ptr NULL when absent without default; NUL-terminated; lives as long as self */
+/* llmd_str; ptr NULL when absent without default; NUL-terminated; lives as long as self */
+#define LLMD_PARAM_STRING 4u
 #define LLMD_PARAM_ENUM 5u     /* uint32_t, from `values` */
 #define LLMD_PARAM_DURATION 6u /* int64_t nanoseconds; Go's syntax: "1m30s" */
 #define LLMD_PARAM_QUANTITY 7u /* int64_t; Kubernetes' syntax: "1G", "500" */
@@ -52,7 +55,8 @@ LLMD_BEGIN
 #define LLMD_PARAM_STRINGS 10u /* llmd_list of llmd_str */
 #define LLMD_PARAM_MAP 11u     /* llmd_list of llmd_pair, in the order written */
 #define LLMD_PARAM_PLUGIN 12u  /* uint32_t: index of the named plugin instance, or LLMD_NO_INDEX when absent */
-#define LLMD_PARAM_PROFILE 13u /* uint32_t: index of the named scheduling profile, or LLMD_NO_INDEX when there is none */
+/* uint32_t: index of the named scheduling profile, or LLMD_NO_INDEX when there is none */
+#define LLMD_PARAM_PROFILE 13u
 #define LLMD_PARAM_ANY 14u     /* anything: accepted and not stored */
 
 #define LLMD_PARAM_REQUIRED 1u   /* absent = error */
@@ -93,21 +97,20 @@ typedef struct llmd_param {
   uint32_t sub_size;
 } llmd_param;
 
-/* ---- what it reads ------------------------------------------------------------------------------------------------- */
+/* ---- what it reads ---------------------------------------------------------------------------------------------- */
 /* A read is resolved by the core when the configuration is loaded, and filled before the plugin runs.
  *   kind            batch fields                      name
  *   F64             f64[r][i], value[r].num = peer's  attribute: "WaitingQueueSize", ...
  *   ID              id[r][i], value[r].id = peer's    attribute of type string: interned id, 0 = unknown
  *   LABEL           id[r][i], value[r].id = peer's    label key: interned id of its value, 0 = no such label
  *   NAME, ADDRESS   id[r][i]                          interned id of "namespace/name", of the address
- *   DERIVED         f64[r][i]                         whatever `derive` computes from the endpoint's identity and labels
- *   HAS_MODEL       f64[r][i] 0 or 1                  set attribute: does it contain the request's model?
- *   SET_SIZE        f64[r][i]                         set attribute: how many members
- *   FRESH           f64[r][i] 0 or 1                  the snapshot's one freshness verdict on the endpoint's metrics
- *   HEADER          value[r].str                      request header, lower case; ptr NULL = absent
- *   HEADER_IDS      value[r].ids, n_ids               header cut by `split` (or whole): interned ids; unknown strings = 0
- * NaN in an F64 column means unknown. When `if_unknown` / `if_unknown_strict` is not NaN, the core puts it in NaN's place
- * (the second one under compat = strict). */
+ *   DERIVED         f64[r][i]                         whatever `derive` computes from the endpoint's identity and
+ * labels HAS_MODEL       f64[r][i] 0 or 1                  set attribute: does it contain the request's model? SET_SIZE
+ * f64[r][i]                         set attribute: how many members FRESH           f64[r][i] 0 or 1 the snapshot's one
+ * freshness verdict on the endpoint's metrics HEADER          value[r].str                      request header, lower
+ * case; ptr NULL = absent HEADER_IDS      value[r].ids, n_ids               header cut by `split` (or whole): interned
+ * ids; unknown strings = 0 NaN in an F64 column means unknown. When `if_unknown` / `if_unknown_strict` is not NaN, the
+ * core puts it in NaN's place (the second one under compat = strict). */
 #define LLMD_READ_F64 1u
 #define LLMD_READ_ID 2u
 #define LLMD_READ_LABEL 3u
@@ -121,7 +124,8 @@ typedef struct llmd_param {
 #define LLMD_READ_HEADER_IDS 11u
 
 #define LLMD_READ_OPTIONAL 1u   /* no producer is created for it */
-#define LLMD_READ_NAME_PARAM 2u /* the name is the STRING parameter at name_offset, not `name` (kept when that is absent) */
+/* the name is the STRING parameter at name_offset, not `name` (kept when that is absent) */
+#define LLMD_READ_NAME_PARAM 2u
 #define LLMD_READ_FROM_PARAM 4u /* the producer is the STRING parameter at from_offset (`from` when that is absent) */
 
 typedef struct llmd_read {
@@ -136,7 +140,8 @@ typedef struct llmd_read {
 } llmd_read;
 
 /* What a producer writes: one endpoint x request column per row, identity = name/instance. Ends with name NULL. */
-#define LLMD_WRITE_DEFAULT 1u /* this plugin type is created by itself when somebody reads the attribute from its type name */
+/* this plugin type is created by itself when somebody reads the attribute from its type name */
+#define LLMD_WRITE_DEFAULT 1u
 #define LLMD_WRITE_CHARGE 2u  /* the ledger charges this value (tokens) to the endpoint that gets the request */
 typedef struct llmd_write {
   const char *name;
@@ -144,7 +149,7 @@ typedef struct llmd_write {
   uint32_t flags;
 } llmd_write;
 
-/* ---- what it is given ---------------------------------------------------------------------------------------------- */
+/* ---- what it is given ------------------------------------------------------------------------------------------- */
 typedef struct llmd_read_value {
   double num; /* F64, DERIVED: the value at the peer endpoint; NaN without peer */
   uint32_t id; /* ID, LABEL: the same */
@@ -196,7 +201,7 @@ typedef struct llmd_identity {
   uint32_t port, rank;
 } llmd_identity;
 
-/* ---- profile handlers ---------------------------------------------------------------------------------------------- */
+/* ---- profile handlers ------------------------------------------------------------------------------------------- */
 #define LLMD_RUN_NOT 0u
 #define LLMD_RUN_OK 1u
 #define LLMD_RUN_FAILED 2u
@@ -219,7 +224,8 @@ typedef struct llmd_stages {
   uint32_t turn;                /* 0 at the first `next` of a decision */
 } llmd_stages;
 
-/* Filled by `next`; preset to "nothing". Either profiles to run now, or a decider to ask first, or neither = finished. */
+/* Filled by `next`; preset to "nothing". Either profiles to run now, or a decider to ask first, or neither =
+ * finished. */
 typedef struct llmd_next {
   uint32_t size;
   uint32_t ask;    /* plugin index of a decider, LLMD_NO_INDEX = none */
@@ -245,34 +251,38 @@ typedef struct llmd_outcome {
   llmd_header_rule header[8];
 } llmd_outcome;
 
-/* ---- services, for producers only ---------------------------------------------------------------------------------- */
-/* State belongs to (plugin type, instance name), lives in the region, survives a reload, and is shared by all processes.
- * Mutations are applied at once by the process that is the writer, and posted to it by the others.
- * All functions return 0 / count / negative code and take the ctx of the table. */
+/* ---- services, for producers only ------------------------------------------------------------------------------- */
+/* State belongs to (plugin type, instance name), lives in the region, survives a reload, and is shared by all
+ * processes. Mutations are applied at once by the process that is the writer, and posted to it by the others. All
+ * functions return 0 / count / negative code and take the ctx of the table. */
 typedef struct llmd_key {
   uint64_t lo, hi;
 } llmd_key;
 
-#define LLMD_PREFIX_ANY 1u     /* match: the reference's count; a holder need not hold the blocks before (compat = strict) */
+/* match: the reference's count; a holder need not hold the blocks before (compat = strict) */
+#define LLMD_PREFIX_ANY 1u
 #define LLMD_PREFIX_PARTIAL 2u /* chain: the last, partial block of each prompt is hashed too */
 
 typedef struct llmd_services {
   uint32_t size;
   uint32_t reserved;
   void *ctx;
-  /* Keys of the current request's prompts in blocks of block_tokens, at most max_blocks (0 = no limit of yours), computed
-   * once and kept until commit. *total = number of keys. LLMD_E_NONE: the request has no prompt. */
+  /* Keys of the current request's prompts in blocks of block_tokens, at most max_blocks (0 = no limit of yours),
+   * computed once and kept until commit. *total = number of keys. LLMD_E_NONE: the request has no prompt. */
   int (*chain)(void *ctx, uint32_t block_tokens, uint32_t max_blocks, uint32_t flags, uint32_t *total);
-  /* For each candidate of the batch, how many leading blocks of the chain the index has for it (summed over prompts). */
+  /* For each candidate of the batch, how many leading blocks of the chain the index has for it (summed over prompts).
+   */
   int (*prefix_match)(void *ctx, uint32_t flags, double *blocks);
-  /* The chain is now on this endpoint (called from commit). capacity: blocks kept for the endpoint, 0 = the index's own. */
+  /* The chain is now on this endpoint (called from commit). capacity: blocks kept for the endpoint, 0 = the index's
+   * own. */
   int (*prefix_store)(void *ctx, llmd_endpoint_id endpoint, uint32_t capacity);
   int (*prefix_forget)(void *ctx, llmd_endpoint_id endpoint);
   /* Requests and tokens in flight on each candidate of the batch. */
   int (*inflight)(void *ctx, double *requests, double *tokens);
   /* Gives back the tokens (not the request) of the reported ticket's charges. */
   int (*release_tokens)(void *ctx);
-  /* A small table: 128-bit key -> u64, least recently written goes first at its cap. get: 1 found, 0 not. ttl 0 = none. */
+  /* A small table: 128-bit key -> u64, least recently written goes first at its cap. get: 1 found, 0 not. ttl 0 = none.
+   */
   int (*get)(void *ctx, const llmd_key *key, uint64_t *value);
   int (*put)(void *ctx, const llmd_key *key, uint64_t value, uint64_t ttl_ns);
   int (*del)(void *ctx, const llmd_key *key);
@@ -280,7 +290,8 @@ typedef struct llmd_services {
   void (*hash)(void *ctx, const char *ptr, size_t len, llmd_key *out);
 } llmd_services;
 
-/* What happened to a request. `batch` holds the targets: one candidate per profile that ran, with this plugin's reads. */
+/* What happened to a request. `batch` holds the targets: one candidate per profile that ran, with this plugin's
+ * reads. */
 typedef struct llmd_commit_info {
   uint32_t size;
   uint32_t primary;           /* candidate that is the primary profile's */
@@ -305,7 +316,7 @@ typedef struct llmd_report_info {
   double prompt_tokens, output_tokens, cached_tokens; /* NaN = not said */
 } llmd_report_info;
 
-/* ---- the table ----------------------------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------------------------------- */
 typedef struct llmd_plugin {
   uint32_t size; /* sizeof(llmd_plugin) where it was compiled; the core never looks past it */
   uint32_t abi;  /* LLMD_PLUGIN_ABI */
@@ -322,12 +333,14 @@ typedef struct llmd_plugin {
   const llmd_read *reads;
   const llmd_write *writes;
 
-  /* After the parameters were stored: check what the table cannot say, normalise, prepare. Fill err->text (and err->path,
-   * relative to parameters) on failure and return a code. self is zeroed before the parameters are stored. Once, at load. */
+  /* After the parameters were stored: check what the table cannot say, normalise, prepare. Fill err->text (and
+   * err->path, relative to parameters) on failure and return a code. self is zeroed before the parameters are stored.
+   * Once, at load. */
   int (*validate)(void *self, llmd_err *err);
   /* The value of DERIVED read r for an endpoint. Pure; called when endpoints or labels change. NaN = unknown. */
   double (*derive)(const void *self, uint32_t read, const llmd_identity *who);
-  /* Cuts a HEADER_IDS header into strings (at most cap, pointing into value or into buf of 1024 bytes). Returns the count. */
+  /* Cuts a HEADER_IDS header into strings (at most cap, pointing into value or into buf of 1024 bytes). Returns the
+   * count. */
   int (*split)(const void *self, uint32_t read, const llmd_str *value, char *buf, llmd_str *out, uint32_t cap);
 
   /* Clear keep[i] (preset to 1) to drop candidate i. To change their order write a permutation of the kept candidates'
@@ -346,7 +359,8 @@ typedef struct llmd_plugin {
   /* 0 idle .. 1 saturated and above, over the candidates given. */
   int (*saturation)(const void *self, const llmd_batch *b, double *out);
 
-  /* Producers. out[w][i] is preset to NaN. An error makes these columns unknown and is counted; the decision goes on. */
+  /* Producers. out[w][i] is preset to NaN. An error makes these columns unknown and is counted; the decision goes on.
+   */
   int (*produce)(const void *self, const llmd_services *s, const llmd_batch *b, double *const *out);
   int (*commit)(const void *self, const llmd_services *s, const llmd_commit_info *c);
   int (*report)(const void *self, const llmd_services *s, const llmd_report_info *r);
@@ -356,8 +370,8 @@ typedef struct llmd_plugin {
 /* The one symbol of a loadable module: a NULL-terminated list of its plugins. abi is the core's LLMD_PLUGIN_ABI. */
 typedef const llmd_plugin *const *(*llmd_module_fn)(uint32_t abi);
 
-/* Ends a plugin's file. As a module it defines the exported function; built in (LLMD_BUILTIN) it defines nothing, because
- * one explicit list in the library names the built-ins. */
+/* Ends a plugin's file. As a module it defines the exported function; built in (LLMD_BUILTIN) it defines nothing,
+ * because one explicit list in the library names the built-ins. */
 #ifdef LLMD_BUILTIN
 #define LLMD_MODULE(...) extern int llmd__no_module
 #else

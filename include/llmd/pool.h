@@ -1,9 +1,9 @@
 /* llmd/pool.h: the endpoints, what is known about them, and who may be told.
  *
  * A pool is a process's handle on a region. One process at a time is the *writer*: it adds endpoints, sets columns,
- * publishes, and ticks. Any number of others attach and only decide. Writers change a staging copy; llmd_pool_publish makes
- * it visible to all lanes at once, by one atomic store. Functions marked (writer) must not run in two threads at a time;
- * they never block a lane that is deciding. */
+ * publishes, and ticks. Any number of others attach and only decide. Writers change a staging copy; llmd_pool_publish
+ * makes it visible to all lanes at once, by one atomic store. Functions marked (writer) must not run in two threads at
+ * a time; they never block a lane that is deciding. */
 #ifndef LLMD_POOL_H
 #define LLMD_POOL_H
 
@@ -26,7 +26,7 @@ typedef struct llmd_pool_options {
   const llmd_allocator *alloc; /* NULL = malloc */
   llmd_log_fn log;             /* NULL = silent */
   void *log_ud;
-  void *mem;                   /* a formatted region, kept mapped by the caller until close; NULL = allocate and format one */
+  void *mem; /* a formatted region, kept mapped by the caller until close; NULL = allocate and format one */
   size_t mem_len;
   const llmd_region_options *region; /* with mem == NULL */
   uint64_t stale_ns;           /* [2 s] metrics older than this are stale */
@@ -38,7 +38,7 @@ LLMD_API int llmd_pool_open(const llmd_pool_options *options, llmd_pool **out, l
 /* NULL allowed. All schedulers on it must be freed before. The region's content stays. */
 LLMD_API void llmd_pool_close(llmd_pool *pool);
 
-/* ---- endpoints (writer) ---------------------------------------------------------------------------------------------- */
+/* ---- endpoints (writer) ----------------------------------------------------------------------------------------- */
 typedef struct llmd_label {
   llmd_str key, value;
 } llmd_label;
@@ -65,14 +65,15 @@ LLMD_API int llmd_pool_remove(llmd_pool *pool, llmd_endpoint_id id);
 /* on = 1: no new requests go there; those in flight stay. */
 LLMD_API int llmd_pool_drain(llmd_pool *pool, llmd_endpoint_id id, int on);
 LLMD_API int llmd_pool_set_labels(llmd_pool *pool, llmd_endpoint_id id, const llmd_label *labels, uint32_t n);
-/* By "space/name" or by "address:port" (rank 0) or "address:port/rank". 0 = none. Also for readers (the published state). */
+/* By "space/name" or by "address:port" (rank 0) or "address:port/rank". 0 = none. Also for readers (the published
+ * state). */
 LLMD_API llmd_endpoint_id llmd_pool_find(const llmd_pool *pool, const char *text, size_t len);
 /* Reads the reference's file-discovery format (YAML or JSON, at most 1 MiB) and makes the staging copy equal to it:
  * new ones added, missing ones removed, labels updated, unchanged ones keep their id. Nothing changes on error.
  * Returns the number of endpoints. */
 LLMD_API int llmd_pool_load(llmd_pool *pool, const char *text, size_t len, llmd_err *err);
 
-/* ---- columns (writer) ------------------------------------------------------------------------------------------------ */
+/* ---- columns (writer) ------------------------------------------------------------------------------------------- */
 #define LLMD_TYPE_F64 1u
 #define LLMD_TYPE_ID 2u  /* a string, interned */
 #define LLMD_TYPE_SET 3u /* a set of strings */
@@ -81,7 +82,8 @@ LLMD_API int llmd_pool_load(llmd_pool *pool, const char *text, size_t len, llmd_
 
 /* The number of attribute name/producer (producer NULL = the pool's own metrics), registered when new. Same name with
  * another type or scope: LLMD_E_TYPE. Non-writers find only what is registered (LLMD_E_NONE). Returns it or a code. */
-LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *producer, uint32_t type, uint32_t scope);
+LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *producer, uint32_t type,
+                                 uint32_t scope);
 
 /* The pool's own attributes: their numbers are fixed. */
 #define LLMD_ATTR_WAITING 0u      /* WaitingQueueSize */
@@ -97,7 +99,8 @@ LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *
  * and leave the value unknown: a bad sample never improves an endpoint. */
 LLMD_API int llmd_pool_set(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, double value);
 LLMD_API int llmd_pool_set_text(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const char *ptr, size_t len);
-LLMD_API int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const llmd_str *names, uint32_t n);
+LLMD_API int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const llmd_str *names,
+                                  uint32_t n);
 /* The endpoint's metrics are as of `mono` (needed after set; scrape does it). */
 LLMD_API int llmd_pool_touch(llmd_pool *pool, llmd_endpoint_id id, uint64_t mono);
 /* A metrics page in Prometheus text as the engine serves it; the engine is told by the label LLMD_LABEL_ENGINE (vllm,
@@ -106,22 +109,25 @@ LLMD_API int llmd_pool_scrape(llmd_pool *pool, llmd_endpoint_id id, const char *
 
 /* Makes the staging copy visible. LLMD_E_BUSY: every spare buffer is pinned by a deciding lane (try again). */
 LLMD_API int llmd_pool_publish(llmd_pool *pool, const llmd_now *now);
-/* Applies what lanes posted, gives back expired tickets, sweeps in slices. Writes the next time (mono) it wants to run. */
+/* Applies what lanes posted, gives back expired tickets, sweeps in slices. Writes the next time (mono) it wants to
+ * run. */
 LLMD_API int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next);
 
-/* ---- tables of the host (writer of this process; schedulers see them at once) ------------------------------------------ */
+/* ---- tables of the host (writer of this process; schedulers see them at once) ----------------------------------- */
 /* InferenceObjective: name -> priority. remove: priority NULL. */
 LLMD_API int llmd_pool_objective(llmd_pool *pool, const char *name, size_t len, const int32_t *priority);
-/* InferenceModelRewrite: requests for `model` ("" = every model) go to one of the targets, drawn by weight. n = 0 removes.
- * Sum of weights 0 = uniform; when some have weight, weightless ones are never drawn. */
+/* InferenceModelRewrite: requests for `model` ("" = every model) go to one of the targets, drawn by weight. n = 0
+ * removes. Sum of weights 0 = uniform; when some have weight, weightless ones are never drawn. */
 typedef struct llmd_rewrite_target {
   llmd_str model;
   uint32_t weight;
   uint32_t reserved;
 } llmd_rewrite_target;
-LLMD_API int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, const llmd_rewrite_target *targets, uint32_t n);
+LLMD_API int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, const llmd_rewrite_target *targets,
+                               uint32_t n);
 
-/* ---- reading the published state (any process) ------------------------------------------------------------------------- */
+/* ---- reading the published state (any process) ------------------------------------------------------------------ */
+/* How many endpoints are published. */
 LLMD_API uint32_t llmd_pool_count(const llmd_pool *pool);
 /* Value of an F64 attribute; NaN unknown or no such endpoint. */
 LLMD_API double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute);

@@ -3,9 +3,9 @@
  *   ┌ header ┬ attributes ┬ strings ┬ endpoints ┬ column buffers ┬ lanes + rings ┬ ledger ┬ plugin state ┐
  *
  * Everything inside is addressed by offsets, so the same bytes may be mapped at different addresses by different
- * processes: heap memory for one process, any shared mapping for several. The caller maps and unmaps it; the library never
- * opens a file. Every part has a cap fixed here. The region carries the secret of the block keys: keep a file that backs
- * it at mode 0600. */
+ * processes: heap memory for one process, any shared mapping for several. The caller maps and unmaps it; the library
+ * never opens a file. Every part has a cap fixed here. The region carries the secret of the block keys: keep a file
+ * that backs it at mode 0600. */
 #ifndef LLMD_REGION_H
 #define LLMD_REGION_H
 

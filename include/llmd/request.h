@@ -44,18 +44,21 @@ LLMD_API int llmd_request_init(void *mem, size_t len, const llmd_request_options
 /* Forgets everything but the options. Bytes fed with KEEP may be freed after this call. */
 LLMD_API void llmd_request_reset(llmd_request *r);
 
-/* The request line: path with or without query; copied. Decides the dialect (see llmd_dialect). Optional: without it the
- * path is /v1/completions, as in the reference. Call it before the first feed. */
-LLMD_API int llmd_request_line(llmd_request *r, const char *method, size_t method_len, const char *path, size_t path_len);
+/* The request line: path with or without query; copied. Decides the dialect (see llmd_dialect). Optional: without it
+ * the path is /v1/completions, as in the reference. Call it before the first feed. */
+LLMD_API int llmd_request_line(llmd_request *r, const char *method, size_t method_len, const char *path,
+                               size_t path_len);
 
 /* One header; name in any case; both are copied. Of a repeated header the last counts. Headers may come before or
  * after the body. Routing headers that only the library may set are dropped here (facts: llm-d-router.md §5). */
-LLMD_API int llmd_request_header(llmd_request *r, const char *name, size_t name_len, const char *value, size_t value_len);
+LLMD_API int llmd_request_header(llmd_request *r, const char *name, size_t name_len, const char *value,
+                                 size_t value_len);
 
 #define LLMD_FEED_KEEP 0u      /* the host keeps ptr[0..len) unchanged until reset */
 #define LLMD_FEED_COPY 1u      /* the request copies it (options.copy_bytes) */
 #define LLMD_FEED_FINAL 2u     /* the body ends here; ptr may be NULL and len 0 */
-#define LLMD_FEED_TRUNCATED 4u /* with FINAL: the host can show no more, the real body is longer. Decided all the same */
+/* with FINAL: the host can show no more, the real body is longer. Decided all the same */
+#define LLMD_FEED_TRUNCATED 4u
 
 /* The next piece of the body. Returns 0, or the first error that the body contains (also from later calls until reset);
  * llmd_request_info.error_offset says where. Byte ranges are checked as they come: strict RFC 8259, UTF-8, depth 64. */
@@ -69,7 +72,8 @@ LLMD_API int llmd_request_feed(llmd_request *r, const char *ptr, size_t len, uin
 #define LLMD_DIALECT_ANTHROPIC_MESSAGES 5u
 #define LLMD_DIALECT_VLLM_GENERATE 6u
 #define LLMD_DIALECT_SGLANG_GENERATE 7u
-#define LLMD_DIALECT_OPENAI_OTHER 8u /* claimed by the openai parser, no prompt of its own (conversations, images, render) */
+/* claimed by the openai parser, no prompt of its own (conversations, images, render) */
+#define LLMD_DIALECT_OPENAI_OTHER 8u
 #define LLMD_DIALECT_PASSTHROUGH 9u  /* anything else: not parsed */
 
 #define LLMD_REQUEST_FINAL 1u      /* the body is complete */
@@ -80,7 +84,8 @@ LLMD_API int llmd_request_feed(llmd_request *r, const char *ptr, size_t len, uin
 #define LLMD_REQUEST_NO_BODY 32u   /* FINAL without a byte */
 #define LLMD_REQUEST_SATURATED 64u /* max_tokens or priority is beyond int64 and was cut to its limit */
 
-/* What was found. Strings are borrowed until reset (those of the body: until the next feed); a missing one has ptr NULL. */
+/* What was found. Strings are borrowed until reset (those of the body: until the next feed); a missing one has ptr
+ * NULL. */
 typedef struct llmd_request_info {
   uint32_t size;
   uint32_t dialect;
@@ -111,8 +116,8 @@ typedef struct llmd_request_info {
 /* Fills *out (out->size set by the caller). Any time after init. */
 LLMD_API int llmd_request_get(const llmd_request *r, llmd_request_info *out);
 
-/* A run of prompt, in the order in which the engine's template sees it: tools, then system, then messages. A body that has
- * two kinds of prompt counts as ids, else as text, else as messages. */
+/* A run of prompt, in the order in which the engine's template sees it: tools, then system, then messages. A body that
+ * has two kinds of prompt counts as ids, else as text, else as messages. */
 #define LLMD_SEGMENT_TEXT 1u   /* a JSON string's inside, still escaped when `escaped` */
 #define LLMD_SEGMENT_ROLE 2u   /* a message's role */
 #define LLMD_SEGMENT_TOOLS 3u  /* raw JSON: the tools, or the arguments of an earlier tool call */
@@ -145,8 +150,8 @@ LLMD_API int llmd_request_set_model(llmd_request *r, const char *ptr, size_t len
 /* Candidates: only these (an empty list, n == 0 with ids != NULL, means none) / never these. Copied. */
 LLMD_API int llmd_request_set_subset(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
 LLMD_API int llmd_request_set_exclude(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
-/* The endpoint that an earlier stage has picked, when that stage was decided elsewhere: what topology plugins compare the
- * candidates with until the profile handler names another. It need not be a candidate. 0 takes it back. */
+/* The endpoint that an earlier stage has picked, when that stage was decided elsewhere: what topology plugins compare
+ * the candidates with until the profile handler names another. It need not be a candidate. 0 takes it back. */
 LLMD_API int llmd_request_set_peer(llmd_request *r, llmd_endpoint_id id);
 /* Values of the endpoint x request column `attribute` (llmd_pool_attribute, pool.h) for some endpoints; the others are
  * unknown. Copied (options.max_values). Suppresses the attribute's producer for this request. */
@@ -163,9 +168,9 @@ typedef struct llmd_edit {
 
 /* The edits to apply: the model rewrite (every top-level "model"; a new member where a complete body has none), and the
  * removal of fields that a client must not set: kv_transfer_params, ec_transfer_params, bootstrap_*, and mm_* but for
- * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body. What they leave is
- * valid JSON. Of a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed cap), or the
- * body's error: a body that was refused could not be searched, so do not send it on. */
+ * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body. What they
+ * leave is valid JSON. Of a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed
+ * cap), or the body's error: a body that was refused could not be searched, so do not send it on. */
 LLMD_API int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap);
 
 LLMD_END

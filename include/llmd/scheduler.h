@@ -23,7 +23,8 @@ LLMD_BEGIN
 typedef struct llmd_scheduler llmd_scheduler;
 typedef struct llmd_lane llmd_lane;
 
-#define LLMD_COMPAT_SENSIBLE 0u /* where the reference is wrong or random, do the sensible thing (docs/compatibility.md) */
+/* where the reference is wrong or random, do the sensible thing (docs/compatibility.md) */
+#define LLMD_COMPAT_SENSIBLE 0u
 #define LLMD_COMPAT_STRICT 1u   /* reproduce the reference */
 #define LLMD_FAIL_CLOSED 0u     /* no candidate left: reject with a reason */
 #define LLMD_FAIL_OPEN 1u       /* ... any endpoint not draining, round robin */
@@ -46,8 +47,8 @@ typedef struct llmd_scheduler_options {
   void *clock_ud;
 } llmd_scheduler_options;
 
-/* Reads an EndpointPickerConfig (YAML or JSON; len 0 = the reference's default policy) and binds it to the pool. text is
- * not kept. On failure err has line, column and path. The pool must outlive the scheduler. */
+/* Reads an EndpointPickerConfig (YAML or JSON; len 0 = the reference's default policy) and binds it to the pool. text
+ * is not kept. On failure err has line, column and path. The pool must outlive the scheduler. */
 LLMD_API int llmd_scheduler_create(const llmd_scheduler_options *options, llmd_pool *pool, const char *text, size_t len,
                                    llmd_scheduler **out, llmd_err *err);
 /* Drops the owner's reference; memory goes when the last lane has left. NULL allowed. */
@@ -56,19 +57,22 @@ LLMD_API void llmd_scheduler_free(llmd_scheduler *s);
 LLMD_API int llmd_scheduler_write_config(const llmd_scheduler *s, llmd_write_fn fn, void *ud);
 
 #define LLMD_LANE_WRITER 1u /* runs in the pool's writer thread: what plugins learn is applied at once, not posted */
+/* A lane for the calling thread, made after fork(). LLMD_E_FULL: all lane slots of the region are taken. */
 LLMD_API int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out);
+/* NULL allowed. A request in flight stays charged: report it on another lane. */
 LLMD_API void llmd_lane_free(llmd_lane *lane);
 /* From now on the lane decides by s (reload, canary). On failure the lane keeps the scheduler it had. Lane's thread. */
 LLMD_API int llmd_lane_switch(llmd_lane *lane, llmd_scheduler *s);
 
-/* ---- deciding -------------------------------------------------------------------------------------------------------- */
+/* ---- deciding --------------------------------------------------------------------------------------------------- */
 #define LLMD_ROUTED 1u
 #define LLMD_NEED_BODY 2u   /* the body is not complete */
 #define LLMD_NEED_TOKENS 3u /* token ids are wanted from whoever does I/O for the host */
 #define LLMD_QUEUED 4u      /* flow control holds it: tick and call again */
 #define LLMD_REJECTED 5u
 
-/* Reasons of REJECTED; llmd_reason_text gives the reference's spelling ("rejected-no-endpoints"), "" where it has none. */
+/* Reasons of REJECTED; llmd_reason_text gives the reference's spelling ("rejected-no-endpoints"), "" where it has
+ * none. */
 #define LLMD_REASON_NONE 0u
 #define LLMD_REASON_NO_ENDPOINTS 1u  /* 503: nothing to choose from */
 #define LLMD_REASON_SATURATED 2u     /* 429: filters left nothing */
@@ -139,13 +143,14 @@ typedef struct llmd_decision {
   char text[4092];
 } llmd_decision;
 
-/* Decides. Returns 0 and sets out->status, or a code on misuse. The same request may be decided again (its former charge is
- * given back first). Lane's thread; re-entrant on other lanes. */
+/* Decides. Returns 0 and sets out->status, or a code on misuse. The same request may be decided again (its former
+ * charge is given back first). Lane's thread; re-entrant on other lanes. */
 LLMD_API int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out);
 
-/* ---- what happened --------------------------------------------------------------------------------------------------- */
+/* ---- what happened ---------------------------------------------------------------------------------------------- */
 /* The request was sent to `used` (0 = the destination decided). Moves the charge, teaches the stateful plugins. */
-LLMD_API int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used, const llmd_now *now);
+LLMD_API int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used,
+                         const llmd_now *now);
 
 #define LLMD_REPORT_FIRST 1u     /* first token seen */
 #define LLMD_REPORT_PROGRESS 2u  /* n tokens so far */
@@ -161,9 +166,10 @@ typedef struct llmd_usage {
 } llmd_usage;
 
 /* Any lane of the pool may report on any ticket. Idempotent: LLMD_E_STALE when the ticket is no longer in flight. */
-LLMD_API int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_usage *usage, const llmd_now *now);
+LLMD_API int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_usage *usage,
+                         const llmd_now *now);
 
-/* ---- the why --------------------------------------------------------------------------------------------------------- */
+/* ---- the why ---------------------------------------------------------------------------------------------------- */
 /* Of the lane's last decision (scheduler_options.explain = 1), until its next. LLMD_E_NONE without one. */
 LLMD_API int llmd_explain_json(const llmd_lane *lane, llmd_write_fn fn, void *ud);
 LLMD_API int llmd_explain_table(const llmd_lane *lane, llmd_write_fn fn, void *ud);
@@ -176,8 +182,9 @@ LLMD_API int llmd_record_write(const llmd_lane *lane, llmd_write_fn fn, void *ud
  * scheduler's configuration is not the record's. The replayed decision can be explained. */
 LLMD_API int64_t llmd_replay(llmd_lane *lane, const void *record, size_t len, llmd_decision *out, int *same);
 
-/* ---- plugins, as data ------------------------------------------------------------------------------------------------ */
-/* JSON of every plugin type (name NULL) or of one: kind, summary, parameters with defaults, ranges and docs, reads, writes. */
+/* ---- plugins, as data ------------------------------------------------------------------------------------------- */
+/* JSON of every plugin type (name NULL) or of one: kind, summary, parameters with defaults, ranges and docs, reads,
+ * writes. */
 LLMD_API int llmd_plugins_write(const char *type, llmd_write_fn fn, void *ud);
 
 LLMD_END

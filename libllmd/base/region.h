@@ -1,8 +1,9 @@
-/* The layout of the region: every byte of it, by offset. Nothing here is a pointer; all fields that more than one process
- * touches while live are atomics. One process writes (staging, strings, attributes, buffers); lanes write their own slot,
- * the ledger and its totals.
+/* The layout of the region: every byte of it, by offset. Nothing here is a pointer; all fields that more than one
+ * process touches while live are atomics. One process writes (staging, strings, attributes, buffers); lanes write their
+ * own slot, the ledger and its totals.
  *
- *   head │ attributes │ string table │ string bytes │ staging │ buffer 0..N-1 │ totals │ tickets │ lanes │ rings │ state
+ *   head │ attributes │ string table │ string bytes │ staging │ buffer 0..N-1 │ totals │ tickets │ lanes │ rings │
+ * state
  */
 #ifndef LLMD_BASE_REGION_H
 #define LLMD_BASE_REGION_H

@@ -24,7 +24,8 @@ static int full_name(char *out, size_t cap, const char *name, const char *produc
   return n > 0 && (size_t)n < cap ? 0 : LLMD_E_LIMIT;
 }
 
-int llmd__pool_find_attribute(const llmd_pool *p, const char *name, const char *producer, uint32_t *type, uint32_t *scope)
+int llmd__pool_find_attribute(const llmd_pool *p, const char *name, const char *producer, uint32_t *type,
+                              uint32_t *scope)
 {
   char full[sizeof((llmd__attribute *)0)->name];
   const llmd__attribute *a = llmd__region_attributes(p->g);

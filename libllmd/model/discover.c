@@ -139,7 +139,8 @@ static uint32_t labels_of(const entry *e, llmd_label *out)
 {
   const llmd__node *labels = llmd__map_get(e->node, "labels");
   uint32_t n = 0;
-  for (const llmd__node *l = labels && labels->kind == LLMD__MAP ? labels->first : NULL; l && n < MAX_LABELS; l = l->next) {
+  for (const llmd__node *l = labels && labels->kind == LLMD__MAP ? labels->first : NULL; l && n < MAX_LABELS;
+       l = l->next) {
     out[n].key = l->key;
     out[n++].value = l->text;
   }

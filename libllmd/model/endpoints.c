@@ -185,7 +185,7 @@ void llmd__pool_forgotten(llmd_pool *p, uint32_t slot)
   v.row[slot].flags &= ~FORGET;
 }
 
-/* ---- publishing -------------------------------------------------------------------------------------------------------- */
+/* ---- publishing ------------------------------------------------------------------------------------------------- */
 
 static int pinned(const llmd_pool *p, uint32_t buffer)
 {
@@ -276,7 +276,7 @@ int llmd_pool_publish(llmd_pool *pool, const llmd_now *now)
   return 0;
 }
 
-/* ---- reading the published state ----------------------------------------------------------------------------------------- */
+/* ---- reading the published state -------------------------------------------------------------------------------- */
 
 uint32_t llmd_pool_count(const llmd_pool *pool)
 {
@@ -410,7 +410,8 @@ static int cut_place(const char *text, size_t len, size_t *address, uint32_t *po
   return digits > 0;
 }
 
-static llmd_endpoint_id find_row(const llmd__buffer_view *v, uint32_t name, uint32_t address, uint32_t port, uint32_t rank)
+static llmd_endpoint_id find_row(const llmd__buffer_view *v, uint32_t name, uint32_t address, uint32_t port,
+                                 uint32_t rank)
 {
   for (uint32_t i = 0; i < v->head->n; i++)
     if (v->row[i].id && ((name && v->row[i].name == name) || (address && same_place(&v->row[i], address, port, rank))))

@@ -42,7 +42,8 @@ static void give_back(llmd__region *g, llmd__charge *c, int request)
   add_total(g, endpoint, -(int64_t)requests, -tokens);
 }
 
-/* A free record, searched from a place of the lane's own so that lanes seldom meet and full stretches are passed once. */
+/* A free record, searched from a place of the lane's own so that lanes seldom meet and full stretches are passed once.
+ */
 static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uint32_t *generation)
 {
   uint32_t n = g->caps.tickets;
@@ -64,8 +65,8 @@ static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uin
   return NULL;
 }
 
-llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge, uint32_t n,
-                                 uint64_t lease)
+llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
+                                 uint32_t n, uint64_t lease)
 {
   uint32_t index = 0, generation = 0;
   llmd__ticket *r = claim(g, hint, &index, &generation);

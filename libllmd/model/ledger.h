@@ -16,9 +16,10 @@ typedef struct llmd__charge_in {
   uint32_t early;
 } llmd__charge_in;
 
-/* Charges n endpoints; charge[0] is the primary's. hint: the lane's own word, where it looks first. Returns the ticket, or 0 when the ledger is full (counted). */
-llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge, uint32_t n,
-                                 uint64_t lease);
+/* Charges n endpoints; charge[0] is the primary's. hint: the lane's own word, where it looks first. Returns the ticket,
+ * or 0 when the ledger is full (counted). */
+llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
+                                 uint32_t n, uint64_t lease);
 /* The primary's charge moves. */
 int llmd__ledger_move(llmd__region *g, llmd_ticket t, llmd_endpoint_id used);
 int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t lease);

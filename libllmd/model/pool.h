@@ -50,10 +50,11 @@ void llmd__pool_glance_end(const llmd_pool *p, uint32_t lane);
 double llmd__snapshot_value(const llmd_pool *p, const llmd__snapshot *s, uint32_t row, uint32_t attribute);
 
 /* Number of the attribute "name/producer" or LLMD_E_NONE. "" and NULL producers are the pool's own. */
-int llmd__pool_find_attribute(const llmd_pool *p, const char *name, const char *producer, uint32_t *type, uint32_t *scope);
+int llmd__pool_find_attribute(const llmd_pool *p, const char *name, const char *producer, uint32_t *type,
+                              uint32_t *scope);
 
-/* Slots whose endpoint left and whose traces plugins have not dropped yet: the next one from `from` on (1 found, 0 none);
- * the slot can be used again after llmd__pool_forgotten. Writer. */
+/* Slots whose endpoint left and whose traces plugins have not dropped yet: the next one from `from` on (1 found, 0
+ * none); the slot can be used again after llmd__pool_forgotten. Writer. */
 uint32_t llmd__pool_next_forgotten(llmd_pool *p, uint32_t from, uint32_t *slot);
 void llmd__pool_forgotten(llmd_pool *p, uint32_t slot);
 

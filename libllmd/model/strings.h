@@ -1,5 +1,5 @@
-/* Interned strings of a region: name, label, model -> id. Append-only and capped; only the writer adds, anybody looks up.
- * id 0 = none. An id is the string's place, so text of an id costs one addition. */
+/* Interned strings of a region: name, label, model -> id. Append-only and capped; only the writer adds, anybody looks
+ * up. id 0 = none. An id is the string's place, so text of an id costs one addition. */
 #ifndef LLMD_MODEL_STRINGS_H
 #define LLMD_MODEL_STRINGS_H
 

@@ -1,6 +1,6 @@
-/* A small table of plugin state: 128-bit key -> 64-bit value with an optional time to live, over region memory. Buckets of
- * eight; in a full bucket the entry written longest ago goes. One writer; readers take no lock, and a reader that meets an
- * entry being changed simply does not find it. */
+/* A small table of plugin state: 128-bit key -> 64-bit value with an optional time to live, over region memory. Buckets
+ * of eight; in a full bucket the entry written longest ago goes. One writer; readers take no lock, and a reader that
+ * meets an entry being changed simply does not find it. */
 #ifndef LLMD_MODEL_TABLE_H
 #define LLMD_MODEL_TABLE_H
 

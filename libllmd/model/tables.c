@@ -1,6 +1,6 @@
 /* Objectives and model rewrites: small tables that the host supplies. They are read while deciding, so a change makes a
- * new immutable copy and swaps one pointer; old copies are kept until the pool is closed or a later change finds no reader,
- * because a lane may still be looking (changes are rare and small: the cap is counted in copies). */
+ * new immutable copy and swaps one pointer; old copies are kept until the pool is closed or a later change finds no
+ * reader, because a lane may still be looking (changes are rare and small: the cap is counted in copies). */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -174,7 +174,8 @@ int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, const llmd
 
 int32_t llmd__tables_priority(const llmd_pool *p, const llmd_str *name)
 {
-  const row *r = name->len ? find(atomic_load_explicit(&p->tables->now, memory_order_acquire), 0, name->ptr, name->len) : NULL;
+  const row *r =
+      name->len ? find(atomic_load_explicit(&p->tables->now, memory_order_acquire), 0, name->ptr, name->len) : NULL;
   return r ? r->priority : 0;
 }
 

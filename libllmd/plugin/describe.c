@@ -35,18 +35,21 @@ static void key_bits(llmd__json *w, const char *key, uint32_t bits, const char *
   llmd__json_end(w);
 }
 
-/* ---- parameters -------------------------------------------------------------------------------------------------------------------- */
+/* ---- parameters
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *type_name(uint32_t type)
 {
-  static const char *const names[] = {"none",     "bool",   "int",  "float",   "string", "enum",   "duration", "quantity",
-                                      "object",   "list",   "strings", "map",  "plugin", "profile", "any"};
+  static const char *const names[] = {"none",   "bool", "int",     "float", "string", "enum",    "duration", "quantity",
+                                      "object", "list", "strings", "map",   "plugin", "profile", "any"};
   return type < sizeof names / sizeof *names ? names[type] : "unknown";
 }
 
 static int is_number(uint32_t type)
 {
-  return type == LLMD_PARAM_INT || type == LLMD_PARAM_FLOAT || type == LLMD_PARAM_DURATION || type == LLMD_PARAM_QUANTITY;
+  return type == LLMD_PARAM_INT || type == LLMD_PARAM_FLOAT || type == LLMD_PARAM_DURATION ||
+         type == LLMD_PARAM_QUANTITY;
 }
 
 /* Durations are nanoseconds here. */
@@ -97,7 +100,9 @@ static void put_params(llmd__json *w, const char *key, const llmd_param *p)
   llmd__json_end(w);
 }
 
-/* ---- columns ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- columns
+ * -----------------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *read_kind(uint32_t kind)
 {
@@ -158,7 +163,9 @@ static void put_writes(llmd__json *w, const llmd_plugin *plugin)
   llmd__json_end(w);
 }
 
-/* ---- one plugin -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one plugin
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *stability_name(uint32_t stability)
 {
@@ -168,8 +175,8 @@ static const char *stability_name(uint32_t stability)
 
 static void put_plugin(llmd__json *w, const llmd_plugin *p)
 {
-  static const char *const kinds[] = {"filter", "scorer", "picker", "profile-handler", "decider", "producer", "detector",
-                                      "inert"};
+  static const char *const kinds[] = {"filter",  "scorer",   "picker",   "profile-handler",
+                                      "decider", "producer", "detector", "inert"};
   llmd__json_begin_map(w);
   key_text(w, "type", p->type);
   llmd__json_key(w, "aliases");

@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,9 +68,12 @@ static int open_one(const opener *o, const char *name)
   return rc; /* the object stays open: its plugins are in use from here on */
 }
 
-static int by_name(const void *a, const void *b)
+/* Puts name into its place among the n sorted ones. */
+static void insert(char **names, size_t n, char *name)
 {
-  return strcmp(*(char *const *)a, *(char *const *)b);
+  for (; n && strcmp(names[n - 1], name) > 0; n--)
+    names[n] = names[n - 1];
+  names[n] = name;
 }
 
 static int is_module(const char *name)
@@ -82,20 +84,19 @@ static int is_module(const char *name)
 
 static int open_all(const opener *o, DIR *d)
 {
-  char *names[MAX_MODULES];
+  char *names[MAX_MODULES], *name;
   size_t n = 0;
   int rc = 0;
   for (const struct dirent *e = readdir(d); e && n < MAX_MODULES; e = readdir(d)) {
     if (!is_module(e->d_name))
       continue;
-    names[n] = llmd__strdup(o->a, e->d_name, strlen(e->d_name));
-    if (!names[n]) {
+    name = llmd__strdup(o->a, e->d_name, strlen(e->d_name));
+    if (!name) {
       rc = llmd__fail(o->err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
       break;
     }
-    n++;
+    insert(names, n++, name);
   }
-  qsort(names, n, sizeof *names, by_name);
   for (size_t i = 0; i < n; i++) {
     if (!rc)
       rc = open_one(o, names[i]);
@@ -105,7 +106,8 @@ static int open_all(const opener *o, DIR *d)
 }
 
 int llmd__modules_open(const llmd_allocator *a, const char *dir,
-                       int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud, llmd_err *err)
+                       int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud,
+                       llmd_err *err)
 {
   opener o = {a, dir, fn, ud, err};
   DIR *d;

@@ -6,9 +6,11 @@
 
 #include "base/alloc.h"
 
-/* Opens every regular file NAME.so of dir in name order and calls fn for each plugin in it. dir must be absolute; it and
- * the files must belong to root or to the caller, and be writable by nobody else; links are refused. Modules stay open. */
+/* Opens every regular file NAME.so of dir in name order and calls fn for each plugin in it. dir must be absolute; it
+ * and the files must belong to root or to the caller, and be writable by nobody else; links are refused. Modules stay
+ * open. */
 int llmd__modules_open(const llmd_allocator *a, const char *dir,
-                       int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud, llmd_err *err);
+                       int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud,
+                       llmd_err *err);
 
 #endif

@@ -47,7 +47,7 @@ static int copy_text(loader *l, const llmd_str *from, llmd_str *out)
 
 static int load_table(loader *l, const llmd_param *rows, const llmd__node *map, char *base);
 
-/* ---- presets: defaults, written as in the file --------------------------------------------------------------------------- */
+/* ---- presets: defaults, written as in the file ------------------------------------------------------------------ */
 
 static uint32_t enum_value(const llmd_param *p, const char *text, size_t len)
 {
@@ -96,18 +96,21 @@ static int preset(loader *l, const llmd_param *p, char *at)
   }
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------------------------------- */
 
 static int check_range(loader *l, const llmd_param *p, const llmd__node *n, double v)
 {
+  char least[LLMD__NUMBER_ROOM], other[LLMD__NUMBER_ROOM];
   int low = p->flags & LLMD_PARAM_ABOVE_MIN ? !(v > p->min) : v < p->min;
   if ((p->flags & LLMD_PARAM_NO_RANGE) || (p->min == 0 && p->max == 0 && !(p->flags & LLMD_PARAM_ABOVE_MIN)))
     return 0;
-  if (low || (p->max > p->min && v > p->max))
-    return llmd__node_fail(n, l->err, LLMD_E_RANGE, "%s must be %s %g%s%g", p->name,
-                           p->flags & LLMD_PARAM_ABOVE_MIN ? "above" : "at least", p->min,
-                           p->max > p->min ? " and at most " : ", not ", p->max > p->min ? p->max : v);
-  return 0;
+  if (!low && !(p->max > p->min && v > p->max))
+    return 0;
+  llmd__format_double(p->min, least);
+  llmd__format_double(p->max > p->min ? p->max : v, other);
+  return llmd__node_fail(n, l->err, LLMD_E_RANGE, "%s must be %s %s%s%s", p->name,
+                         p->flags & LLMD_PARAM_ABOVE_MIN ? "above" : "at least", least,
+                         p->max > p->min ? " and at most " : ", not ", other);
 }
 
 static int load_number(loader *l, const llmd_param *p, const llmd__node *n, char *at)
@@ -167,8 +170,8 @@ static int load_reference(loader *l, const llmd_param *p, const llmd__node *n, c
   v = p->type == LLMD_PARAM_PLUGIN ? l->names->plugin(l->names->ud, s.ptr, s.len)
                                    : l->names->profile(l->names->ud, s.ptr, s.len);
   if (p->type == LLMD_PARAM_PLUGIN && s.len && v == LLMD_NO_INDEX)
-    return llmd__node_fail(n, l->err, LLMD_E_UNKNOWN_REF, "%s names the plugin \"%.*s\", which is not configured", p->name,
-                           (int)s.len, s.ptr);
+    return llmd__node_fail(n, l->err, LLMD_E_UNKNOWN_REF, "%s names the plugin \"%.*s\", which is not configured",
+                           p->name, (int)s.len, s.ptr);
   memcpy(at, &v, sizeof v);
   return 0;
 }
@@ -241,7 +244,7 @@ static int load_value(loader *l, const llmd_param *p, const llmd__node *n, char 
   }
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tables ----------------------------------------------------------------------------------------------------- */
 
 static const llmd_param *find_row(const llmd_param *rows, const llmd__node *entry)
 {

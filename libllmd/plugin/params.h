@@ -22,8 +22,9 @@ typedef struct llmd__self {
 } llmd__self;
 
 /* Makes self: zeroed, defaults, parameters of node (NULL or a null node = none), then plugin->validate. Unknown and
- * duplicate names, wrong types and values out of range are errors with line, column and path ("plugins[2].parameters.x");
- * base = the path of the node. A PLUGIN parameter that names nothing is LLMD_E_UNKNOWN_REF. */
+ * duplicate names, wrong types and values out of range are errors with line, column and path
+ * ("plugins[2].parameters.x"); base = the path of the node. A PLUGIN parameter that names nothing is
+ * LLMD_E_UNKNOWN_REF. */
 int llmd__params_load(const llmd_allocator *a, const llmd_plugin *plugin, const llmd__node *node, const char *base,
                       const llmd__names *names, llmd__self *out, llmd_err *err);
 void llmd__params_free(const llmd_allocator *a, llmd__self *s);

@@ -21,7 +21,7 @@ static const char default_policy[] =
     "  - pluginRef: queue-scorer\n    weight: 2\n  - pluginRef: kv-cache-utilization-scorer\n    weight: 2\n"
     "  - pluginRef: prefix-cache-scorer\n    weight: 3\n  - pluginRef: max-score-picker\n";
 
-/* ---- memory, messages --------------------------------------------------------------------------------------------------- */
+/* ---- memory, messages ------------------------------------------------------------------------------------------- */
 
 typedef struct block {
   struct block *next;
@@ -62,10 +62,11 @@ void llmd__config_warn(const llmd__loader *l, const llmd__node *at, const char *
   va_end(ap);
   n = at ? snprintf(line, sizeof line, "line %u: %s", at->line, text) : snprintf(line, sizeof line, "%s", text);
   if (n > 0)
-    l->options->log(l->options->log_ud, LLMD_LOG_WARN, "config", line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    l->options->log(l->options->log_ud, LLMD_LOG_WARN, "config", line,
+                    (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
-/* ---- top level ------------------------------------------------------------------------------------------------------------ */
+/* ---- top level -------------------------------------------------------------------------------------------------- */
 
 static int check_head(llmd__loader *l)
 {
@@ -90,7 +91,8 @@ static int check_head(llmd__loader *l)
   if (!strcmp(api.ptr, OLD_API))
     llmd__config_warn(l, llmd__map_get(l->root, "apiVersion"), "apiVersion " OLD_API " is deprecated, use " API);
   if (strcmp(kind.ptr, KIND))
-    return llmd__node_fail(llmd__map_get(l->root, "kind"), l->err, LLMD_E_MISMATCH, "kind is \"%s\", must be " KIND, kind.ptr);
+    return llmd__node_fail(llmd__map_get(l->root, "kind"), l->err, LLMD_E_MISMATCH, "kind is \"%s\", must be " KIND,
+                           kind.ptr);
   return 0;
 }
 
@@ -199,7 +201,7 @@ void llmd__config_free(llmd__config *c)
   llmd__free(&a, c, sizeof *c);
 }
 
-/* ---- what a read means ------------------------------------------------------------------------------------------------------ */
+/* ---- what a read means ------------------------------------------------------------------------------------------ */
 
 static const char *param_text(const llmd__instance *in, uint32_t offset)
 {

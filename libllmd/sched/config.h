@@ -1,4 +1,5 @@
-/* An EndpointPickerConfig after defaulting: plugin instances, profiles, and which of them plays which part. Immutable. */
+/* An EndpointPickerConfig after defaulting: plugin instances, profiles, and which of them plays which part. Immutable.
+ */
 #ifndef LLMD_SCHED_CONFIG_H
 #define LLMD_SCHED_CONFIG_H
 
@@ -58,7 +59,8 @@ int llmd__config_load(const llmd_allocator *a, const llmd__registry *registry, c
 void llmd__config_free(llmd__config *c);
 /* The effective configuration as YAML; inert and implicit instances are marked by comments. */
 int llmd__config_write(const llmd__config *c, llmd_write_fn fn, void *ud);
-/* Producer instance that a read means: the name in its FROM parameter, "@self", or `from`; "" = the pool's own metrics. */
+/* Producer instance that a read means: the name in its FROM parameter, "@self", or `from`; "" = the pool's own metrics.
+ */
 const char *llmd__read_producer(const llmd__instance *in, const llmd_read *r);
 const char *llmd__read_name(const llmd__instance *in, const llmd_read *r);
 

@@ -21,7 +21,7 @@ uint32_t llmd__config_add(llmd__loader *l, const char *type)
   return in->name ? c->n_instances++ : LLMD_NO_INDEX;
 }
 
-/* ---- profile handler, detector --------------------------------------------------------------------------------------------- */
+/* ---- profile handler, detector ---------------------------------------------------------------------------------- */
 
 static int add_handler(llmd__loader *l)
 {
@@ -61,7 +61,8 @@ static int add_detector(llmd__loader *l)
   if (i == LLMD_NO_INDEX)
     return l->rc;
   if (!(l->c->instance[i].plugin->kind & LLMD_DETECTOR))
-    return llmd__node_fail(l->detector_at, l->err, LLMD_E_TYPE, "\"%s\" is not a saturation detector", l->c->instance[i].name);
+    return llmd__node_fail(l->detector_at, l->err, LLMD_E_TYPE, "\"%s\" is not a saturation detector",
+                           l->c->instance[i].name);
   l->c->detector = i;
   return 0;
 }
@@ -72,7 +73,7 @@ int llmd__config_add_defaults(llmd__loader *l)
   return rc ? rc : add_detector(l);
 }
 
-/* ---- producers ----------------------------------------------------------------------------------------------------------------- */
+/* ---- producers -------------------------------------------------------------------------------------------------- */
 
 static int writes(const llmd_plugin *p, const char *name, uint32_t flags)
 {

@@ -13,7 +13,7 @@ uint32_t llmd__config_find(const llmd__loader *l, const char *name, size_t len)
   return LLMD_NO_INDEX;
 }
 
-/* ---- plugins ------------------------------------------------------------------------------------------------------------------ */
+/* ---- plugins ---------------------------------------------------------------------------------------------------- */
 
 static int check_type(llmd__loader *l, const llmd__node *at, const llmd_plugin *p, const char *type, int old)
 {
@@ -81,7 +81,7 @@ int llmd__config_list_plugins(llmd__loader *l)
   return rc;
 }
 
-/* ---- sections that belong to the host: references are checked, nothing else happens ---------------------------------------- */
+/* ---- sections that belong to the host: references are checked, nothing else happens ----------------------------- */
 
 static int ends_with(const char *s, const char *tail)
 {
@@ -103,8 +103,8 @@ static int check_ref(llmd__loader *l, const llmd__node *n, const char *what, llm
   if (!s.len || !p || (i == LLMD_NO_INDEX && strcmp(p->type, s.ptr)))
     return llmd__node_fail(n, l->err, LLMD_E_UNKNOWN_REF, "reference to undefined plugin \"%s\"", s.ptr);
   if (*what && !ends_with(p->type, what))
-    return llmd__node_fail(n, l->err, LLMD_E_TYPE, "plugin \"%s\" (%s) cannot be used here: a %s is needed", s.ptr, p->type,
-                           what[0] == '-' ? what + 1 : what);
+    return llmd__node_fail(n, l->err, LLMD_E_TYPE, "plugin \"%s\" (%s) cannot be used here: a %s is needed", s.ptr,
+                           p->type, what[0] == '-' ? what + 1 : what);
   if (out)
     *out = s;
   return 0;
@@ -144,8 +144,9 @@ static int check_extractors(llmd__loader *l, const llmd__node *source)
 
 static int check_data_layer(llmd__loader *l)
 {
-  static const char *const names[] = {"injectDefaults", "sources", "discovery", "peerDiscovery", "crossReplicaSyncerPluginRef",
-                                      "crossReplicaSyncInterval"};
+  static const char *const names[] = {
+      "injectDefaults",          "sources", "discovery", "peerDiscovery", "crossReplicaSyncerPluginRef",
+      "crossReplicaSyncInterval"};
   static const char *const source_names[] = {"pluginRef", "extractors"};
   const llmd__node *d = NULL, *list = NULL;
   uint8_t flag;
@@ -290,7 +291,7 @@ int llmd__config_check_sections(llmd__loader *l)
   return rc < 0 ? rc : 0;
 }
 
-/* ---- profiles ------------------------------------------------------------------------------------------------------------------ */
+/* ---- profiles --------------------------------------------------------------------------------------------------- */
 
 static int list_profile(llmd__loader *l, const llmd__node *n)
 {
@@ -341,7 +342,9 @@ int llmd__config_list_profiles(llmd__loader *l)
   return rc;
 }
 
-/* ---- selves ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- selves
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t name_of_plugin(void *ud, const char *name, size_t len)
 {
@@ -363,8 +366,8 @@ int llmd__config_load_self(llmd__loader *l, uint32_t instance)
   llmd__names names = {name_of_plugin, name_of_profile, l};
   char base[64];
   snprintf(base, sizeof base, "plugins[%u].parameters", instance);
-  return llmd__params_load(&l->c->alloc, in->plugin, l->params[instance], instance < l->n_file ? base : in->name, &names,
-                           &in->self, l->err);
+  return llmd__params_load(&l->c->alloc, in->plugin, l->params[instance], instance < l->n_file ? base : in->name,
+                           &names, &in->self, l->err);
 }
 
 int llmd__config_load_selves(llmd__loader *l)
@@ -376,7 +379,7 @@ int llmd__config_load_selves(llmd__loader *l)
   return rc;
 }
 
-/* ---- profiles from their uses ----------------------------------------------------------------------------------------------------- */
+/* ---- profiles from their uses ----------------------------------------------------------------------------------- */
 
 static int use_plugin(llmd__loader *l, llmd__profile *p, uint32_t instance, double weight, const llmd__node *at)
 {

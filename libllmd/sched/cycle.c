@@ -3,7 +3,7 @@
 
 #include "sched/scheduler.h"
 
-/* ---- candidates ------------------------------------------------------------------------------------------------------------ */
+/* ---- candidates ------------------------------------------------------------------------------------------------- */
 
 static void start_candidates(llmd_lane *l)
 {
@@ -44,7 +44,7 @@ static void compact(llmd_lane *l, const uint32_t *order, uint32_t n)
   l->cand.version = ++l->version;
 }
 
-/* ---- one profile ------------------------------------------------------------------------------------------------------------ */
+/* ---- one profile ------------------------------------------------------------------------------------------------ */
 
 static void plugin_failed(llmd_lane *l)
 {
@@ -187,7 +187,7 @@ void llmd__profile_run(llmd_lane *l, uint32_t p)
   run_picker(l, p, profile->picker);
 }
 
-/* ---- the handler's loop ------------------------------------------------------------------------------------------------------- */
+/* ---- the handler's loop ----------------------------------------------------------------------------------------- */
 
 static void publish_run(llmd_lane *l, uint32_t p)
 {
@@ -208,7 +208,8 @@ static void ask_decider(llmd_lane *l, const llmd_next *next)
   c.version = ++l->version;
   c.row = &row;
   c.id = l->cand.id;
-  if (next->ask_at < l->s->config->n_profiles && l->result[next->ask_at].n && l->run[next->ask_at].state == LLMD_RUN_OK) {
+  if (next->ask_at < l->s->config->n_profiles && l->result[next->ask_at].n &&
+      l->run[next->ask_at].state == LLMD_RUN_OK) {
     row = l->result[next->ask_at].row[0];
     l->cand.id[0] = l->all_id[row];
     c.n = 1;

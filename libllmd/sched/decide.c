@@ -10,7 +10,7 @@
 
 #define UNKNOWN ((double)NAN)
 
-/* ---- the request as plugins see it -------------------------------------------------------------------------------------- */
+/* ---- the request as plugins see it ------------------------------------------------------------------------------ */
 
 static void view_model(llmd_lane *l)
 {
@@ -59,7 +59,7 @@ static void view_request(llmd_lane *l)
   view_model(l);
 }
 
-/* ---- candidates ------------------------------------------------------------------------------------------------------------ */
+/* ---- candidates ------------------------------------------------------------------------------------------------- */
 
 void llmd__lane_ids(llmd_lane *l)
 {
@@ -127,7 +127,7 @@ static uint32_t row_of(const llmd_lane *l, llmd_endpoint_id id)
   return id && row < l->snap.n && l->all_id[row] == id ? row : LLMD__NONE;
 }
 
-/* ---- admission ---------------------------------------------------------------------------------------------------------------- */
+/* ---- admission -------------------------------------------------------------------------------------------------- */
 
 /* The default path of the reference: sheddable requests are refused while the pool is saturated. */
 static int shed(llmd_lane *l)
@@ -148,7 +148,9 @@ static int shed(llmd_lane *l)
   return saturation >= 1;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------------------- */
+/* ---- results
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void reject(llmd_decision *d, uint32_t reason)
 {
@@ -281,7 +283,7 @@ static void put_routed(llmd_lane *l, llmd_decision *d, const llmd_outcome *o)
     llmd__count(l, LLMD__COUNT_DISAGG + disagg_type(o), 1);
 }
 
-/* ---- the ladder's last steps ----------------------------------------------------------------------------------------------------- */
+/* ---- the ladder's last steps ------------------------------------------------------------------------------------ */
 
 /* To that row: no profile has chosen it. */
 static void put_row(llmd_lane *l, llmd_decision *d, uint32_t row)
@@ -324,7 +326,9 @@ static void no_target(llmd_lane *l, llmd_decision *d, int rc)
   d->n_targets = 0;
 }
 
-/* ---- charge ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- charge
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t charge_tokens(const llmd_lane *l, uint32_t row)
 {
@@ -374,7 +378,9 @@ static void count_prefix(llmd_lane *l, const llmd_decision *d)
   llmd__count(l, LLMD__COUNT_PREFIX_HITS, hit > 0 && hit < 1e15 ? (uint64_t)hit : 0);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * -----------------------------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t prefers_available(const llmd_lane *l)
 {

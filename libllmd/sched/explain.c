@@ -58,12 +58,12 @@ const llmd__why *llmd__why_picker(const llmd_lane *l, uint32_t profile)
   return last;
 }
 
-int llmd__why_picked(const llmd_lane *l, uint32_t profile, uint32_t row)
+uint32_t llmd__why_picked(const llmd_lane *l, uint32_t profile, uint32_t row)
 {
   const llmd__result *r = &l->result[profile];
   for (uint32_t i = 0; i < r->n; i++)
     if (r->row[i] == row)
-      return 1;
+      return i + 1;
   return 0;
 }
 

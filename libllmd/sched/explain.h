@@ -15,7 +15,8 @@ uint32_t llmd__why_dropped(const llmd_lane *l, const llmd__why *w, const uint32_
 const llmd__why *llmd__why_picker(const llmd_lane *l, uint32_t profile);
 /* Position in w of the best total that was not picked, -1 = none. */
 int64_t llmd__why_runner_up(const llmd_lane *l, const llmd__why *w);
-int llmd__why_picked(const llmd_lane *l, uint32_t profile, uint32_t row);
+/* Place of the row among the profile's picks, from 1; 0 = not picked. */
+uint32_t llmd__why_picked(const llmd_lane *l, uint32_t profile, uint32_t row);
 /* Does a scorer's value count, and as what? */
 int llmd__why_scored(const llmd__why *w, uint32_t i, double *weighted);
 

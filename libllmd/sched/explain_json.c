@@ -6,7 +6,9 @@
 #include "sched/explain.h"
 #include "sched/names.h"
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------------------- */
+/* ---- pieces
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_str(llmd__json *w, llmd_str s)
 {
@@ -72,7 +74,7 @@ static void put_plugin(llmd__json *w, const llmd_lane *l, const llmd__why *why)
     key_text(w, "error", llmd_errname(why->rc));
 }
 
-/* ---- one profile -------------------------------------------------------------------------------------------------------------- */
+/* ---- one profile ------------------------------------------------------------------------------------------------ */
 
 static void put_filters(llmd__json *w, const llmd_lane *l, uint32_t profile)
 {
@@ -171,7 +173,7 @@ static void put_profile(llmd__json *w, const llmd_lane *l, uint32_t profile)
   llmd__json_end(w);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the rest --------------------------------------------------------------------------------------------------- */
 
 static void put_decision(llmd__json *w, const llmd_decision *d)
 {

@@ -10,7 +10,9 @@
  *     endpoint                                 a      x 2       b      x 3     total
  *   > default/pod-2                        1.000    2.000   0.500    1.500     3.500
  *   ~ default/pod-1                        0.000    0.000   0.500    1.500     1.500
- *     > picked by max-score-picker, ~ runner-up; margin 2.000 */
+ *     > picked by max-score-picker, ~ runner-up; margin 2.000
+ *
+ * Several picks are numbered in their order. */
 #include <string.h>
 
 #include "base/number.h"
@@ -27,7 +29,9 @@
 #define WEIGHTED 9u
 #define TOTAL 10u
 
-/* ---- cells --------------------------------------------------------------------------------------------------------------------- */
+/* ---- cells
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Three digits after the point, without a locale. */
 static size_t fixed(double v, char *buf)
@@ -104,7 +108,9 @@ static llmd_str span(const llmd_decision *d, llmd_span s)
   return str;
 }
 
-/* ---- head ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- head
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_destination(llmd__out *o, const llmd_lane *l, const llmd_decision *d)
 {
@@ -149,7 +155,7 @@ static void put_head(llmd__out *o, const llmd_lane *l)
     llmd__out_uint(o, d->code);
     llmd__out_text(o, ")\n");
   }
-  llmd__out_text(o, "model ");
+  llmd__out_text(o, l->kept.view.model.len ? "model " : "no model");
   put_plain(o, l->kept.view.model);
   llmd__out_text(o, ", ");
   llmd__out_double(o, d->tokens);
@@ -159,7 +165,7 @@ static void put_head(llmd__out *o, const llmd_lane *l)
   put_ladder(o, d);
 }
 
-/* ---- filters ------------------------------------------------------------------------------------------------------------------ */
+/* ---- filters ---------------------------------------------------------------------------------------------------- */
 
 static size_t digits(uint64_t v)
 {
@@ -225,9 +231,12 @@ static void put_decider(llmd__out *o, const llmd_lane *l, const llmd__why *w)
   llmd__out_text(o, "\n");
 }
 
-/* ---- scores ------------------------------------------------------------------------------------------------------------------- */
+/* ---- scores
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
-/* The lines of a table: positions in the picker's entry, best total first; then what was picked without a good total. */
+/* The lines of a table: positions in the picker's entry, best total first; then what was picked without a good total.
+ */
 static uint32_t choose(const llmd_lane *l, const llmd__why *w, uint32_t *line)
 {
   uint32_t n = 0;
@@ -316,14 +325,24 @@ static void put_score(llmd__out *o, const llmd__why *w, uint32_t row)
   put_number(o, weighted, WEIGHTED);
 }
 
+/* Which pick it is, when there are several. */
+static void put_mark(llmd__out *o, const llmd_lane *l, const llmd__why *picker, uint32_t i)
+{
+  const llmd__result *r = &l->result[picker->profile];
+  uint32_t place = llmd__why_picked(l, picker->profile, picker->row[i]);
+  if (place && r->n > 1) {
+    llmd__out_blank(o, place < 10 ? 1 : 0);
+    llmd__out_uint(o, place);
+  } else
+    llmd__out_blank(o, 2);
+  llmd__out_text(o, place ? "> " : llmd__why_runner_up(l, picker) == i ? "~ " : "  ");
+}
+
 static void put_line(llmd__out *o, const llmd_lane *l, const llmd__why *picker, uint32_t i, uint32_t first, int last)
 {
   const llmd__why *w;
   uint32_t row = picker->row[i];
-  const char *mark = llmd__why_picked(l, picker->profile, row) ? "  > "
-                     : llmd__why_runner_up(l, picker) == i     ? "  ~ "
-                                                               : "    ";
-  llmd__out_text(o, mark);
+  put_mark(o, l, picker, i);
   put_left(o, llmd__why_name(l, row), NAME);
   for (uint32_t k = first; k < first + ACROSS && (w = scorer_at(l, picker->profile, k)); k++)
     put_score(o, w, row);
@@ -368,7 +387,18 @@ static void put_scores(llmd__out *o, const llmd_lane *l, const llmd__why *picker
   put_margin(o, l, picker);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------------------------------------- */
+
+/* Picked without a cycle: at random, or by the last steps of the ladder. */
+static void put_unscored(llmd__out *o, const llmd_lane *l, uint32_t profile)
+{
+  const llmd__result *r = &l->result[profile];
+  for (uint32_t i = 0; i < r->n; i++) {
+    llmd__out_text(o, "  > ");
+    put_plain(o, llmd__why_name(l, r->row[i]));
+    llmd__out_text(o, ", without scores\n");
+  }
+}
 
 static void put_profile(llmd__out *o, const llmd_lane *l, uint32_t profile)
 {
@@ -383,6 +413,8 @@ static void put_profile(llmd__out *o, const llmd_lane *l, uint32_t profile)
     put_filter(o, l, w);
   if (picker)
     put_scores(o, l, picker);
+  else
+    put_unscored(o, l, profile);
 }
 
 int llmd_explain_table(const llmd_lane *lane, llmd_write_fn fn, void *ud)

@@ -109,7 +109,8 @@ static void carve_kept(llmd_lane *l, carver *c)
   k->column_set = carve(c, s->n_columns + 1, 1);
   for (uint32_t i = 0; i < s->n_sources; i++) {
     uint32_t kind = s->source[i].kind;
-    void *room = kind == LLMD_READ_HEADER ? NULL : carve(c, kind == LLMD_READ_HEADER_IDS ? LLMD__HEADER_IDS : l->cap, 8);
+    void *room =
+        kind == LLMD_READ_HEADER ? NULL : carve(c, kind == LLMD_READ_HEADER_IDS ? LLMD__HEADER_IDS : l->cap, 8);
     if (c->base)
       k->source[i].cells = room;
   }

@@ -1,5 +1,5 @@
-/* Counters and gauges out. What the reference has keeps its name (llm_d_epp_...), the rest is llmd_.... Counters are those of
- * the region: of every lane of every process that decides on it, since it was formatted. */
+/* Counters and gauges out. What the reference has keeps its name (llm_d_epp_...), the rest is llmd_.... Counters are
+ * those of the region: of every lane of every process that decides on it, since it was formatted. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,8 @@ typedef struct walk {
   uint32_t lanes; /* taken */
 } walk;
 
-static void give(walk *w, const char *name, uint32_t type, const char *help, const char *const *labels, uint32_t n, double v)
+static void give(walk *w, const char *name, uint32_t type, const char *help, const char *const *labels, uint32_t n,
+                 double v)
 {
   if (!w->rc)
     w->rc = w->fn(w->ud, name, type, help, labels, n, v);
@@ -46,7 +47,9 @@ static void labelled(walk *w, const char *name, const char *help, const char *ke
   give(w, name, LLMD_METRIC_COUNTER, help, labels, 1, (double)v);
 }
 
-/* ---- counters -------------------------------------------------------------------------------------------------------------------- */
+/* ---- counters
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void sum_lanes(walk *w)
 {
@@ -77,9 +80,11 @@ static void give_disagg(walk *w)
   if (c->n_profiles < 2)
     return;
   for (uint32_t i = 0; i < 4; i++) {
-    const char *const labels[] = {"plugin_name", handler->name, "plugin_type", handler->plugin->type, "decision_type", types[i]};
-    give(w, "llm_d_epp_disagg_decision_total", LLMD_METRIC_COUNTER, "Decisions of several profiles, by the stages they named.",
-         labels, 3, (double)w->count[LLMD__COUNT_DISAGG + i]);
+    const char *const labels[] = {"plugin_name",         handler->name,   "plugin_type",
+                                  handler->plugin->type, "decision_type", types[i]};
+    give(w, "llm_d_epp_disagg_decision_total", LLMD_METRIC_COUNTER,
+         "Decisions of several profiles, by the stages they named.", labels, 3,
+         (double)w->count[LLMD__COUNT_DISAGG + i]);
   }
 }
 
@@ -94,7 +99,8 @@ static void give_decisions(walk *w)
   for (uint32_t bit = 0; bit < LLMD__LADDER_BITS; bit++)
     labelled(w, "llmd_ladder_total", "Decisions that took this step of the ladder.", "step", llmd__ladder_name(bit),
              n[LLMD__COUNT_LADDER + bit]);
-  labelled(w, "llmd_plugin_errors_total", "Calls of plugins that failed.", "kind", "cycle", n[LLMD__COUNT_PLUGIN_ERRORS]);
+  labelled(w, "llmd_plugin_errors_total", "Calls of plugins that failed.", "kind", "cycle",
+           n[LLMD__COUNT_PLUGIN_ERRORS]);
   labelled(w, "llmd_plugin_errors_total", "Calls of plugins that failed.", "kind", "producer",
            n[LLMD__COUNT_PRODUCER_ERRORS]);
 }
@@ -108,7 +114,8 @@ static void give_outcomes(walk *w)
   for (uint32_t i = 0; i < 4; i++)
     labelled(w, "llmd_reports_total", "Reports on requests in flight.", "kind", report[i], n[LLMD__COUNT_FIRST + i]);
   for (uint32_t i = 0; i < 3; i++)
-    labelled(w, "llmd_tokens_total", "Tokens that responses named.", "kind", token[i], n[LLMD__COUNT_PROMPT_TOKENS + i]);
+    labelled(w, "llmd_tokens_total", "Tokens that responses named.", "kind", token[i],
+             n[LLMD__COUNT_PROMPT_TOKENS + i]);
   counter(w, "llmd_prefix_blocks_total", "Blocks of routed prompts.", n[LLMD__COUNT_PREFIX_BLOCKS]);
   counter(w, "llmd_prefix_hit_blocks_total", "Of these, blocks that the index knew at the destination.",
           n[LLMD__COUNT_PREFIX_HITS]);
@@ -122,17 +129,20 @@ static uint64_t load(const _Atomic uint64_t *v)
 static void give_region(walk *w)
 {
   const llmd__region *g = w->s->pool->g;
-  counter(w, "llmd_posts_dropped_total", "Changes of plugin state lost because a lane's ring was full.", load(&g->posts_dropped));
-  counter(w, "llmd_tickets_full_total", "Requests not counted in flight because the ledger was full.", load(&g->tickets_full));
+  counter(w, "llmd_posts_dropped_total", "Changes of plugin state lost because a lane's ring was full.",
+          load(&g->posts_dropped));
+  counter(w, "llmd_tickets_full_total", "Requests not counted in flight because the ledger was full.",
+          load(&g->tickets_full));
   counter(w, "llmd_tickets_expired_total", "Requests in flight given up because nobody reported on them.",
           load(&g->tickets_expired));
   counter(w, "llmd_samples_refused_total", "Metric samples that were absurd.", load(&g->samples_refused));
-  counter(w, "llmd_strings_refused_total", "Names not kept because the string pool was full.", load(&g->strings_refused));
+  counter(w, "llmd_strings_refused_total", "Names not kept because the string pool was full.",
+          load(&g->strings_refused));
   gauge(w, "llmd_snapshot_generation", "Snapshots published so far.", (double)load(&g->generation));
   gauge(w, "llmd_lanes", "Lanes in use.", w->lanes);
 }
 
-/* ---- the prefix index ------------------------------------------------------------------------------------------------------------ */
+/* ---- the prefix index ------------------------------------------------------------------------------------------- */
 
 static void give_index(walk *w)
 {
@@ -144,7 +154,8 @@ static void give_index(walk *w)
     if (llmd__state_prefix(w->s, i, &ix))
       continue;
     llmd__index_stats_get(&ix, &st);
-    give(w, "llm_d_epp_prefix_indexer_size", LLMD_METRIC_GAUGE, "Blocks in the prefix index.", labels, 2, (double)st.blocks);
+    give(w, "llm_d_epp_prefix_indexer_size", LLMD_METRIC_GAUGE, "Blocks in the prefix index.", labels, 2,
+         (double)st.blocks);
   }
 }
 
@@ -157,10 +168,13 @@ static void give_hit_ratio(walk *w)
         blocks ? (double)w->count[LLMD__COUNT_PREFIX_HITS] / (double)blocks : UNKNOWN);
 }
 
-/* ---- endpoints ------------------------------------------------------------------------------------------------------------------- */
+/* ---- endpoints
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Mean and deviation of what is known of a column; NaN when nothing is. */
-static void moments(const llmd_scheduler *s, const llmd__snapshot *snap, uint32_t attribute, double *mean, double *deviation)
+static void moments(const llmd_scheduler *s, const llmd__snapshot *snap, uint32_t attribute, double *mean,
+                    double *deviation)
 {
   double sum = 0, square = 0;
   uint32_t n = 0;
@@ -268,7 +282,7 @@ int llmd_metrics_visit(const llmd_scheduler *s, llmd_metric_fn fn, void *ud)
   return w.rc ? LLMD_E_STOPPED : 0;
 }
 
-/* ---- Prometheus text ------------------------------------------------------------------------------------------------------------- */
+/* ---- Prometheus text -------------------------------------------------------------------------------------------- */
 
 typedef struct page {
   llmd__out out;
@@ -297,8 +311,8 @@ static void put_head(llmd__out *o, const char *name, uint32_t type, const char *
   llmd__out_text(o, type == LLMD_METRIC_COUNTER ? " counter\n" : " gauge\n");
 }
 
-static int put_sample(void *ud, const char *name, uint32_t type, const char *help, const char *const *labels, uint32_t n,
-                      double value)
+static int put_sample(void *ud, const char *name, uint32_t type, const char *help, const char *const *labels,
+                      uint32_t n, double value)
 {
   page *p = ud;
   llmd__out *o = &p->out;

@@ -1,5 +1,5 @@
-/* Changes of plugin state. The writer's lane applies them at once. Any other lane puts them into its ring in the region,
- * and the writer applies them at its tick: one writer, so no lock.
+/* Changes of plugin state. The writer's lane applies them at once. Any other lane puts them into its ring in the
+ * region, and the writer applies them at its tick: one writer, so no lock.
  *
  *   ring: ... │ frame │ frame │ free ...     frame = {bytes, op, state_off} head tail, padded to 16
  *             tail (writer)   head (lane)
@@ -21,7 +21,7 @@ static char *ring_of(const llmd__region *g, uint32_t lane)
   return (char *)llmd__at(g, g->ring_off) + (size_t)lane * g->caps.ring_bytes;
 }
 
-/* ---- applying ------------------------------------------------------------------------------------------------------------------ */
+/* ---- applying --------------------------------------------------------------------------------------------------- */
 
 static void apply_prefix(llmd__region *g, uint32_t op, uint64_t off, const llmd__post_store *head, const llmd_key *keys)
 {
@@ -110,7 +110,9 @@ uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now)
   return n;
 }
 
-/* ---- posting ------------------------------------------------------------------------------------------------------------------- */
+/* ---- posting
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Where a frame of `bytes` goes, *head moved past a filler if one is needed; NULL = the ring is full. */
 static frame *place(const llmd__region *g, uint32_t lane, uint64_t tail, uint64_t *head, uint32_t bytes)

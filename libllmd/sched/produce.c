@@ -51,7 +51,8 @@ static int suppressed(const llmd_lane *l, uint32_t instance)
   return 0;
 }
 
-/* Where produce writes: the full columns themselves, or, over fewer candidates, a room that is spread out afterwards. */
+/* Where produce writes: the full columns themselves, or, over fewer candidates, a room that is spread out afterwards.
+ */
 static void prepare_out(llmd_lane *l, uint32_t instance, const llmd__candidates *c)
 {
   const llmd__binding *b = &l->s->binding[instance];

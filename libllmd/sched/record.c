@@ -1,12 +1,12 @@
-/* llmd_record_write: the lane's last decision as bytes (record.h). Two passes over the same code: one counts and sums, one
- * writes, so that nothing is allocated. */
+/* llmd_record_write: the lane's last decision as bytes (record.h). Two passes over the same code: one counts and sums,
+ * one writes, so that nothing is allocated. */
 #include "sched/record.h"
 
 #include <string.h>
 
 #include "sched/out.h"
 
-/* ---- little-endian -------------------------------------------------------------------------------------------------------------- */
+/* ---- little-endian ---------------------------------------------------------------------------------------------- */
 
 static void put_u32(llmd__out *o, uint32_t v)
 {
@@ -49,7 +49,9 @@ static void put_doubles(llmd__out *o, const double *v, uint32_t n)
     put_f64(o, v[i]);
 }
 
-/* ---- the parts ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the parts
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_facts(llmd__out *o, const llmd_lane *l)
 {

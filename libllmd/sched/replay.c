@@ -1,11 +1,11 @@
-/* llmd_replay: a record decided again. The reader is bounded: a record may come from anywhere, every number in it is checked
- * against the bytes that are there and the room that the lane has. */
+/* llmd_replay: a record decided again. The reader is bounded: a record may come from anywhere, every number in it is
+ * checked against the bytes that are there and the room that the lane has. */
 #include <math.h>
 #include <string.h>
 
 #include "sched/record.h"
 
-/* ---- little-endian, bounded --------------------------------------------------------------------------------------------------------- */
+/* ---- little-endian, bounded ------------------------------------------------------------------------------------- */
 
 /* After the first error everything reads as zero, and rc says what it was. */
 typedef struct reader {
@@ -127,7 +127,9 @@ static uint32_t get_text(reader *r, llmd_lane *l)
   return at;
 }
 
-/* ---- head ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- head
+ * ------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Leaves the reader at identity. *bytes = length of the record. */
 static int open_record(reader *r, const void *record, size_t len, uint64_t *bytes)
@@ -154,7 +156,9 @@ static int open_record(reader *r, const void *record, size_t len, uint64_t *byte
   return llmd__fnv(LLMD__FNV_BASIS, r->p, r->left) == sum ? 0 : LLMD_E_SYNTAX;
 }
 
-/* ---- into the lane ------------------------------------------------------------------------------------------------------------------- */
+/* ---- into the lane
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 /* What stands between identity and view. *seed and now are needed before the lane can be touched. */
 typedef struct prologue {
@@ -288,7 +292,9 @@ static void get_inputs(reader *r, llmd_lane *l)
   get_columns(r, l);
 }
 
-/* ---- deciding ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- deciding
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* The sources as the cycle wants them. */
 static void arm_sources(llmd_lane *l)
@@ -328,7 +334,9 @@ static void run(llmd_lane *l, llmd_decision *d, uint32_t ladder)
   l->replaying = 0;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- comparing
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int same_profile(reader *r, const llmd_lane *l, uint32_t profile)
 {

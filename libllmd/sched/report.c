@@ -5,11 +5,13 @@
 #include "model/ledger.h"
 #include "sched/decision.h"
 
-/* ---- commit -------------------------------------------------------------------------------------------------------------------- */
+/* ---- commit
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 /* The targets as candidates: the primary first, then each other profile's first pick. Names go along. */
-static uint32_t list_targets(llmd_lane *l, const llmd_decision *d, llmd_endpoint_id used, llmd__candidates *c, llmd_str *name,
-                             uint32_t *primary)
+static uint32_t list_targets(llmd_lane *l, const llmd_decision *d, llmd_endpoint_id used, llmd__candidates *c,
+                             llmd_str *name, uint32_t *primary)
 {
   uint32_t n = 0;
   *primary = LLMD_NO_INDEX;
@@ -34,7 +36,8 @@ static uint32_t list_targets(llmd_lane *l, const llmd_decision *d, llmd_endpoint
   return n;
 }
 
-static void commit_one(llmd_lane *l, uint32_t instance, const llmd__candidates *c, const llmd_str *name, uint32_t primary)
+static void commit_one(llmd_lane *l, uint32_t instance, const llmd__candidates *c, const llmd_str *name,
+                       uint32_t primary)
 {
   const llmd__instance *in = &l->s->config->instance[instance];
   const llmd__binding *b = &l->s->binding[instance];
@@ -117,7 +120,9 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
   return 0;
 }
 
-/* ---- reports ------------------------------------------------------------------------------------------------------------------- */
+/* ---- reports
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd_usage *u)
 {

@@ -42,7 +42,7 @@ static int find_column(const llmd_scheduler *s, const char *name, const char *pr
   return -1;
 }
 
-/* ---- counting and making room ------------------------------------------------------------------------------------------ */
+/* ---- counting and making room ----------------------------------------------------------------------------------- */
 
 static int make_room(llmd_scheduler *s)
 {
@@ -75,7 +75,7 @@ static void free_room(llmd_scheduler *s)
   llmd__free(&s->alloc, s->index_room, s->n_index_room * sizeof *s->index_room);
 }
 
-/* ---- columns and sources ----------------------------------------------------------------------------------------------- */
+/* ---- columns and sources ---------------------------------------------------------------------------------------- */
 
 /* The pool's number of an attribute, registered when this process writes; -1 = not there. */
 static int32_t attribute_of(llmd_scheduler *s, const char *name, const char *producer, uint32_t type, uint32_t scope)
@@ -107,8 +107,8 @@ static void add_columns(llmd_scheduler *s, uint32_t instance, uint32_t **room)
   }
 }
 
-/* A column without a producer in this configuration: an optional read of what a known producer type would write. Only the
- * host fills it, on a request. -1 = the read is of no such thing. */
+/* A column without a producer in this configuration: an optional read of what a known producer type would write. Only
+ * the host fills it, on a request. -1 = the read is of no such thing. */
 static int hosted_column(llmd_scheduler *s, const llmd__source *src)
 {
   int old;
@@ -208,7 +208,7 @@ static void add_sources(llmd_scheduler *s, uint32_t instance, uint32_t **room)
   }
 }
 
-/* ---- state ---------------------------------------------------------------------------------------------------------------- */
+/* ---- state ------------------------------------------------------------------------------------------------------ */
 
 static int bind_states(llmd_scheduler *s, llmd_err *err)
 {
@@ -223,7 +223,7 @@ static int bind_states(llmd_scheduler *s, llmd_err *err)
   return 0;
 }
 
-/* ---- create, free ----------------------------------------------------------------------------------------------------------- */
+/* ---- create, free ----------------------------------------------------------------------------------------------- */
 
 static int hash_piece(void *ud, const char *ptr, size_t len)
 {
@@ -266,7 +266,8 @@ static void destroy(llmd_scheduler *s)
 static int load(llmd_scheduler *s, const char *text, size_t len, llmd_err *err)
 {
   llmd__config_options co = {s->options.refuse_alpha, s->options.log, s->options.log_ud};
-  int rc = llmd__registry_create(&s->alloc, s->options.module_dir, s->options.log, s->options.log_ud, &s->registry, err);
+  int rc =
+      llmd__registry_create(&s->alloc, s->options.module_dir, s->options.log, s->options.log_ud, &s->registry, err);
   if (!rc)
     rc = llmd__config_load(&s->alloc, s->registry, text, len, &co, &s->config, err);
   if (!rc)

@@ -1,8 +1,8 @@
 /* The scheduler and its lanes from the inside.
  *
  * Everything that any plugin of the configuration reads becomes one *source* (the same read twice is one source). A
- * decision fills a source at most once as a full column over all rows of the snapshot, and hands plugins dense columns over
- * their candidates: the full column itself while nothing was filtered out, else a gathered copy.
+ * decision fills a source at most once as a full column over all rows of the snapshot, and hands plugins dense columns
+ * over their candidates: the full column itself while nothing was filtered out, else a gathered copy.
  *
  *    snapshot columns ─┐
  *    host's columns   ─┼─► source[k].full [rows] ──gather──► batch.f64[read][candidates] ──► plugin
@@ -28,7 +28,7 @@
 #define LLMD__HEADER_IDS 16u /* most strings a header is cut into */
 #define LLMD__HOST_COLUMNS 64u
 
-/* ---- compiled configuration -------------------------------------------------------------------------------------------- */
+/* ---- compiled configuration ------------------------------------------------------------------------------------- */
 typedef struct llmd__source {
   uint32_t kind; /* LLMD_READ_* */
   uint32_t instance, read; /* one of its readers: the one whose derive or split is called */
@@ -76,7 +76,7 @@ struct llmd_scheduler {
   uint32_t charge_column; /* column charged to the ledger, LLMD__NONE = the prompt's tokens */
 };
 
-/* ---- counters: index in llmd__lane_slot.count -------------------------------------------------------------------------- */
+/* ---- counters: index in llmd__lane_slot.count ------------------------------------------------------------------- */
 enum {
   LLMD__COUNT_DECISIONS,
   LLMD__COUNT_ROUTED,
@@ -99,7 +99,7 @@ enum {
   LLMD__COUNT_LAST = LLMD__COUNT_DISAGG + 4
 };
 
-/* ---- a lane -------------------------------------------------------------------------------------------------------------- */
+/* ---- a lane ----------------------------------------------------------------------------------------------------- */
 /* A source's full column in this decision. */
 typedef struct llmd__full {
   const void *col; /* double or uint32_t [rows]; NULL until filled */

@@ -13,14 +13,17 @@ static llmd__binding *binding(const llmd__service_ctx *c)
   return &c->lane->s->binding[c->instance];
 }
 
-/* ---- chain ------------------------------------------------------------------------------------------------------------------- */
+/* ---- chain
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static int read_tokens(llmd_lane *l)
 {
   int cut = 0, rc;
   if (l->tokens_kind)
     return 0;
-  rc = llmd__request_tokens(l->req, l->tokens, l->s->options.max_tokens, l->prompt_end, MAX_PROMPTS, &l->n_prompts, &cut);
+  rc = llmd__request_tokens(l->req, l->tokens, l->s->options.max_tokens, l->prompt_end, MAX_PROMPTS, &l->n_prompts,
+                            &cut);
   if (rc < 0)
     return rc;
   l->tokens_kind = (uint32_t)rc;
@@ -84,7 +87,7 @@ static int sv_chain(void *ctx, uint32_t block_tokens, uint32_t max_blocks, uint3
   return 0;
 }
 
-/* ---- prefix index ------------------------------------------------------------------------------------------------------------ */
+/* ---- prefix index ----------------------------------------------------------------------------------------------- */
 
 /* Adds one prompt's sparse answer to the dense column. */
 static void add_matches(llmd_lane *l, const llmd__service_ctx *c, uint32_t n, double *blocks)
@@ -135,7 +138,8 @@ static int sv_store(void *ctx, llmd_endpoint_id endpoint, uint32_t capacity)
   llmd__post_store head = {endpoint, capacity, l->n_keys, binding(c)->prefix_bytes};
   if (!binding(c)->prefix_off)
     return LLMD_E_NONE;
-  return llmd__post(l, LLMD__POST_STORE, binding(c)->prefix_off, &head, sizeof head, l->keys, l->n_keys * sizeof *l->keys);
+  return llmd__post(l, LLMD__POST_STORE, binding(c)->prefix_off, &head, sizeof head, l->keys,
+                    l->n_keys * sizeof *l->keys);
 }
 
 static int sv_prefix_forget(void *ctx, llmd_endpoint_id endpoint)
@@ -147,7 +151,9 @@ static int sv_prefix_forget(void *ctx, llmd_endpoint_id endpoint)
   return llmd__post(c->lane, LLMD__POST_FORGET, binding(c)->prefix_off, &head, sizeof head, NULL, 0);
 }
 
-/* ---- ledger ------------------------------------------------------------------------------------------------------------------- */
+/* ---- ledger
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static int sv_inflight(void *ctx, double *requests, double *tokens)
 {
@@ -169,14 +175,17 @@ static int sv_release_tokens(void *ctx)
   return c->ticket ? llmd__ledger_release_tokens(c->lane->pool->g, c->ticket) : LLMD_E_STATE;
 }
 
-/* ---- table ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- table
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static int sv_get(void *ctx, const llmd_key *key, uint64_t *value)
 {
   llmd__service_ctx *c = ctx;
   if (!binding(c)->table_off)
     return LLMD_E_NONE;
-  return llmd__table_get(llmd__at(c->lane->pool->g, binding(c)->table_off), key->lo, key->hi, c->lane->now->mono, value);
+  return llmd__table_get(llmd__at(c->lane->pool->g, binding(c)->table_off), key->lo, key->hi, c->lane->now->mono,
+                         value);
 }
 
 static int sv_put(void *ctx, const llmd_key *key, uint64_t value, uint64_t ttl_ns)

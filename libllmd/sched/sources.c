@@ -1,5 +1,5 @@
-/* Filling sources: what plugins read, as full columns over the rows of the pinned snapshot. What does not change between
- * decisions (metrics of one generation, labels of one shape) is kept from the last one. */
+/* Filling sources: what plugins read, as full columns over the rows of the pinned snapshot. What does not change
+ * between decisions (metrics of one generation, labels of one shape) is kept from the last one. */
 #include <math.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ static int row_fresh(const llmd_lane *l, uint32_t row)
   return !t || t + l->pool->stale_ns >= l->now->mono;
 }
 
-/* ---- endpoint columns ---------------------------------------------------------------------------------------------------- */
+/* ---- endpoint columns ------------------------------------------------------------------------------------------- */
 
 /* Copies src to dst with unknown values filled. Returns 1 when nothing had to be changed. */
 static int fill_copy(double *dst, const double *src, uint32_t n, double fill)
@@ -97,7 +97,7 @@ static void fill_produced(const llmd_lane *l, const llmd__source *src, llmd__ful
   }
 }
 
-/* ---- sets, labels, identity -------------------------------------------------------------------------------------------- */
+/* ---- sets, labels, identity ------------------------------------------------------------------------------------- */
 
 static void fill_set(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {
@@ -219,7 +219,7 @@ static void fill_fresh(llmd_lane *l, llmd__full *f)
   f->col = out;
 }
 
-/* ---- headers --------------------------------------------------------------------------------------------------------------- */
+/* ---- headers ---------------------------------------------------------------------------------------------------- */
 
 static void fill_header(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {
@@ -251,7 +251,7 @@ static void fill_header_ids(llmd_lane *l, const llmd__source *src, llmd__full *f
   f->value.n_ids = n > 0 ? (uint32_t)n : 0;
 }
 
-/* ---- one source --------------------------------------------------------------------------------------------------------------- */
+/* ---- one source ------------------------------------------------------------------------------------------------- */
 
 static void fill_one(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {

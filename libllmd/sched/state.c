@@ -37,7 +37,8 @@ static int bind_prefix(llmd_scheduler *s, uint32_t instance, const char *name)
   bytes = llmd__index_size(&o);
   if (!bytes)
     return LLMD_E_RANGE;
-  rc = llmd__region_state(s->pool->g, name, LLMD__STATE_PREFIX, bytes, format_prefix, &o, &b->prefix_off, &b->prefix_bytes);
+  rc = llmd__region_state(s->pool->g, name, LLMD__STATE_PREFIX, bytes, format_prefix, &o, &b->prefix_off,
+                          &b->prefix_bytes);
   return rc ? rc : llmd__state_prefix(s, instance, &ix);
 }
 
@@ -74,7 +75,8 @@ int llmd__state_prefix(const llmd_scheduler *s, uint32_t instance, llmd__index *
   return llmd__index_attach(out, llmd__at(s->pool->g, b->prefix_off), (size_t)b->prefix_bytes);
 }
 
-void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id), llmd_endpoint_id id)
+void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id),
+                            llmd_endpoint_id id)
 {
   llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
   for (uint32_t i = 0; i < LLMD__STATES; i++) {

@@ -11,7 +11,8 @@
 /* Finds or makes the state of a producer. LLMD_E_FULL: no room in the region. */
 int llmd__state_bind(llmd_scheduler *s, uint32_t instance);
 /* Calls fn for each prefix index in the region. */
-void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id), llmd_endpoint_id id);
+void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id),
+                            llmd_endpoint_id id);
 /* A new writer's first act: what its predecessor was in the middle of changing is put right. Does nothing again. */
 void llmd__state_take_over(llmd_pool *p);
 /* A view of the instance's prefix index; LLMD_E_NONE when it has none. */

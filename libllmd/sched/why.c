@@ -36,7 +36,7 @@ llmd__why *llmd__why_add(llmd_lane *l, uint32_t kind, uint32_t profile, uint32_t
   return w;
 }
 
-/* ---- the columns ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the columns ------------------------------------------------------------------------------------------------ */
 
 const char *llmd__kept_text(llmd_lane *l, const char *ptr, size_t len)
 {

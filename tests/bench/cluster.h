@@ -1,4 +1,5 @@
-/* A pool of n endpoints with plausible metrics, a scheduler and a lane on it, and a request: what decision benches share. */
+/* A pool of n endpoints with plausible metrics, a scheduler and a lane on it, and a request: what decision benches
+ * share. */
 #ifndef LLMD_TESTS_BENCH_CLUSTER_H
 #define LLMD_TESTS_BENCH_CLUSTER_H
 

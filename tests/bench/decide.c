@@ -1,4 +1,5 @@
-/* What a decision costs: the stock policy over 100, 1,000 and 10,000 endpoints, and a 220 KB body from bytes to endpoint. */
+/* What a decision costs: the stock policy over 100, 1,000 and 10,000 endpoints, and a 220 KB body from bytes to
+ * endpoint. */
 #include "cluster.h"
 
 static void decide(void *ud)

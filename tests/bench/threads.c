@@ -1,5 +1,6 @@
 /* Deciding beside others: a reader's tail beside a writer that updates 1,000 endpoints 20 times a second, and what a
- * second deciding thread adds. Times of the reader are CPU time of its thread, so that a busy machine does not count. */
+ * second deciding thread adds. Times of the reader are CPU time of its thread, so that a busy machine does not count.
+ */
 #include <pthread.h>
 #include <stdatomic.h>
 

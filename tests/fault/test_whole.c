@@ -14,18 +14,21 @@
 
 #include "../unit/failing_alloc.h"
 
-static const char pool_file[] = "endpoints:\n- {name: a, address: 10.0.0.1, port: \"8000\", labels: {llm-d.ai/role: decode}}\n"
-                                "- {name: b, address: 10.0.0.2, port: \"8000\", labels: {llm-d.ai/role: prefill}}\n"
-                                "- {name: c, address: 10.0.0.3, port: \"8000\"}\n";
+static const char pool_file[] =
+    "endpoints:\n- {name: a, address: 10.0.0.1, port: \"8000\", labels: {llm-d.ai/role: decode}}\n"
+    "- {name: b, address: 10.0.0.2, port: \"8000\", labels: {llm-d.ai/role: prefill}}\n"
+    "- {name: c, address: 10.0.0.3, port: \"8000\"}\n";
 static const char pd[] =
-    "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: prefill-filter\n- type: decode-filter\n"
+    "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: prefill-filter\n- type: "
+    "decode-filter\n"
     "- type: prefix-cache-scorer\n- type: active-request-scorer\n- type: prefix-based-pd-decider\n"
     "  parameters: {nonCachedTokens: 4}\n- type: disagg-profile-handler\n"
     "  parameters: {deciders: {prefill: prefix-based-pd-decider}}\n- type: label-selector-filter\n  name: extra\n"
     "  parameters: {matchExpressions: [{key: zone, operator: DoesNotExist}]}\nschedulingProfiles:\n- name: prefill\n"
     "  plugins: [{pluginRef: prefill-filter}, {pluginRef: prefix-cache-scorer, weight: 2}]\n- name: decode\n"
     "  plugins: [{pluginRef: decode-filter}, {pluginRef: extra}, {pluginRef: active-request-scorer}]\n";
-static const char body[] = "{\"model\":\"m\",\"prompt\":\"tell me a story about a scheduler that never ran out of memory\"}";
+static const char body[] =
+    "{\"model\":\"m\",\"prompt\":\"tell me a story about a scheduler that never ran out of memory\"}";
 
 typedef struct life {
   llmd_pool *pool;

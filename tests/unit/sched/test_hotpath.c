@@ -1,5 +1,5 @@
-/* After warm-up a decision allocates nothing and makes no system call: decide, commit, report, publish and tick run in a
- * child that the kernel kills at the first call but read, write and exit, with an allocator that refuses. */
+/* After warm-up a decision allocates nothing and makes no system call: decide, commit, report, publish and tick run in
+ * a child that the kernel kills at the first call but read, write and exit, with an allocator that refuses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,10 +32,11 @@ static void *counting(void *ud, void *ptr, size_t osize, size_t nsize)
   return refuse ? NULL : realloc(ptr, nsize);
 }
 
-static const char body[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Count to ten, slowly, and then "
-                           "count back again, so that there is enough text to fill more than one block of sixty-four "
-                           "tokens, which are four bytes each when they are estimated, and one more sentence for luck: "
-                           "the quick brown fox jumps over the lazy dog, again and again and again and again.\"}]}";
+static const char body[] =
+    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Count to ten, slowly, and then "
+    "count back again, so that there is enough text to fill more than one block of sixty-four "
+    "tokens, which are four bytes each when they are estimated, and one more sentence for luck: "
+    "the quick brown fox jumps over the lazy dog, again and again and again and again.\"}]}";
 
 typedef struct rig {
   llmd_pool *pool;
@@ -90,7 +91,8 @@ static int turn(rig *r, uint64_t k)
     return 1;
   if (llmd_decide(r->lane, r->request, &now, k, &r->d) || r->d.status != LLMD_ROUTED)
     return 2;
-  if (llmd_commit(r->lane, r->request, &r->d, 0, &now) || llmd_report(r->lane, r->d.ticket, LLMD_REPORT_FIRST, NULL, &now) ||
+  if (llmd_commit(r->lane, r->request, &r->d, 0, &now) ||
+      llmd_report(r->lane, r->d.ticket, LLMD_REPORT_FIRST, NULL, &now) ||
       llmd_report(r->lane, r->d.ticket, LLMD_REPORT_END, NULL, &now))
     return 3;
   llmd_pool_set(r->pool, r->id[k % 16], LLMD_ATTR_WAITING, (double)(k % 9));
@@ -144,12 +146,13 @@ static void default_policy(void **state)
 static void loads_and_ties(void **state)
 {
   (void)state;
-  no_call_no_allocation("apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: decode-filter\n"
-                        "- type: token-load-scorer\n- type: active-request-scorer\n- type: no-hit-lru-scorer\n"
-                        "- type: lora-affinity-scorer\n- type: weighted-random-picker\nschedulingProfiles:\n- name: default\n"
-                        "  plugins:\n  - pluginRef: decode-filter\n  - pluginRef: token-load-scorer\n"
-                        "  - pluginRef: active-request-scorer\n  - pluginRef: no-hit-lru-scorer\n"
-                        "  - pluginRef: lora-affinity-scorer\n  - pluginRef: weighted-random-picker\n");
+  no_call_no_allocation(
+      "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: decode-filter\n"
+      "- type: token-load-scorer\n- type: active-request-scorer\n- type: no-hit-lru-scorer\n"
+      "- type: lora-affinity-scorer\n- type: weighted-random-picker\nschedulingProfiles:\n- name: default\n"
+      "  plugins:\n  - pluginRef: decode-filter\n  - pluginRef: token-load-scorer\n"
+      "  - pluginRef: active-request-scorer\n  - pluginRef: no-hit-lru-scorer\n"
+      "  - pluginRef: lora-affinity-scorer\n  - pluginRef: weighted-random-picker\n");
 }
 
 /* The cage itself: a call in it is noticed. */

@@ -1,5 +1,5 @@
-/* One region, several views: mapped twice in one process, and by a second process. All decide alike; what one lane posts
- * the writer applies for all; charges of one count for the others at once. */
+/* One region, several views: mapped twice in one process, and by a second process. All decide alike; what one lane
+ * posts the writer applies for all; charges of one count for the others at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,10 +18,11 @@
 
 #define N 24u
 
-static const char policy[] = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: queue-scorer\n"
-                             "- type: prefix-cache-scorer\n- type: active-request-scorer\nschedulingProfiles:\n"
-                             "- name: default\n  plugins:\n  - pluginRef: queue-scorer\n  - pluginRef: prefix-cache-scorer\n"
-                             "    weight: 3\n  - pluginRef: active-request-scorer\n";
+static const char policy[] =
+    "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: queue-scorer\n"
+    "- type: prefix-cache-scorer\n- type: active-request-scorer\nschedulingProfiles:\n"
+    "- name: default\n  plugins:\n  - pluginRef: queue-scorer\n  - pluginRef: prefix-cache-scorer\n"
+    "    weight: 3\n  - pluginRef: active-request-scorer\n";
 
 typedef struct view {
   void *mem;
