@@ -59,6 +59,8 @@ int llmd__config_load(const llmd_allocator *a, const llmd__registry *registry, c
 void llmd__config_free(llmd__config *c);
 /* The effective configuration as YAML; inert and implicit instances are marked by comments. */
 int llmd__config_write(const llmd__config *c, llmd_write_fn fn, void *ud);
+/* A hash of the same without the comments: equal for a file and for what is written of it. */
+uint64_t llmd__config_identity(const llmd__config *c);
 /* Producer instance that a read means: the name in its FROM parameter, "@self", or `from`; "" = the pool's own metrics.
  */
 const char *llmd__read_producer(const llmd__instance *in, const llmd_read *r);

@@ -10,6 +10,7 @@ typedef struct out {
   llmd_write_fn fn;
   void *ud;
   int rc;
+  int marks; /* comments too */
 } out;
 
 static void put_n(out *o, const char *p, size_t n)
@@ -28,22 +29,45 @@ static void indent(out *o, uint32_t n)
   put_n(o, "                                ", n < 32 ? n : 32);
 }
 
-/* In double quotes, escaped as JSON does: valid YAML whatever is inside. */
-static void put_quoted(out *o, const char *p, size_t n)
+/* Bytes of the character at p when no plain YAML text can hold it: controls beyond ASCII's, and two that mean nothing. */
+static uint32_t unprintable(const unsigned char *p, size_t n, uint32_t *code)
 {
-  char hex[8];
+  *code = p[0];
+  if (p[0] < 0x20 || p[0] == 0x7f)
+    return 1;
+  if (n >= 2 && p[0] == 0xc2 && p[1] < 0xa0) {
+    *code = p[1];
+    return 2;
+  }
+  if (n < 3 || p[0] != 0xef || !((p[1] == 0xbb && p[2] == 0xbf) || (p[1] == 0xbf && p[2] >= 0xbe)))
+    return 0;
+  *code = 0xf000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+  return 3;
+}
+
+/* In double quotes, escaped as JSON does: valid YAML whatever is inside. */
+static void put_quoted(out *o, const char *text, size_t n)
+{
+  const unsigned char *p = (const unsigned char *)text;
   put(o, "\"");
   for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)p[i];
-    if (c == '"' || c == '\\')
+    char hex[16];
+    uint32_t code, bytes = unprintable(p + i, n - i, &code);
+    if (p[i] == '"' || p[i] == '\\')
       put(o, "\\");
-    if (c < 0x20) {
-      snprintf(hex, sizeof hex, "\\u%04x", c);
+    if (bytes) {
+      snprintf(hex, sizeof hex, "\\u%04x", code);
       put(o, hex);
+      i += bytes - 1;
     } else
-      put_n(o, p + i, 1);
+      put_n(o, text + i, 1);
   }
   put(o, "\"");
+}
+
+static void put_name(out *o, const char *name)
+{
+  put_quoted(o, name, strlen(name));
 }
 
 static void put_double(out *o, double v)
@@ -125,10 +149,10 @@ static void put_scalar(out *o, const llmd__config *c, const llmd_param *p, const
     put(o, buf);
     break;
   case LLMD_PARAM_PLUGIN:
-    put(o, c->instance[word_at(at)].name);
+    put_name(o, c->instance[word_at(at)].name);
     break;
   case LLMD_PARAM_PROFILE:
-    put(o, c->profile[word_at(at)].name);
+    put_name(o, c->profile[word_at(at)].name);
     break;
   default:
     snprintf(buf, sizeof buf, "%lld", (long long)integer_at(at));
@@ -137,25 +161,56 @@ static void put_scalar(out *o, const llmd__config *c, const llmd_param *p, const
   }
 }
 
-/* Absent and without default: not written. */
-static int absent(const llmd_param *p, const char *at)
+typedef struct buffer {
+  char text[64];
+  size_t len;
+} buffer;
+
+static int fill_buffer(void *ud, const char *ptr, size_t len)
 {
-  if (p->type == LLMD_PARAM_ANY || (p->flags & (LLMD_PARAM_OLD | LLMD_PARAM_IGNORED)))
+  buffer *b = ud;
+  if (len >= sizeof b->text - b->len)
     return 1;
-  if (p->type == LLMD_PARAM_STRING)
-    return !((const llmd_str *)(const void *)at)->ptr;
-  if (p->type == LLMD_PARAM_PLUGIN || p->type == LLMD_PARAM_PROFILE)
-    return word_at(at) == LLMD_NO_INDEX;
-  if (p->type == LLMD_PARAM_LIST || p->type == LLMD_PARAM_STRINGS || p->type == LLMD_PARAM_MAP)
-    return !((const llmd_list *)(const void *)at)->n;
-  return p->type == LLMD_PARAM_ENUM && word_at(at) == LLMD_NO_INDEX;
+  memcpy(b->text + b->len, ptr, len);
+  b->len += len;
+  b->text[b->len] = 0;
+  return 0;
+}
+
+/* An old name counts for something only when it differs from its default: validate has taken it for the new one, or
+ * it still has a meaning of its own. */
+static int old_without_meaning(const llmd__config *c, const llmd_param *p, const char *at)
+{
+  buffer b = {"", 0};
+  out o = {fill_buffer, &b, 0, 0};
+  if (p->type >= LLMD_PARAM_OBJECT && p->type <= LLMD_PARAM_MAP)
+    return 1;
+  put_scalar(&o, c, p, at);
+  return !o.rc && !strcmp(b.text, p->preset ? p->preset : "0");
+}
+
+/* Nothing to say: absent and without default, or of no effect. What tells apart whether the file had it is written only
+ * if it had, so that it reads back the same. */
+static int absent(const llmd__config *c, const llmd_param *p, const char *base)
+{
+  const char *at = base + p->offset;
+  if (p->type == LLMD_PARAM_ANY || (p->flags & LLMD_PARAM_IGNORED) || (p->given && !word_at(base + p->given)))
+    return 1;
+  if (p->type == LLMD_PARAM_STRING && !((const llmd_str *)(const void *)at)->ptr)
+    return 1;
+  if ((p->type == LLMD_PARAM_PLUGIN || p->type == LLMD_PARAM_PROFILE || p->type == LLMD_PARAM_ENUM) &&
+      word_at(at) == LLMD_NO_INDEX)
+    return 1;
+  if (p->type >= LLMD_PARAM_LIST && p->type <= LLMD_PARAM_MAP && !((const llmd_list *)(const void *)at)->n)
+    return 1;
+  return (p->flags & LLMD_PARAM_OLD) && old_without_meaning(c, p, at);
 }
 
 static void put_table(out *o, const llmd__config *c, const llmd_param *rows, const char *base, uint32_t depth)
 {
   for (const llmd_param *p = rows; p && p->name; p++) {
     const char *at = base + p->offset;
-    if (absent(p, at) || (p->given && p->type == LLMD_PARAM_OBJECT && !word_at(base + p->given)))
+    if (absent(c, p, base))
       continue;
     indent(o, depth);
     put(o, p->name);
@@ -173,10 +228,10 @@ static void put_table(out *o, const llmd__config *c, const llmd_param *rows, con
   }
 }
 
-static int has_params(const llmd__instance *in)
+static int has_params(const llmd__config *c, const llmd__instance *in)
 {
   for (const llmd_param *p = in->plugin->params; p && p->name; p++)
-    if (!absent(p, (const char *)in->self.self + p->offset))
+    if (!absent(c, p, in->self.self))
       return 1;
   return 0;
 }
@@ -185,23 +240,28 @@ static void put_instance(out *o, const llmd__config *c, const llmd__instance *in
 {
   put(o, "- type: ");
   put(o, in->plugin->type);
-  if (in->plugin->kind & LLMD_INERT)
+  if (o->marks && (in->plugin->kind & LLMD_INERT))
     put(o, " # inert: belongs to the host");
-  else if (in->flags & LLMD__INSTANCE_IMPLICIT)
+  else if (o->marks && (in->flags & LLMD__INSTANCE_IMPLICIT))
     put(o, " # added by default");
   put(o, "\n  name: ");
-  put_quoted(o, in->name, strlen(in->name));
+  put_name(o, in->name);
   put(o, "\n");
-  if (!has_params(in))
+  if (!has_params(c, in))
     return;
   put(o, "  parameters:\n");
   put_table(o, c, in->plugin->params, in->self.self, 4);
 }
 
+static uint32_t kind_of(const llmd__config *c, uint32_t instance)
+{
+  return c->instance[instance].plugin->kind;
+}
+
 static void put_use(out *o, const llmd__config *c, uint32_t instance, const double *weight)
 {
   put(o, "  - pluginRef: ");
-  put_quoted(o, c->instance[instance].name, strlen(c->instance[instance].name));
+  put_name(o, c->instance[instance].name);
   put(o, "\n");
   if (!weight)
     return;
@@ -210,23 +270,42 @@ static void put_use(out *o, const llmd__config *c, uint32_t instance, const doub
   put(o, "\n");
 }
 
+static void put_scorers(out *o, const llmd__config *c, const llmd__profile *p, uint32_t *from, uint32_t to)
+{
+  for (; *from < to; ++*from)
+    put_use(o, c, p->scorer[*from].instance, &p->scorer[*from].weight);
+}
+
+/* One list again, in which the filters stand in their order and so do the scorers: one that is both ties the two. */
+static void put_uses(out *o, const llmd__config *c, const llmd__profile *p)
+{
+  uint32_t s = 0;
+  for (uint32_t f = 0; f < p->n_filters; f++) {
+    uint32_t instance = p->filter[f].instance, k = s;
+    if (!(kind_of(c, instance) & LLMD_SCORER)) {
+      put_use(o, c, instance, NULL);
+      continue;
+    }
+    while (k < p->n_scorers && p->scorer[k].instance != instance)
+      k++;
+    put_scorers(o, c, p, &s, k < p->n_scorers ? k + 1 : k);
+  }
+  put_scorers(o, c, p, &s, p->n_scorers);
+}
+
 static void put_profile(out *o, const llmd__config *c, const llmd__profile *p)
 {
   put(o, "- name: ");
-  put_quoted(o, p->name, strlen(p->name));
+  put_name(o, p->name);
   put(o, "\n  plugins:\n");
-  for (uint32_t i = 0; i < p->n_filters; i++)
-    if (!(c->instance[p->filter[i].instance].plugin->kind & LLMD_SCORER))
-      put_use(o, c, p->filter[i].instance, NULL);
-  for (uint32_t i = 0; i < p->n_scorers; i++)
-    put_use(o, c, p->scorer[i].instance, &p->scorer[i].weight);
-  if (!(c->instance[p->picker].plugin->kind & (LLMD_SCORER | LLMD_FILTER)))
+  put_uses(o, c, p);
+  if (!(kind_of(c, p->picker) & (LLMD_SCORER | LLMD_FILTER)))
     put_use(o, c, p->picker, NULL);
 }
 
-int llmd__config_write(const llmd__config *c, llmd_write_fn fn, void *ud)
+static int write_all(const llmd__config *c, int marks, llmd_write_fn fn, void *ud)
 {
-  out o = {fn, ud, 0};
+  out o = {fn, ud, 0, marks};
   put(&o, "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n");
   if (c->flow)
     put(&o, "featureGates:\n- flowControl\n");
@@ -237,7 +316,27 @@ int llmd__config_write(const llmd__config *c, llmd_write_fn fn, void *ud)
   for (uint32_t i = 0; i < c->n_profiles; i++)
     put_profile(&o, c, &c->profile[i]);
   put(&o, "saturationDetector:\n  pluginRef: ");
-  put_quoted(&o, c->instance[c->detector].name, strlen(c->instance[c->detector].name));
+  put_name(&o, c->instance[c->detector].name);
   put(&o, "\n");
   return o.rc;
+}
+
+int llmd__config_write(const llmd__config *c, llmd_write_fn fn, void *ud)
+{
+  return write_all(c, 1, fn, ud);
+}
+
+static int hash_piece(void *ud, const char *ptr, size_t len)
+{
+  uint64_t *h = ud;
+  for (size_t i = 0; i < len; i++)
+    *h = (*h ^ (unsigned char)ptr[i]) * 0x100000001b3u;
+  return 0;
+}
+
+uint64_t llmd__config_identity(const llmd__config *c)
+{
+  uint64_t h = 0xcbf29ce484222325u;
+  write_all(c, 0, hash_piece, &h);
+  return h;
 }

@@ -225,14 +225,6 @@ static int bind_states(llmd_scheduler *s, llmd_err *err)
 
 /* ---- create, free ----------------------------------------------------------------------------------------------- */
 
-static int hash_piece(void *ud, const char *ptr, size_t len)
-{
-  uint64_t *h = ud;
-  for (size_t i = 0; i < len; i++)
-    *h = (*h ^ (unsigned char)ptr[i]) * 0x100000001b3u;
-  return 0;
-}
-
 static int compile(llmd_scheduler *s, llmd_err *err)
 {
   uint32_t *room;
@@ -249,9 +241,8 @@ static int compile(llmd_scheduler *s, llmd_err *err)
     s->scratch_fixed = p->scratch_fixed > s->scratch_fixed ? p->scratch_fixed : s->scratch_fixed;
     s->scratch_each = p->scratch_each > s->scratch_each ? p->scratch_each : s->scratch_each;
   }
-  s->identity = 0xcbf29ce484222325u + s->options.compat;
-  rc = llmd__config_write(s->config, hash_piece, &s->identity);
-  return rc ? rc : bind_states(s, err);
+  s->identity = llmd__config_identity(s->config) + s->options.compat;
+  return bind_states(s, err);
 }
 
 static void destroy(llmd_scheduler *s)
