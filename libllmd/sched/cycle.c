@@ -129,6 +129,19 @@ static void run_scorer(llmd_lane *l, uint32_t profile, const llmd__use *use)
     memcpy(why->value, l->score, c.n * sizeof *l->score);
 }
 
+/* Past the budget no further scorer runs: filters and pickers always do. A replay stops where the record says. */
+static int out_of_time(llmd_lane *l)
+{
+  const llmd_scheduler_options *o = &l->s->options;
+  if (l->ladder & LLMD_LADDER_BUDGET)
+    return !l->replaying || l->scored >= l->facts.scored;
+  if (l->replaying || !o->clock || o->clock(o->clock_ud) < l->deadline)
+    return 0;
+  l->ladder |= LLMD_LADDER_BUDGET;
+  l->facts.scored = l->scored;
+  return 1;
+}
+
 /* The picker failed or picked nothing: the best total, first in order. */
 static int pick_best(const double *total, uint32_t n, uint32_t *out)
 {
@@ -182,7 +195,7 @@ void llmd__profile_run(llmd_lane *l, uint32_t p)
   if (!l->cand.n)
     return;
   memset(l->total, 0, l->cand.n * sizeof *l->total);
-  for (uint32_t i = 0; i < profile->n_scorers; i++)
+  for (uint32_t i = 0; i < profile->n_scorers && !out_of_time(l); i++, l->scored++)
     run_scorer(l, p, &profile->scorer[i]);
   run_picker(l, p, profile->picker);
 }

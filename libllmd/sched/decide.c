@@ -516,6 +516,7 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
     l->result[p].n = l->result[p].state = 0;
   l->deadline = l->s->options.clock ? l->s->options.clock(l->s->options.clock_ud) + l->s->options.budget_ns : 0;
+  l->scored = 0;
 }
 
 int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out)

@@ -65,6 +65,7 @@ static void put_facts(llmd__out *o, const llmd_lane *l)
   put_u32(o, l->last.ladder);
   put_u32(o, f->bad_request);
   put_u32(o, f->if_available);
+  put_u32(o, f->scored);
   put_u32(o, f->peer);
   put_u32(o, f->robin);
 }

@@ -178,6 +178,7 @@ static void get_prologue(reader *r, const llmd_scheduler *s, prologue *p)
   p->now.mono = get_u64(r);
   p->now.wall = get_u64(r);
   p->ladder = get_u32(r);
+  p->facts.scored = get_u32(r);
   p->facts.bad_request = get_below(r, 1, LLMD_E_SYNTAX);
   p->facts.if_available = get_below(r, 1, LLMD_E_SYNTAX);
   p->facts.peer = get_u32(r);

@@ -127,6 +127,7 @@ typedef struct llmd__facts {
   uint32_t if_available; /* Prefer: if-available */
   uint32_t peer;         /* row of the peer that the request came with, LLMD__NONE = none */
   uint32_t robin;        /* the round robin's number, when it came to that */
+  uint32_t scored;       /* scorers that had run when the budget ran out */
 } llmd__facts;
 
 /* What a profile run gave. */
@@ -176,6 +177,7 @@ struct llmd_lane {
   uint32_t replaying; /* columns, candidates and facts come from a record */
   llmd__facts facts;
   uint32_t peer_row; /* LLMD__NONE = no peer */
+  uint32_t scored;   /* scorers that have run */
   uint64_t deadline;
 
   llmd__full *full;      /* [sources] */
