@@ -10,9 +10,9 @@
 static const char help[] =
   "Usage: llmd check [OPTION]... CONFIG\n"
   "\n"
-  "Reads an EndpointPickerConfig (YAML or JSON) as llm-d does. Prints the effective configuration after defaulting, with\n"
-  "plugins that belong to the host marked inert; or what is wrong, as file:line:column: path: text. An empty file is the\n"
-  "default policy.\n"
+  "Reads an EndpointPickerConfig (YAML or JSON) as llm-d does. Prints the effective configuration\n"
+  "after defaulting, with plugins that belong to the host marked inert; or what is wrong, as\n"
+  "file:line:column: path: text. An empty file is the default policy.\n"
   "\n"
   "  --modules DIR    also load the plugins in DIR\n"
   "  --refuse-alpha   refuse alpha plugin types, as llm-d does without --allow-experimental-plugins\n"

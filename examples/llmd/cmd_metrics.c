@@ -14,8 +14,8 @@
 static const char help[] =
   "Usage: llmd metrics [OPTION]... FILE\n"
   "\n"
-  "Reads a metrics page of an engine (Prometheus text, as served on /metrics) and prints the columns that libllmd takes\n"
-  "from it as JSON. null is unknown: not on the page, or not believable.\n"
+  "Reads a metrics page of an engine (Prometheus text, as served on /metrics) and prints the columns\n"
+  "that libllmd takes from it as JSON. null is unknown: not on the page, or not believable.\n"
   "\n"
   "  --engine NAME   whose page it is: vllm (default), sglang, or another name that llm-d knows\n"
   "  --json          what is printed anyway\n"

@@ -11,8 +11,9 @@
 static const char help[] =
   "Usage: llmd plugins [OPTION]... [NAME]\n"
   "\n"
-  "Lists the plugin types that are built in; with a NAME, that type's parameters, their defaults and what they do, and\n"
-  "what it reads and writes. Types marked inert belong to the host: their parameters are checked, nothing of them runs.\n"
+  "Lists the plugin types that are built in; with a NAME, that type's parameters, their defaults and\n"
+  "what they do, and what it reads and writes. Types marked inert belong to the host: their parameters\n"
+  "are checked, nothing of them runs.\n"
   "\n"
   "  --json   the same as JSON, with every detail\n"
   "  --help\n"

@@ -13,8 +13,8 @@
 static const char help[] =
   "Usage: llmd replay [OPTION]... RECORDS\n"
   "\n"
-  "Decides the records of a file (llmd decide --record) again, from what they hold and the configuration alone, and says\n"
-  "of each whether the decision is the same, bit for bit.\n"
+  "Decides the records of a file (llmd decide --record) again, from what they hold and the\n"
+  "configuration alone, and says of each whether the decision is the same, bit for bit.\n"
   "\n"
   "  --config FILE   the EndpointPickerConfig they were made with (default: llm-d's default policy)\n"
   "  --strict        they were made with --strict\n"

@@ -173,7 +173,7 @@ static void compare_two(FILE *out, const struct sim_compare *c, uint32_t stage, 
 {
   double more = median(c, best, stage, figure_tok_s) / median(c, 0, stage, figure_tok_s);
   double sooner = median(c, 0, stage, figure_ttft) / median(c, best, stage, figure_ttft);
-  if (best == 0 || !isfinite(more) || !isfinite(sooner))
+  if (best == 0 || !isfinite(more) || !isfinite(sooner) || (more < 1.05 && sooner < 1.2))
     return;
   fprintf(out, "Against %s, %s ", c->words[0], c->words[best]);
   if (more >= 1.05)
