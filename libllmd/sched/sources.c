@@ -211,11 +211,13 @@ static void fill_id_attribute(llmd_lane *l, const llmd__source *src, llmd__full 
   }
 }
 
+/* compat = strict: metrics that never came are stale, as the zero time is in the reference. */
 static void fill_fresh(llmd_lane *l, llmd__full *f)
 {
+  int strict = l->s->options.compat == LLMD_COMPAT_STRICT;
   double *out = f->own;
   for (uint32_t i = 0; i < rows(l); i++)
-    out[i] = l->fresh || row_fresh(l, i);
+    out[i] = (l->fresh || row_fresh(l, i)) && (!strict || l->snap.view.row[i].updated);
   f->col = out;
 }
 
