@@ -152,6 +152,27 @@ static int shed(llmd_lane *l)
  * -------------------------------------------------------------------------------------------------------------------
  */
 
+static llmd_span put_text(llmd_decision *d, const char *ptr, size_t len)
+{
+  llmd_span s = {d->text_len, (uint32_t)len};
+  if (len > sizeof d->text - d->text_len)
+    s.len = 0;
+  memcpy(d->text + d->text_len, ptr, s.len);
+  d->text_len += s.len;
+  return s;
+}
+
+/* A refusal tells its reason in the reference's header. */
+static void put_reason(llmd_decision *d)
+{
+  const char *text = llmd_reason_text(d->reason);
+  if (!*text)
+    return;
+  d->header[0].name = put_text(d, "x-llm-d-request-dropped-reason", 30);
+  d->header[0].value = put_text(d, text, strlen(text));
+  d->n_headers = 1;
+}
+
 static void reject(llmd_decision *d, uint32_t reason)
 {
   static const uint16_t code[] = {200, 503, 429, 429, 429, 400, 412, 500};
@@ -161,16 +182,7 @@ static void reject(llmd_decision *d, uint32_t reason)
   d->primary = LLMD_NO_INDEX;
   d->n_targets = 0;
   d->n_headers = 0;
-}
-
-static llmd_span put_text(llmd_decision *d, const char *ptr, size_t len)
-{
-  llmd_span s = {d->text_len, (uint32_t)len};
-  if (len > sizeof d->text - d->text_len)
-    s.len = 0;
-  memcpy(d->text + d->text_len, ptr, s.len);
-  d->text_len += s.len;
-  return s;
+  put_reason(d);
 }
 
 static void put_target(llmd_lane *l, llmd_decision *d, uint32_t profile, uint32_t row, double score)
@@ -505,6 +517,7 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->n_tokens = l->tokens_kind = 0;
   l->chain_block = 0;
   l->peer_row = LLMD__NONE;
+  l->scored = 0;
   l->n_why = 0;
   l->arena_used = 0;
   l->last_valid = 0;
@@ -516,7 +529,6 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   for (uint32_t p = 0; p < l->s->config->n_profiles; p++)
     l->result[p].n = l->result[p].state = 0;
   l->deadline = l->s->options.clock ? l->s->options.clock(l->s->options.clock_ud) + l->s->options.budget_ns : 0;
-  l->scored = 0;
 }
 
 int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out)

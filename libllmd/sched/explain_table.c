@@ -29,9 +29,7 @@
 #define WEIGHTED 9u
 #define TOTAL 10u
 
-/* ---- cells
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- cells ------------------------------------------------------------------------------------------------------ */
 
 /* Three digits after the point, without a locale. */
 static size_t fixed(double v, char *buf)
@@ -108,9 +106,7 @@ static llmd_str span(const llmd_decision *d, llmd_span s)
   return str;
 }
 
-/* ---- head
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- head ------------------------------------------------------------------------------------------------------- */
 
 static void put_destination(llmd__out *o, const llmd_lane *l, const llmd_decision *d)
 {
@@ -231,9 +227,7 @@ static void put_decider(llmd__out *o, const llmd_lane *l, const llmd__why *w)
   llmd__out_text(o, "\n");
 }
 
-/* ---- scores
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- scores ----------------------------------------------------------------------------------------------------- */
 
 /* The lines of a table: positions in the picker's entry, best total first; then what was picked without a good total.
  */

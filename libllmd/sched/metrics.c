@@ -47,9 +47,7 @@ static void labelled(walk *w, const char *name, const char *help, const char *ke
   give(w, name, LLMD_METRIC_COUNTER, help, labels, 1, (double)v);
 }
 
-/* ---- counters
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- counters --------------------------------------------------------------------------------------------------- */
 
 static void sum_lanes(walk *w)
 {
@@ -168,9 +166,7 @@ static void give_hit_ratio(walk *w)
         blocks ? (double)w->count[LLMD__COUNT_PREFIX_HITS] / (double)blocks : UNKNOWN);
 }
 
-/* ---- endpoints
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- endpoints -------------------------------------------------------------------------------------------------- */
 
 /* Mean and deviation of what is known of a column; NaN when nothing is. */
 static void moments(const llmd_scheduler *s, const llmd__snapshot *snap, uint32_t attribute, double *mean,

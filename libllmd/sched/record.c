@@ -49,9 +49,7 @@ static void put_doubles(llmd__out *o, const double *v, uint32_t n)
     put_f64(o, v[i]);
 }
 
-/* ---- the parts
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the parts -------------------------------------------------------------------------------------------------- */
 
 static void put_facts(llmd__out *o, const llmd_lane *l)
 {
@@ -65,9 +63,9 @@ static void put_facts(llmd__out *o, const llmd_lane *l)
   put_u32(o, l->last.ladder);
   put_u32(o, f->bad_request);
   put_u32(o, f->if_available);
-  put_u32(o, f->scored);
   put_u32(o, f->peer);
   put_u32(o, f->robin);
+  put_u32(o, f->scored);
 }
 
 static void put_view(llmd__out *o, const llmd_request_view *v)

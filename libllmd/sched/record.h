@@ -1,11 +1,10 @@
 /* The bytes of a record (docs/records.md tells strangers the same). Little-endian, nothing aligned, one pass.
  *
- *   magic[8] version flags bytes checksum │ identity compat fail seed times facts view rows candidates sources columns
- * │ result └───────────── 32 bytes ─────────────┘ └──────────────────── what was decided on
- * ──────────────────────────────────┘
+ *   magic[8] version flags bytes checksum │ what was decided on                                         │ what came out
+ *   └──────────── 32 bytes ─────────────┘   identity, facts, view, rows, candidates, sources, columns     result
  *
- * checksum = FNV-1a, 64 bits, of everything after itself. A string is its length and its bytes; length 0xffffffff =
- * none. */
+ * checksum = FNV-1a, 64 bits, of everything after itself. A string is its length and its bytes; length 0xffffffff is
+ * no string. */
 #ifndef LLMD_SCHED_RECORD_H
 #define LLMD_SCHED_RECORD_H
 

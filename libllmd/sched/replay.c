@@ -127,9 +127,7 @@ static uint32_t get_text(reader *r, llmd_lane *l)
   return at;
 }
 
-/* ---- head
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- head ------------------------------------------------------------------------------------------------------- */
 
 /* Leaves the reader at identity. *bytes = length of the record. */
 static int open_record(reader *r, const void *record, size_t len, uint64_t *bytes)
@@ -156,9 +154,7 @@ static int open_record(reader *r, const void *record, size_t len, uint64_t *byte
   return llmd__fnv(LLMD__FNV_BASIS, r->p, r->left) == sum ? 0 : LLMD_E_SYNTAX;
 }
 
-/* ---- into the lane
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- into the lane ---------------------------------------------------------------------------------------------- */
 
 /* What stands between identity and view. *seed and now are needed before the lane can be touched. */
 typedef struct prologue {
@@ -178,11 +174,11 @@ static void get_prologue(reader *r, const llmd_scheduler *s, prologue *p)
   p->now.mono = get_u64(r);
   p->now.wall = get_u64(r);
   p->ladder = get_u32(r);
-  p->facts.scored = get_u32(r);
   p->facts.bad_request = get_below(r, 1, LLMD_E_SYNTAX);
   p->facts.if_available = get_below(r, 1, LLMD_E_SYNTAX);
   p->facts.peer = get_u32(r);
   p->facts.robin = get_u32(r);
+  p->facts.scored = get_u32(r);
 }
 
 static void get_view(reader *r, llmd_lane *l)
@@ -293,9 +289,7 @@ static void get_inputs(reader *r, llmd_lane *l)
   get_columns(r, l);
 }
 
-/* ---- deciding
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- deciding --------------------------------------------------------------------------------------------------- */
 
 /* The sources as the cycle wants them. */
 static void arm_sources(llmd_lane *l)
@@ -335,9 +329,7 @@ static void run(llmd_lane *l, llmd_decision *d, uint32_t ladder)
   l->replaying = 0;
 }
 
-/* ---- comparing
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- comparing -------------------------------------------------------------------------------------------------- */
 
 static int same_profile(reader *r, const llmd_lane *l, uint32_t profile)
 {
