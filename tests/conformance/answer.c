@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "situation_inner.h"
 
 /* ---- explain ------------------------------------------------------------------------------------------------------------ */
 
@@ -40,11 +41,6 @@ static cJSON *explain(const llmd_lane *lane)
 }
 
 /* ---- one profile -------------------------------------------------------------------------------------------------------- */
-
-static cJSON *item(const cJSON *o, const char *key)
-{
-  return cJSON_GetObjectItemCaseSensitive(o, key);
-}
 
 static cJSON *indices(const situation *s, const cJSON *names)
 {
@@ -143,7 +139,7 @@ static cJSON *profile(const situation *s, const llmd_decision *d, uint32_t index
   return out;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------- */
+/* ---- the decision ------------------------------------------------------------------------------------------------------- */
 
 static char *span_text(const llmd_decision *d, llmd_span s)
 {
@@ -219,6 +215,56 @@ static void add_error(const llmd_decision *d, cJSON *out)
   }
 }
 
+/* ---- what a case may ask for beside the oracle's shape ------------------------------------------------------------------ */
+
+/* "show": ["producers"]: the request's columns that plugins have read, {"attribute": {"index": value}}. */
+static void add_producers(const situation *s, const cJSON *explained, cJSON *out)
+{
+  cJSON *columns = cJSON_AddObjectToObject(out, "producers");
+  const cJSON *c;
+  cJSON_ArrayForEach(c, item(explained, "producers"))
+    cJSON_AddItemToObject(columns, text_of(c, "name", ""), by_index(s, item(c, "values")));
+}
+
+/* "show": ["config"]: the configuration after defaulting. */
+static void add_config(const situation *s, cJSON *out)
+{
+  buffer t = {NULL, 0, 0};
+  if (!llmd_scheduler_write_config(s->scheduler, append, &t) && t.at)
+    cJSON_AddStringToObject(out, "config", t.at);
+  free(t.at);
+}
+
+/* "show": ["decision"]: numbers as llmd/scheduler.h has them, and the profiles that ran, {"name": state}. */
+static void add_numbers(const llmd_decision *d, cJSON *out)
+{
+  cJSON *ran = cJSON_AddObjectToObject(out, "ran");
+  cJSON_AddNumberToObject(out, "status", d->status);
+  cJSON_AddNumberToObject(out, "reasonNumber", d->reason);
+  cJSON_AddNumberToObject(out, "http", d->code);
+  for (uint32_t i = 0; i < d->n_profiles; i++) {
+    char *name = span_text(d, d->profile[i].name);
+    if (name && d->profile[i].state)
+      cJSON_AddNumberToObject(ran, name, d->profile[i].state);
+    free(name);
+  }
+}
+
+static void add_shown(const situation *s, const llmd_decision *d, const cJSON *explained, cJSON *out)
+{
+  const cJSON *v;
+  cJSON_ArrayForEach(v, item(s->json, "show")) {
+    if (!strcmp(v->valuestring, "producers"))
+      add_producers(s, explained, out);
+    else if (!strcmp(v->valuestring, "config"))
+      add_config(s, out);
+    else if (!strcmp(v->valuestring, "decision"))
+      add_numbers(d, out);
+  }
+}
+
+/* ---- a result ----------------------------------------------------------------------------------------------------------- */
+
 cJSON *answer_decided(const situation *s, const llmd_decision *d)
 {
   cJSON *out = cJSON_CreateObject(), *explained = explain(s->lane);
@@ -233,6 +279,7 @@ cJSON *answer_decided(const situation *s, const llmd_decision *d)
   }
   if (explained)
     rc = add_profiles(s, d, explained, out);
+  add_shown(s, d, explained, out);
   cJSON_Delete(explained);
   if (!rc)
     return out;

@@ -1,7 +1,7 @@
-/* oracle CASES: decides situations and prints the decisions, one JSON object a line, as the reference's own results are
- * kept. CASES is a file of one situation a line (.gz read through gzip), or - for stdin.
+/* oracle CASES: decides situations and prints the decisions, one JSON object a line, in the shape of the reference's own
+ * results (README.md). CASES is a file of one situation a line (.gz read through gzip), or - for stdin.
  *
- *    cases.jsonl ──► situation.c ──► llmd_decide, llmd_explain_json ──► answer.c ──► stdout
+ *    case ──► situation.c, endpoints.c, asking.c ──► llmd_decide, llmd_explain_json ──► answer.c ──► stdout
  *
  * Exit code: 0; 1 when a situation could not be built; 2 usage. */
 #define _POSIX_C_SOURCE 200809L
@@ -12,15 +12,47 @@
 
 #include "answer.h"
 
+/* "decisions": N more with other seeds, to count picks: how often each endpoint came first, and was among the picks. */
+static int count_picks(const situation *s, uint32_t n, cJSON *out)
+{
+  static llmd_decision d;
+  uint32_t first[SITUATION_ENDPOINTS] = {0}, any[SITUATION_ENDPOINTS] = {0};
+  int a[SITUATION_ENDPOINTS];
+  for (uint32_t seed = 1; seed <= n; seed++) {
+    d.size = sizeof d;
+    if (llmd_decide(s->lane, s->request, &s->now, seed, &d) || d.status != LLMD_ROUTED)
+      return LLMD_E_STATE;
+    for (uint32_t i = 0; i < d.profile[d.primary].n; i++) {
+      int at = situation_index(s, d.target[d.profile[d.primary].first + i].id);
+      first[at] += i == 0;
+      any[at]++;
+    }
+  }
+  for (uint32_t i = 0; i < s->n; i++)
+    a[i] = (int)first[i];
+  cJSON_AddItemToObject(out, "first", cJSON_CreateIntArray(a, (int)s->n));
+  for (uint32_t i = 0; i < s->n; i++)
+    a[i] = (int)any[i];
+  cJSON_AddItemToObject(out, "any", cJSON_CreateIntArray(a, (int)s->n));
+  return 0;
+}
+
 static cJSON *decide(const situation *s, uint64_t seed, const char **what)
 {
   static llmd_decision d;
+  const cJSON *more = cJSON_GetObjectItemCaseSensitive(s->json, "decisions");
+  cJSON *out;
   int rc;
   d.size = sizeof d;
-  *what = "llmd_decide";
   rc = llmd_decide(s->lane, s->request, &s->now, seed, &d);
   *what = rc ? llmd_strerror(rc) : "llmd_explain_json";
-  return rc ? NULL : answer_decided(s, &d);
+  out = rc ? NULL : answer_decided(s, &d);
+  if (out && cJSON_IsNumber(more) && count_picks(s, (uint32_t)more->valuedouble, out)) {
+    *what = "decisions";
+    cJSON_Delete(out);
+    out = NULL;
+  }
+  return out;
 }
 
 static cJSON *run(const cJSON *json, const char **what)
