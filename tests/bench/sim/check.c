@@ -1,5 +1,5 @@
-/* Checks the simulator itself, without libllmd: the ladder of llm-d's guide under random choice and under two blends of
- * exact state, next to what was published, and the time and memory a whole trace takes.
+/* The ladder of llm-d's guide, every decision made by libllmd: random choice and three blends of prefix, queue and KV
+ * cache scores, next to what was published; and the time and memory that a whole trace takes.
  *
  *   sim-check [--seeds N] [--lag SECONDS] [--json] [--trace FILE]
  *
@@ -13,13 +13,14 @@
 #include <time.h>
 
 #include "published.h"
-#include "sim_blend.h"
 #include "sim_cluster.h"
 #include "sim_report.h"
+#include "sim_router_llmd.h"
 
 #define COLLAPSED 5.0 /* seconds of mean TTFT */
+#define PERIOD 0.05   /* of scrapes: the reference's */
 
-enum { RANDOM, BLEND, FLAT, N_POLICIES, MOST_SEEDS = 16, MOST_RUNGS = 32 };
+enum { RANDOM, BLEND, APPROX, FLAT, N_POLICIES, MOST_SEEDS = 16, MOST_RUNGS = 32 };
 
 struct options {
   uint32_t seeds;
@@ -34,8 +35,16 @@ struct cell {
   double ttft[MOST_SEEDS];
 };
 
-static const char *const policy_name[N_POLICIES] = {"random", "blend 3:2:2", "blend 1:1:1"};
-static const struct sim_blend weights[N_POLICIES] = {{0, 0, 0}, {2, 2, 3}, {1, 1, 1}};
+static const struct {
+  const char *name;
+  int prefix, queue, kv; /* weights; none: random */
+  int exact;             /* the prefix column comes from the engines' own caches */
+} policies[N_POLICIES] = {
+  [RANDOM] = {"random", 0, 0, 0, 0},
+  [BLEND] = {"blend 3:2:2", 3, 2, 2, 1},
+  [APPROX] = {"blend 3:2:2, approximate", 3, 2, 2, 0},
+  [FLAT] = {"blend 1:1:1", 1, 1, 1, 1},
+};
 
 static uint64_t clock_ns(void)
 {
@@ -80,17 +89,37 @@ static double smallest(const double *values, uint32_t n)
   return least;
 }
 
+static int write_config(int policy, char *text, size_t size)
+{
+  static const char head[] = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n";
+  if (policies[policy].prefix == 0)
+    return snprintf(text, size, "%s- type: random-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
+                    "  - pluginRef: random-picker\n", head);
+  return snprintf(text, size, "%s- type: prefix-cache-scorer\n- type: queue-scorer\n- type: kv-cache-utilization-scorer\n"
+                  "- type: max-score-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
+                  "  - {pluginRef: prefix-cache-scorer, weight: %d}\n  - {pluginRef: queue-scorer, weight: %d}\n"
+                  "  - {pluginRef: kv-cache-utilization-scorer, weight: %d}\n  - pluginRef: max-score-picker\n",
+                  head, policies[policy].prefix, policies[policy].queue, policies[policy].kv);
+}
+
 static struct sim_result run_policy(const struct sim_config *config, int policy)
 {
-  struct sim_router router = sim_blend_router(policy_name[policy], &weights[policy]);
+  char text[1024];
+  llmd_err err = LLMD_ERR_INIT;
+  struct sim_llmd_options options = {
+    .name = policies[policy].name, .config = text, .config_len = (size_t)write_config(policy, text, sizeof text),
+    .workload = config->workload, .model = config->model, .n_engines = config->n_engines, .seed = config->seed,
+    .exact = policies[policy].exact,
+  };
+  struct sim_router router;
   struct sim_result result = {0};
-  int code = policy == RANDOM ? sim_router_random(&router, config->seed) : 0;
-  if (code == 0)
-    code = sim_run(config, &router, &result, NULL, NULL);
+  int code = sim_router_llmd(&router, &options, &err);
   if (code)
-    die(policy_name[policy], code);
-  if (router.destroy)
-    router.destroy(router.self);
+    die(err.text, code);
+  code = sim_run(config, &router, &result, NULL, NULL);
+  if (code)
+    die(policies[policy].name, code);
+  router.destroy(router.self);
   return result;
 }
 
@@ -108,7 +137,7 @@ static void run_ladder(const struct options *o, uint32_t seed, struct cell cells
   if (code)
     die("ladder", code);
   struct sim_config config = {.model = &model, .workload = &workload, .n_engines = 8, .seed = seed + 1,
-                              .metrics_period = o->lag, .metrics_lag = o->lag};
+                              .metrics_period = PERIOD, .metrics_lag = o->lag, .clock_ns = clock_ns};
   for (int policy = 0; policy < N_POLICIES; policy++) {
     struct sim_result result = run_policy(&config, policy);
     for (uint32_t i = 0; i < workload.n_stages; i++) {
@@ -124,16 +153,24 @@ static void run_ladder(const struct options *o, uint32_t seed, struct cell cells
   sim_workload_free(&workload);
 }
 
+static double off(double value, double published)
+{
+  return (value / published - 1) * 100;
+}
+
 static void print_text(const struct options *o, const struct sim_rate *rate, const struct published_row *p,
                        const struct cell *c)
 {
   double random = median(c[RANDOM].tok_s, o->seeds), blend = median(c[BLEND].tok_s, o->seeds);
-  printf("%5g | %6.0f %6.0f %+6.1f%% %7.2f %7.2f | %6.0f %6.0f %+6.1f%% %6.3f %6.3f %6.3f | %6.0f %7.2f %7.2f\n",
-         rate->rate, p ? p->baseline_tok_s : NAN, random, p ? (random / p->baseline_tok_s - 1) * 100 : NAN,
+  double approx = median(c[APPROX].tok_s, o->seeds);
+  printf("%5g | %6.0f %6.0f %+6.1f%% %7.2f %7.2f | %6.0f %6.0f %+6.1f%% %6.3f %6.3f %6.3f | %6.0f %+6.1f%% %6.3f %6.3f "
+         "| %6.0f %7.2f %7.2f\n",
+         rate->rate, p ? p->baseline_tok_s : NAN, random, p ? off(random, p->baseline_tok_s) : NAN,
          p ? p->baseline_ttft : NAN, median(c[RANDOM].ttft, o->seeds), p ? p->routed_tok_s : NAN, blend,
-         p ? (blend / p->routed_tok_s - 1) * 100 : NAN, p ? p->routed_ttft : NAN, median(c[BLEND].ttft, o->seeds),
-         largest(c[BLEND].ttft, o->seeds), median(c[FLAT].tok_s, o->seeds), smallest(c[FLAT].ttft, o->seeds),
-         largest(c[FLAT].ttft, o->seeds));
+         p ? off(blend, p->routed_tok_s) : NAN, p ? p->routed_ttft : NAN, median(c[BLEND].ttft, o->seeds),
+         largest(c[BLEND].ttft, o->seeds), approx, p ? off(approx, p->routed_tok_s) : NAN,
+         median(c[APPROX].ttft, o->seeds), largest(c[APPROX].ttft, o->seeds), median(c[FLAT].tok_s, o->seeds),
+         smallest(c[FLAT].ttft, o->seeds), largest(c[FLAT].ttft, o->seeds));
 }
 
 static void print_row(const char *name, double rate, double value, const char *unit)
@@ -147,13 +184,13 @@ static void print_json(const struct options *o, const struct sim_rate *rate, con
   for (int policy = 0; policy < N_POLICIES; policy++) {
     char name[64];
     double tok_s = median(c[policy].tok_s, o->seeds);
-    (void)snprintf(name, sizeof name, "%s, output", policy_name[policy]);
+    (void)snprintf(name, sizeof name, "%s, output", policies[policy].name);
     print_row(name, rate->rate, tok_s, "tok/s");
-    (void)snprintf(name, sizeof name, "%s, mean TTFT", policy_name[policy]);
+    (void)snprintf(name, sizeof name, "%s, mean TTFT", policies[policy].name);
     print_row(name, rate->rate, median(c[policy].ttft, o->seeds), "s");
-    (void)snprintf(name, sizeof name, "%s, off published output", policy_name[policy]);
+    (void)snprintf(name, sizeof name, "%s, off published output", policies[policy].name);
     if (p && policy != FLAT)
-      print_row(name, rate->rate, (tok_s / (policy == RANDOM ? p->baseline_tok_s : p->routed_tok_s) - 1) * 100, "%");
+      print_row(name, rate->rate, off(tok_s, policy == RANDOM ? p->baseline_tok_s : p->routed_tok_s), "%");
   }
 }
 
@@ -161,7 +198,7 @@ static void print_knees(const struct options *o, const struct sim_ladder *ladder
                         struct cell cells[MOST_RUNGS][N_POLICIES])
 {
   for (int policy = 0; policy < N_POLICIES; policy++) {
-    printf("%-12s mean TTFT above %g s from", policy_name[policy], COLLAPSED);
+    printf("%-25s mean TTFT above %g s from", policies[policy].name, COLLAPSED);
     for (uint32_t s = 0; s < o->seeds; s++) {
       uint32_t i = 0;
       while (i < ladder->n_rates && !(cells[i][policy].ttft[s] > COLLAPSED && !ladder->rates[i].warmup))
@@ -188,9 +225,9 @@ static void check_ladder(const struct options *o)
   for (uint32_t seed = 0; seed < o->seeds; seed++)
     run_ladder(o, seed, cells);
   if (!o->json)
-    printf("      | random: output tok/s, TTFT s            | blend 3:2:2: output tok/s, TTFT s (worst)    "
-           "| blend 1:1:1\nreq/s |  publ.    sim   error   publ.     sim |  publ.    sim   error  publ.    sim  worst "
-           "|    sim  TTFT from..to\n");
+    printf("      | random: output tok/s, TTFT s            | blend 3:2:2, exact index: tok/s, TTFT s (worst) "
+           "| approximate index              | blend 1:1:1, exact\nreq/s |  publ.    sim   error   publ.     sim "
+           "|  publ.    sim   error  publ.    sim  worst |    sim   error    sim  worst |    sim  TTFT from..to\n");
   for (uint32_t i = 0; i < ladder.n_rates; i++)
     if (!ladder.rates[i].warmup)
       (o->json ? print_json : print_text)(o, &ladder.rates[i], published_at(&published, ladder.rates[i].rate),
@@ -214,13 +251,13 @@ static void check_trace(const struct options *o)
     exit(1);
   }
   struct sim_config config = {.model = &model, .workload = &workload, .n_engines = 8, .seed = 1,
-                              .metrics_period = o->lag, .metrics_lag = o->lag};
+                              .metrics_period = PERIOD, .metrics_lag = o->lag, .clock_ns = clock_ns};
   for (int policy = 0; policy < N_POLICIES; policy++) {
     uint64_t start = clock_ns();
     struct sim_result result = run_policy(&config, policy);
     double seconds = (double)(clock_ns() - start) * 1e-9;
     if (o->json)
-      printf("{\"row\": \"sim trace, %s\", \"value\": %.3f, \"unit\": \"s\"}\n", policy_name[policy], seconds);
+      printf("{\"row\": \"sim trace, %s\", \"value\": %.3f, \"unit\": \"s\"}\n", policies[policy].name, seconds);
     else if (sim_report_totals(stdout, &result, 1) == 0)
       printf("computed in %.2f s\n", seconds);
     sim_result_free(&result);
@@ -233,7 +270,7 @@ static void check_trace(const struct options *o)
 
 int main(int argc, char **argv)
 {
-  struct options o = {.seeds = 3};
+  struct options o = {.seeds = 3, .lag = 0.01};
   o.shared = getenv("LLMD_SHARED") ? getenv("LLMD_SHARED") : LLMD_SHARED_DEFAULT;
   for (int i = 1; i < argc; i++) {
     const char *value = i + 1 < argc ? argv[i + 1] : "";
