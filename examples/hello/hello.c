@@ -56,8 +56,8 @@ int main(int argc, char **argv)
   llmd_scheduler *scheduler;
   llmd_lane *lane;
   llmd_request *request;
-  void *memory = malloc(llmd_request_size(NULL));
-  if (argc != 4 || !memory)
+  void *memory;
+  if (argc != 4)
     return fprintf(stderr, "usage: hello POLICY POOL BODY\n"), 2;
   read_file(argv[1], &policy);
   read_file(argv[2], &endpoints);
@@ -67,6 +67,7 @@ int main(int argc, char **argv)
   fill_pool(pool, &endpoints, &now, &err);
   must(llmd_scheduler_create(&options, pool, policy.bytes, policy.len, &scheduler, &err), &err);
   must(llmd_lane_create(scheduler, LLMD_LANE_WRITER, &lane), &err);
+  memory = malloc(llmd_request_size(NULL));
   must(llmd_request_init(memory, llmd_request_size(NULL), NULL, &request), &err);
   must(llmd_request_line(request, "POST", 4, "/v1/chat/completions", 20), &err);
   must(llmd_request_feed(request, body.bytes, body.len, LLMD_FEED_KEEP | LLMD_FEED_FINAL), &err);
