@@ -365,6 +365,10 @@ typedef struct llmd_plugin {
   int (*commit)(const void *self, const llmd_services *s, const llmd_commit_info *c);
   int (*report)(const void *self, const llmd_services *s, const llmd_report_info *r);
   int (*forget)(const void *self, const llmd_services *s, llmd_endpoint_id endpoint);
+
+  /* Any kind. Headers for the response to the client, given the endpoint that served. key and value may point into buf
+   * (1024 bytes) or live as long as self. Returns how many, at most cap. Pure. */
+  int (*respond)(const void *self, const llmd_identity *served, char *buf, llmd_pair *out, uint32_t cap);
 } llmd_plugin;
 
 /* The one symbol of a loadable module: a NULL-terminated list of its plugins. abi is the core's LLMD_PLUGIN_ABI. */

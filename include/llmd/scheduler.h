@@ -91,7 +91,7 @@ LLMD_API const char *llmd_reason_text(uint32_t reason);
 #define LLMD_LADDER_BUDGET 16u   /* the budget ran out */
 #define LLMD_LADDER_OPEN 32u     /* failed open */
 
-/* Text inside a decision: text + off, len bytes. */
+/* Text inside a decision or response: text + off, len bytes. */
 typedef struct llmd_span {
   uint32_t off, len;
 } llmd_span;
@@ -131,7 +131,7 @@ typedef struct llmd_decision {
   uint32_t primary;   /* profile whose first target is the destination, 0xffffffff when not ROUTED */
   uint32_t n_targets; /* of all profiles; the primary's come first: [0] destination, then fallbacks in order */
   uint32_t n_profiles;
-  uint32_t n_headers; /* to set on the forwarded request */
+  uint32_t n_headers; /* to set on the forwarded request; of a REJECTED one: on the answer to the client */
   uint32_t flags;
   llmd_ticket ticket; /* 0 when the ledger is full */
   uint64_t seed;      /* as given: enough, with the record, to replay */
@@ -157,6 +157,20 @@ LLMD_API int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *
 #define LLMD_REPORT_END 3u       /* done: everything is given back */
 #define LLMD_REPORT_ERROR 4u     /* the endpoint failed: given back, counted against its health */
 #define LLMD_REPORT_CANCEL 5u    /* the client left: given back */
+
+/* Headers to add to the response. Owned by the caller, self-contained. `size` is set by the caller. */
+typedef struct llmd_response {
+  uint32_t size;
+  uint32_t n_headers;
+  llmd_header header[LLMD_MAX_HEADERS]; /* spans of text */
+  uint32_t text_len;
+  char text[2044];
+} llmd_response;
+
+/* The response's headers have come from `served` (0 = the ticket's endpoint): stateful plugins are told, and *out says
+ * what to add for the client (a session token, ...). LLMD_E_STALE: neither ticket nor endpoint is known any more. */
+LLMD_API int llmd_respond(llmd_lane *lane, llmd_ticket ticket, llmd_endpoint_id served, const llmd_now *now,
+                          llmd_response *out);
 
 /* What the response said; NaN = not said. */
 typedef struct llmd_usage {

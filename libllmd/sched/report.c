@@ -124,7 +124,7 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
  * -------------------------------------------------------------------------------------------------------------------
  */
 
-static void report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd_usage *u)
+void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd_usage *u)
 {
   llmd__candidates none = {0, 0, 0, NULL, NULL};
   llmd_report_info info;
@@ -182,7 +182,7 @@ int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_u
   lane->now = now;
   if (kind == LLMD_REPORT_FIRST)
     llmd__ledger_first(g, ticket);
-  report_plugins(lane, ticket, kind, usage);
+  llmd__report_plugins(lane, ticket, kind, usage);
   if (kind >= LLMD_REPORT_END) {
     rc = llmd__ledger_release(g, ticket);
     if (!rc && usage)

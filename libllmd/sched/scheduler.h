@@ -243,6 +243,11 @@ const void *llmd__source_cells(llmd_lane *l, uint32_t source, const llmd__candid
 /* scheduler.c */
 void llmd__scheduler_hold(llmd_scheduler *s);
 
+/* sources.c: who a row of the pinned snapshot is. labels: room for 64. */
+void llmd__identity(const llmd_lane *l, uint32_t row, llmd_pair *labels, llmd_identity *who);
+/* report.c: tells every producer. */
+void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd_usage *u);
+
 /* produce.c */
 void llmd__produce_all(llmd_lane *l);
 /* services.c */

@@ -138,7 +138,7 @@ static void fill_label(llmd_lane *l, const llmd__source *src, llmd__full *f)
     out[i] = key ? label_of(l, i, key) : 0;
 }
 
-static void identity_of(const llmd_lane *l, uint32_t row, llmd_pair *labels, llmd_identity *who)
+void llmd__identity(const llmd_lane *l, uint32_t row, llmd_pair *labels, llmd_identity *who)
 {
   const llmd__row *r = &l->snap.view.row[row];
   const uint32_t *pair = l->snap.view.label + (size_t)row * l->pool->g->caps.labels * 2;
@@ -171,7 +171,7 @@ static void fill_derived(llmd_lane *l, const llmd__source *src, llmd__full *f)
   llmd_identity who;
   for (uint32_t i = 0; i < rows(l); i++) {
     double v = UNKNOWN;
-    identity_of(l, i, labels, &who);
+    llmd__identity(l, i, labels, &who);
     if (in->plugin->derive)
       v = in->plugin->derive(in->self.self, src->read, &who);
     ((double *)f->own)[i] = v == v ? v : src->fill;

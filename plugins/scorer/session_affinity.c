@@ -347,10 +347,45 @@ static const llmd_read reads[] = {
 
 static const llmd_write writes[] = {{.name = "SessionAffinity.bound", .unit = "bool"}, {0}};
 
+/* base64 (RFC 4648) of n bytes; returns its length, or 0 when it does not fit. */
+static size_t encode(const char *p, size_t n, char *out, size_t cap)
+{
+  static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  size_t len = 0, i;
+  if ((n + 2) / 3 * 4 > cap)
+    return 0;
+  for (i = 0; i < n; i += 3) {
+    uint32_t left = (uint32_t)(n - i), w = (uint32_t)(unsigned char)p[i] << 16;
+    w |= left > 1 ? (uint32_t)(unsigned char)p[i + 1] << 8 : 0;
+    w |= left > 2 ? (unsigned char)p[i + 2] : 0;
+    out[len++] = digit[w >> 18];
+    out[len++] = digit[w >> 12 & 63];
+    out[len++] = left > 1 ? digit[w >> 6 & 63] : '=';
+    out[len++] = left > 2 ? digit[w & 63] : '=';
+  }
+  return len;
+}
+
+/* The token that leads the session's next request to the endpoint that has just served it. */
+static int respond(const void *self, const llmd_identity *served, char *buf, llmd_pair *out, uint32_t cap)
+{
+  const session_affinity *p = self;
+  size_t n = served->space.len + 1 + served->name.len;
+  if (p->strategy != ENCODED || cap < 1 || n > 400)
+    return 0;
+  memcpy(buf, served->space.ptr, served->space.len);
+  buf[served->space.len] = '/';
+  memcpy(buf + served->space.len + 1, served->name.ptr, served->name.len);
+  out->key = p->token;
+  out->value.ptr = buf + n;
+  out->value.len = encode(buf, n, buf + n, 1024 - n);
+  return out->value.len > 0;
+}
+
 #define SESSION_AFFINITY                                                                                             \
   .size = sizeof(llmd_plugin), .abi = LLMD_PLUGIN_ABI, .stability = LLMD_ALPHA, .self_size = sizeof(session_affinity), \
   .table_entries = 32768, .params = params, .reads = reads, .writes = writes, .validate = validate, .split = split,  \
-  .produce = produce, .commit = commit
+  .produce = produce, .commit = commit, .respond = respond
 
 const llmd_plugin llmd__session_affinity_scorer = {
   .type = "session-affinity-scorer", .summary = "prefers the endpoint that has served the session",
