@@ -22,12 +22,19 @@ static uint64_t pick64(uint64_t v, uint64_t preset)
   return v ? v : preset;
 }
 
+/* The options that the caller knows, the others 0. */
+static llmd_region_options known(const llmd_region_options *o)
+{
+  llmd_region_options all;
+  memset(&all, 0, sizeof all);
+  if (o)
+    memcpy(&all, o, o->size && o->size < sizeof all ? o->size : sizeof all);
+  return all;
+}
+
 static void read_caps(llmd__caps *c, const llmd_region_options *o)
 {
-  llmd_region_options zero;
-  memset(&zero, 0, sizeof zero);
-  if (o)
-    memcpy(&zero, o, o->size && o->size < sizeof zero ? o->size : sizeof zero);
+  llmd_region_options zero = known(o);
   c->endpoints = pick32(zero.max_endpoints, 1024);
   if (c->endpoints > 16384)
     c->endpoints = 16384;
@@ -36,8 +43,10 @@ static void read_caps(llmd__caps *c, const llmd_region_options *o)
   c->labels = pick32(zero.max_labels, 16);
   c->models = pick32(zero.max_models, 32);
   c->lanes = pick32(zero.max_lanes, 64);
+  c->lanes = (c->lanes > 65536 ? 65536 : c->lanes) + LLMD__SPARE_LANES;
   c->tickets = pick32(zero.max_tickets, 16384);
-  c->ring_bytes = (pick32(zero.ring_bytes, 65536) + 63u) & ~63u;
+  c->ring_bytes = pick32(zero.ring_bytes, 65536);
+  c->ring_bytes = c->ring_bytes > 1u << 30 ? 1u << 30 : (c->ring_bytes + 63u) & ~63u;
   c->string_bytes = up(pick64(zero.string_bytes, 1u << 20));
   c->string_slots = 1024;
   while (c->string_slots < c->string_bytes / 16 && c->string_slots < 1u << 24)
@@ -77,7 +86,7 @@ static uint64_t lay_out(llmd__region *g)
   g->ring_off = at;
   at += (uint64_t)c->lanes * c->ring_bytes;
   g->state_off = at;
-  at += up(LLMD__STATES * sizeof(llmd__state)) + c->state_bytes;
+  at += up(LLMD__STATES * sizeof(uint64_t)) + c->state_bytes;
   g->bytes = at;
   return at;
 }
@@ -90,11 +99,12 @@ size_t llmd_region_size(const llmd_region_options *options)
   return (size_t)lay_out(&g);
 }
 
-static void expand_secret(uint8_t *out, const llmd_region_options *o)
+static void expand_secret(uint8_t *out, const llmd_region_options *options)
 {
-  uint64_t x = o ? o->seed : 0;
-  if (o && o->secret) {
-    memcpy(out, o->secret, LLMD_SECRET_BYTES);
+  llmd_region_options o = known(options);
+  uint64_t x = o.seed;
+  if (o.secret) {
+    memcpy(out, o.secret, LLMD_SECRET_BYTES);
     return;
   }
   for (uint32_t i = 0; i < LLMD_SECRET_BYTES; i += 8) { /* splitmix64 */
@@ -120,7 +130,7 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   /* Only what must be zero: state and string bytes are cleared when they are handed out. */
   memset((char *)mem, 0, (size_t)g.string_off);
   memset((char *)mem + g.buffer_off, 0, (size_t)(g.ring_off - g.buffer_off));
-  memset((char *)mem + g.state_off, 0, LLMD__STATES * sizeof(llmd__state));
+  memset((char *)mem + g.state_off, 0, LLMD__STATES * sizeof(uint64_t));
   g.magic = 0;
   g.layout = LLMD__LAYOUT;
   g.endian = LLMD__ENDIAN;
@@ -131,10 +141,27 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   return 0;
 }
 
+/* Would the caps of the header give the header's own places? Everything is found through these. */
+static int is_whole(const llmd__region *g, size_t len)
+{
+  llmd__region again;
+  const llmd__caps *c = &g->caps;
+  if (!c->endpoints || c->endpoints > 16384 || c->lanes <= LLMD__SPARE_LANES || !c->tickets || !c->string_slots || c->ring_bytes < 64 ||
+      (c->string_slots & (c->string_slots - 1)))
+    return 0;
+  memset(&again, 0, sizeof again);
+  again.caps = *c;
+  return lay_out(&again) == g->bytes && g->bytes <= len && again.attr_off == g->attr_off &&
+         again.table_off == g->table_off && again.string_off == g->string_off &&
+         again.staging_off == g->staging_off && again.buffer_off == g->buffer_off &&
+         again.buffer_bytes == g->buffer_bytes && again.total_off == g->total_off &&
+         again.ticket_off == g->ticket_off && again.lane_off == g->lane_off && again.ring_off == g->ring_off &&
+         again.state_off == g->state_off;
+}
+
 int llmd_region_check(const void *mem, size_t len, llmd_err *err)
 {
   const llmd__region *g = mem;
-  llmd__region again;
   if (!mem || len < sizeof *g || ((uintptr_t)mem & (ALIGN - 1)))
     return llmd__fail(err, LLMD_E_INVALID, 0, 0, NULL, "not a region: too small or not aligned to 64 bytes");
   if (g->magic != LLMD__MAGIC)
@@ -144,10 +171,7 @@ int llmd_region_check(const void *mem, size_t len, llmd_err *err)
                       LLMD__LAYOUT);
   if (g->endian != LLMD__ENDIAN)
     return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "region was made on a machine of the other byte order");
-  memset(&again, 0, sizeof again);
-  again.caps = g->caps;
-  if (lay_out(&again) != g->bytes || g->bytes > len || again.state_off != g->state_off ||
-      again.ticket_off != g->ticket_off)
+  if (!is_whole(g, len))
     return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "region header is damaged or the mapping is too short");
   return 0;
 }
@@ -170,57 +194,96 @@ void llmd__region_view(llmd__region *g, uint32_t buffer, llmd__buffer_view *out)
   out->set = (uint32_t *)(void *)p;
 }
 
-static llmd__state *find_state(const llmd__region *g, const char *name)
+/* ---- plugin state ----------------------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t *directory(const llmd__region *g)
 {
-  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
-  for (uint32_t i = 0; i < LLMD__STATES; i++)
-    if (atomic_load_explicit(&s[i].state, memory_order_acquire) == 2 && !strcmp(s[i].name, name))
-      return &s[i];
+  return (_Atomic uint64_t *)llmd__at(g, g->state_off);
+}
+
+const llmd__state *llmd__region_state_at(const llmd__region *g, uint32_t i)
+{
+  uint64_t at = i < LLMD__STATES ? atomic_load_explicit(&directory(g)[i], memory_order_acquire) : 0;
+  return at ? (const llmd__state *)llmd__at(g, at) : NULL;
+}
+
+static const llmd__state *find_state(const llmd__region *g, const char *name)
+{
+  const llmd__state *s;
+  for (uint32_t i = 0; (s = llmd__region_state_at(g, i)) != NULL; i++)
+    if (!strcmp(s->name, name))
+      return s;
   return NULL;
 }
 
-/* Claims a free row; its former claimant, if it died half-way, has lost the row for good. */
-static llmd__state *claim_state(const llmd__region *g)
+/* Takes `bytes` of the state room; 0 = there are not so many. *used = the room's level after it. */
+static uint64_t take_room(llmd__region *g, uint64_t bytes, uint64_t *used)
 {
-  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
+  uint64_t at = atomic_load(&g->state_used);
+  do {
+    if (bytes > g->caps.state_bytes || at > g->caps.state_bytes - bytes)
+      return 0;
+  } while (!atomic_compare_exchange_weak(&g->state_used, &at, at + bytes));
+  *used = at + bytes;
+  return g->state_off + up(LLMD__STATES * sizeof(uint64_t)) + at;
+}
+
+/* Back to the room, unless somebody has taken more meanwhile. */
+static void leave_room(llmd__region *g, uint64_t bytes, uint64_t used)
+{
+  atomic_compare_exchange_strong(&g->state_used, &used, used - bytes);
+}
+
+/* Puts a ready head into the first free place. Somebody else's of the same name that got there first wins. */
+static const llmd__state *enter_state(const llmd__region *g, uint64_t at)
+{
+  const llmd__state *mine = (const llmd__state *)llmd__at(g, at);
   for (uint32_t i = 0; i < LLMD__STATES; i++) {
-    uint32_t zero = 0;
-    if (atomic_compare_exchange_strong(&s[i].state, &zero, 1))
-      return &s[i];
+    uint64_t none = 0;
+    const llmd__state *there;
+    if (atomic_compare_exchange_strong(&directory(g)[i], &none, at))
+      return mine;
+    there = llmd__region_state_at(g, i);
+    if (!strcmp(there->name, mine->name))
+      return there;
   }
   return NULL;
+}
+
+static int make_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
+                      int (*init)(void *mem, size_t bytes, void *ud), void *ud, const llmd__state **out)
+{
+  uint64_t head = up(sizeof(llmd__state)), used = 0, at;
+  llmd__state *s;
+  int rc;
+  if (strlen(name) >= sizeof s->name)
+    return LLMD_E_LIMIT;
+  if (bytes > g->caps.state_bytes)
+    return LLMD_E_FULL;
+  bytes = up(bytes);
+  at = take_room(g, head + bytes, &used);
+  if (!at)
+    return LLMD_E_FULL;
+  s = llmd__at(g, at);
+  memset(s, 0, (size_t)(head + bytes));
+  s->kind = kind;
+  s->off = at + head;
+  s->bytes = bytes;
+  memcpy(s->name, name, strlen(name) + 1);
+  rc = init ? init(llmd__at(g, s->off), (size_t)bytes, ud) : 0;
+  *out = rc ? NULL : enter_state(g, at);
+  if (*out != s)
+    leave_room(g, head + bytes, used);
+  return rc ? rc : *out ? 0 : LLMD_E_FULL;
 }
 
 int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
                        int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got)
 {
-  llmd__state *s = find_state(g, name);
-  uint64_t at;
-  int rc;
-  if (!s) {
-    if (strlen(name) >= sizeof s->name)
-      return LLMD_E_LIMIT;
-    bytes = up(bytes);
-    at = atomic_load(&g->state_used);
-    do {
-      if (at + bytes > g->caps.state_bytes)
-        return LLMD_E_FULL;
-    } while (!atomic_compare_exchange_weak(&g->state_used, &at, at + bytes));
-    s = claim_state(g);
-    if (!s)
-      return LLMD_E_FULL;
-    s->kind = kind;
-    s->off = g->state_off + up(LLMD__STATES * sizeof(llmd__state)) + at;
-    s->bytes = bytes;
-    memcpy(s->name, name, strlen(name) + 1);
-    memset(llmd__at(g, s->off), 0, (size_t)bytes);
-    rc = init ? init(llmd__at(g, s->off), (size_t)bytes, ud) : 0;
-    if (rc) {
-      atomic_store(&s->state, 0);
-      return rc;
-    }
-    atomic_store_explicit(&s->state, 2, memory_order_release);
-  }
+  const llmd__state *s = find_state(g, name);
+  int rc = s ? 0 : make_state(g, name, kind, bytes, init, ud, &s);
+  if (rc)
+    return rc;
   if (s->kind != kind)
     return LLMD_E_TYPE;
   *off = s->off;

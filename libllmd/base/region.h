@@ -20,6 +20,7 @@
 #define LLMD__CHARGES 6u
 #define LLMD__STATES 64u
 #define LLMD__COUNTERS 36u
+#define LLMD__SPARE_LANES 2u /* slots beyond max_lanes, for whoever reads the published state without a lane */
 
 typedef struct llmd__caps {
   uint32_t endpoints, attributes, labels, models, lanes, tickets;
@@ -41,7 +42,7 @@ typedef struct llmd__region {
   _Atomic uint32_t n_attributes;
   _Atomic uint64_t string_used;
   _Atomic uint64_t state_used;
-  _Atomic uint32_t n_states;
+  _Atomic uint32_t string_count;
   _Atomic uint32_t robin;        /* the ladder's round robin */
   uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
   _Atomic uint64_t generation;   /* of the published buffer */
@@ -109,7 +110,8 @@ typedef struct llmd__charge {
 #define LLMD__TICKET_LEAVING 3u
 typedef struct llmd__ticket {
   _Atomic uint64_t state;
-  _Atomic uint64_t lease; /* mono ns */
+  _Atomic uint64_t lease;   /* mono ns */
+  _Atomic uint64_t doubted; /* state that the writer found it in halfway, when it first did */
   _Atomic uint32_t lane, n;
   llmd__charge charge[LLMD__CHARGES];
 } llmd__ticket;
@@ -123,14 +125,13 @@ typedef struct llmd__lane_slot {
   _Atomic uint64_t count[LLMD__COUNTERS]; /* only this lane adds; everybody may read. Survives the lane */
 } llmd__lane_slot;
 
-/* One piece of plugin state. Ready when state is 2. name: "type/instance/kind". */
+/* One piece of plugin state: this head, then its bytes. The state room begins with a directory of LLMD__STATES offsets of
+ * heads, 0 = none; an offset is put there when everything behind it is ready. name: "type/instance/kind". */
 typedef struct llmd__state {
-  _Atomic uint32_t state;
-  uint32_t kind;
-  uint64_t off, bytes;
+  uint32_t kind, reserved;
+  uint64_t off, bytes; /* of what follows the head */
   char name[168];
 } llmd__state;
-
 
 void llmd__region_view(llmd__region *g, uint32_t buffer, llmd__buffer_view *out); /* buffer LLMD__BUFFERS = staging */
 
@@ -159,8 +160,10 @@ static inline llmd__lane_slot *llmd__region_lanes(const llmd__region *g)
   return (llmd__lane_slot *)llmd__at(g, g->lane_off);
 }
 
+/* Entry i of the directory of plugin state; NULL = none there (nor after it). */
+const llmd__state *llmd__region_state_at(const llmd__region *g, uint32_t i);
 /* Finds plugin state by name, or makes it: bytes zeroed, then init(mem, bytes, ud) before anybody else sees it.
- * kind tells what it is. *off = its place. LLMD_E_FULL: no room. Any process. */
+ * kind tells what it is. *off = its place. LLMD_E_FULL: no room. Any process, several at a time: all get the same. */
 int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
                        int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got);
 

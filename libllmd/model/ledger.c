@@ -4,6 +4,7 @@
 
 #define STATE(s) ((uint32_t)(s) & 0xffu)
 #define GENERATION(s) ((uint32_t)((s) >> 8))
+#define GRACE_NS 60000000000u
 
 static llmd_ticket ticket_of(uint32_t index, uint32_t generation)
 {
@@ -20,6 +21,13 @@ static llmd__ticket *record_of(const llmd__region *g, llmd_ticket t, uint64_t *s
   r = &llmd__region_tickets(g)[index];
   *state = atomic_load_explicit(&r->state, memory_order_acquire);
   return STATE(*state) == LLMD__TICKET_LIVE && GENERATION(*state) == (uint32_t)(t >> 32) ? r : NULL;
+}
+
+/* The next state of a record, unless somebody was faster. */
+static int advance(llmd__ticket *r, uint64_t state, uint64_t next)
+{
+  return atomic_compare_exchange_strong_explicit(&r->state, &state, (state & ~(uint64_t)0xff) | next,
+                                                 memory_order_acq_rel, memory_order_relaxed);
 }
 
 static void add_total(llmd__region *g, llmd_endpoint_id e, int64_t requests, int64_t tokens)
@@ -84,7 +92,8 @@ llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint,
     atomic_store_explicit(&r->charge[i].requests, 1, memory_order_relaxed);
   }
   atomic_store_explicit(&r->lease, lease, memory_order_relaxed);
-  atomic_store_explicit(&r->state, (uint64_t)generation << 8 | LLMD__TICKET_LIVE, memory_order_release);
+  if (!advance(r, (uint64_t)generation << 8 | LLMD__TICKET_CLAIMED, LLMD__TICKET_LIVE))
+    return 0; /* this thread slept so long that the writer took the record for a dead one's */
   for (uint32_t i = 0; i < n; i++)
     add_total(g, charge[i].endpoint, 1, charge[i].tokens);
   return ticket_of(index, generation);
@@ -146,15 +155,11 @@ int llmd__ledger_release(llmd__region *g, llmd_ticket t)
 {
   uint64_t state;
   llmd__ticket *r = record_of(g, t, &state);
-  uint64_t leaving;
-  if (!r)
-    return LLMD_E_STALE;
-  leaving = (state & ~(uint64_t)0xff) | LLMD__TICKET_LEAVING;
-  if (!atomic_compare_exchange_strong_explicit(&r->state, &state, leaving, memory_order_acq_rel, memory_order_relaxed))
-    return LLMD_E_STALE; /* somebody else is giving it back */
+  if (!r || !advance(r, state, LLMD__TICKET_LEAVING))
+    return LLMD_E_STALE; /* nobody has it, or somebody else is giving it back */
   for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
     give_back(g, &r->charge[i], 1);
-  atomic_store_explicit(&r->state, (leaving & ~(uint64_t)0xff) | LLMD__TICKET_FREE, memory_order_release);
+  advance(r, (state & ~(uint64_t)0xff) | LLMD__TICKET_LEAVING, LLMD__TICKET_FREE);
   return 0;
 }
 
@@ -163,6 +168,21 @@ llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t)
   uint64_t state;
   const llmd__ticket *r = record_of(g, t, &state);
   return r ? atomic_load_explicit(&r->charge[0].endpoint, memory_order_relaxed) : 0;
+}
+
+/* A record between two states: somebody is at it, or died there. It gets GRACE_NS from when the writer first sees it; then
+ * it is free again, and what its totals lack or have too much the recount puts right. */
+static void reclaim(llmd__ticket *r, uint64_t state, uint64_t now)
+{
+  uint64_t lease = atomic_load_explicit(&r->lease, memory_order_relaxed), mark = now + GRACE_NS;
+  if (lease > now)
+    return;
+  if (atomic_load_explicit(&r->doubted, memory_order_relaxed) != state) {
+    atomic_store_explicit(&r->doubted, state, memory_order_relaxed);
+    atomic_compare_exchange_strong_explicit(&r->lease, &lease, mark, memory_order_relaxed, memory_order_relaxed);
+  } else {
+    advance(r, state, LLMD__TICKET_FREE);
+  }
 }
 
 uint32_t llmd__ledger_sweep(llmd__region *g, uint32_t *cursor, uint32_t slice, uint64_t now)
@@ -175,6 +195,8 @@ uint32_t llmd__ledger_sweep(llmd__region *g, uint32_t *cursor, uint32_t slice, u
     llmd__ticket *r = &llmd__region_tickets(g)[at];
     uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
     *cursor = at + 1 < g->caps.tickets ? at + 1 : 0;
+    if (STATE(s) == LLMD__TICKET_CLAIMED || STATE(s) == LLMD__TICKET_LEAVING)
+      reclaim(r, s, now);
     if (STATE(s) != LLMD__TICKET_LIVE || atomic_load_explicit(&r->lease, memory_order_relaxed) >= now)
       continue;
     if (!llmd__ledger_release(g, ticket_of(at, GENERATION(s)))) {

@@ -123,18 +123,34 @@ void llmd_pool_close(llmd_pool *pool)
   llmd__free(&pool->alloc, pool, sizeof *pool);
 }
 
-int llmd__pool_lane_take(const llmd_pool *p, uint32_t *lane)
+static uint64_t owner_tag(const llmd_pool *p)
+{
+  return (uint64_t)(uintptr_t)p | 1;
+}
+
+static int take_slot(const llmd_pool *p, uint32_t first, uint32_t end, uint32_t *lane)
 {
   llmd__lane_slot *slots = llmd__region_lanes(p->g);
-  for (uint32_t i = 0; i < p->g->caps.lanes; i++) {
+  for (uint32_t i = first; i < end; i++) {
     uint64_t nobody = 0;
-    if (!atomic_compare_exchange_strong(&slots[i].owner, &nobody, (uint64_t)(uintptr_t)p | 1))
+    if (!atomic_compare_exchange_strong(&slots[i].owner, &nobody, owner_tag(p)))
       continue;
     atomic_store(&slots[i].pin, 0);
     *lane = i;
     return 0;
   }
   return LLMD_E_FULL;
+}
+
+int llmd__pool_lane_take(const llmd_pool *p, uint32_t *lane)
+{
+  return take_slot(p, 0, p->g->caps.lanes - LLMD__SPARE_LANES, lane);
+}
+
+int llmd__pool_lane_pins(const llmd_pool *p, uint32_t lane)
+{
+  const llmd__lane_slot *slot = &llmd__region_lanes(p->g)[lane];
+  return atomic_load(&slot->pin) && atomic_load(&slot->owner) == owner_tag(p);
 }
 
 void llmd__pool_lane_leave(const llmd_pool *p, uint32_t lane)
@@ -177,7 +193,7 @@ int llmd__pool_glance(const llmd_pool *p, uint32_t *lane, llmd__snapshot *out)
   int rc;
   if (!atomic_load(&p->g->current))
     return LLMD_E_NONE;
-  if (llmd__pool_lane_take(p, lane))
+  if (take_slot(p, p->g->caps.lanes - LLMD__SPARE_LANES, p->g->caps.lanes, lane) && llmd__pool_lane_take(p, lane))
     return LLMD_E_BUSY;
   rc = llmd__pool_pin(p, *lane, out);
   if (rc)

@@ -41,6 +41,8 @@ void llmd__pool_unpin(const llmd_pool *p, uint32_t lane);
 /* A free lane slot for this process; LLMD_E_FULL when all are taken. */
 int llmd__pool_lane_take(const llmd_pool *p, uint32_t *lane);
 void llmd__pool_lane_leave(const llmd_pool *p, uint32_t lane);
+/* Does this slot belong to a lane of this handle that pins a snapshot? */
+int llmd__pool_lane_pins(const llmd_pool *p, uint32_t lane);
 
 /* A pin without a lane of one's own, for tools and metrics: takes a free slot for as long as it lasts. LLMD_E_BUSY: all
  * slots are taken; LLMD_E_NONE as above. */

@@ -55,7 +55,7 @@ uint32_t llmd__string_find(const llmd__region *g, const char *ptr, size_t len)
 
 uint32_t llmd__string_add(llmd__region *g, const char *ptr, size_t len)
 {
-  uint32_t id = 0, hash;
+  uint32_t id = 0, hash, count;
   uint64_t used, need = (sizeof(entry) + len + 1 + UNIT - 1) / UNIT * UNIT;
   _Atomic uint32_t *slot;
   entry *e;
@@ -66,8 +66,9 @@ uint32_t llmd__string_add(llmd__region *g, const char *ptr, size_t len)
   if (slot && id)
     return id;
   used = atomic_load_explicit(&g->string_used, memory_order_relaxed);
+  count = atomic_load_explicit(&g->string_count, memory_order_relaxed);
   /* a quarter of the table stays free, so that look-ups of unknown strings end soon */
-  if (!slot || used + need > g->caps.string_bytes || used / UNIT / 2 > (uint64_t)g->caps.string_slots) {
+  if (!slot || used + need > g->caps.string_bytes || count >= g->caps.string_slots / 4 * 3) {
     atomic_fetch_add_explicit(&g->strings_refused, 1, memory_order_relaxed);
     return 0;
   }
@@ -78,6 +79,7 @@ uint32_t llmd__string_add(llmd__region *g, const char *ptr, size_t len)
   memcpy(e + 1, ptr, len);
   ((char *)(e + 1))[len] = 0;
   atomic_store_explicit(&g->string_used, used + need, memory_order_relaxed);
+  atomic_store_explicit(&g->string_count, count + 1, memory_order_relaxed);
   atomic_store_explicit(slot, id, memory_order_release);
   return id;
 }

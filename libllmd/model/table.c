@@ -90,7 +90,7 @@ void llmd__table_put(llmd__table *t, uint64_t lo, uint64_t hi, uint64_t value, u
   atomic_store_explicit(&e->lo, lo, memory_order_release);
   atomic_store_explicit(&e->hi, hi, memory_order_release);
   atomic_store_explicit(&e->value, value, memory_order_release);
-  atomic_store_explicit(&e->expires, ttl ? now + ttl : 0, memory_order_release);
+  atomic_store_explicit(&e->expires, !ttl ? 0 : ttl < UINT64_MAX - now ? now + ttl : UINT64_MAX, memory_order_release);
   atomic_store_explicit(&e->stamp, stamp, memory_order_release);
 }
 

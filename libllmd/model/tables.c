@@ -1,6 +1,6 @@
 /* Objectives and model rewrites: small tables that the host supplies. They are read while deciding, so a change makes a
- * new immutable copy and swaps one pointer; old copies are kept until the pool is closed or a later change finds no
- * reader, because a lane may still be looking (changes are rare and small: the cap is counted in copies). */
+ * new immutable copy and swaps one pointer. A lane looks at a copy only while it pins a snapshot: old copies go at the
+ * first change that finds none of this handle's lanes with a pin. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -51,17 +51,20 @@ int llmd__tables_init(llmd_pool *p)
   return p->tables ? 0 : LLMD_E_NOMEM;
 }
 
-void llmd__tables_free(llmd_pool *p)
+static void free_copies(llmd_pool *p, copy *c)
 {
-  copy *c;
-  if (!p->tables)
-    return;
-  c = atomic_load(&p->tables->now);
   while (c) {
     copy *older = c->older;
     llmd__free(&p->alloc, c, c->bytes);
     c = older;
   }
+}
+
+void llmd__tables_free(llmd_pool *p)
+{
+  if (!p->tables)
+    return;
+  free_copies(p, atomic_load(&p->tables->now));
   llmd__free(&p->alloc, p->tables, sizeof *p->tables);
   p->tables = NULL;
 }
@@ -127,6 +130,17 @@ static void put_change(copy *to, uint32_t *n_targets, const change *ch)
   }
 }
 
+/* After the swap: a lane without a pin will look at the new copy when it has one (both sides are sequentially
+ * consistent, as with snapshots). */
+static void free_old(llmd_pool *p, copy *now)
+{
+  for (uint32_t i = 0; i < p->g->caps.lanes; i++)
+    if (llmd__pool_lane_pins(p, i))
+      return;
+  free_copies(p, now->older);
+  now->older = NULL;
+}
+
 static int apply(llmd_pool *p, const change *ch)
 {
   copy *old = atomic_load(&p->tables->now), *c;
@@ -153,21 +167,24 @@ static int apply(llmd_pool *p, const change *ch)
     put_change(c, &n_targets, ch);
   c->reserved = 0;
   c->older = old;
-  atomic_store_explicit(&p->tables->now, c, memory_order_release);
+  atomic_store(&p->tables->now, c);
+  free_old(p, c);
   return 0;
 }
 
 int llmd_pool_objective(llmd_pool *pool, const char *name, size_t len, const int32_t *priority)
 {
   change ch = {0, name, len, priority, NULL, 0};
-  return len ? apply(pool, &ch) : LLMD_E_INVALID;
+  return name && len ? apply(pool, &ch) : LLMD_E_INVALID;
 }
 
 int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, const llmd_rewrite_target *targets, uint32_t n)
 {
-  change ch = {1, model, len, NULL, targets, n};
+  change ch = {1, model ? model : "", len, NULL, targets, n};
+  if ((!model && len) || (!targets && n))
+    return LLMD_E_INVALID;
   for (uint32_t i = 0; i < n; i++)
-    if (!targets[i].model.len || targets[i].weight > 1000000)
+    if (!targets[i].model.len || targets[i].model.len > 4096 || targets[i].weight > 1000000)
       return LLMD_E_INVALID;
   return n <= 64 ? apply(pool, &ch) : LLMD_E_LIMIT;
 }
@@ -175,7 +192,7 @@ int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, const llmd
 int32_t llmd__tables_priority(const llmd_pool *p, const llmd_str *name)
 {
   const row *r =
-      name->len ? find(atomic_load_explicit(&p->tables->now, memory_order_acquire), 0, name->ptr, name->len) : NULL;
+      name->len ? find(atomic_load(&p->tables->now), 0, name->ptr, name->len) : NULL;
   return r ? r->priority : 0;
 }
 
@@ -199,7 +216,7 @@ static const target *draw(const copy *c, const row *r, uint64_t chance)
 
 int llmd__tables_rewrite(const llmd_pool *p, const llmd_str *model, uint64_t chance, llmd_str *out)
 {
-  const copy *c = atomic_load_explicit(&p->tables->now, memory_order_acquire);
+  const copy *c = atomic_load(&p->tables->now);
   const row *r = find(c, 1, model->ptr, model->len);
   const target *t;
   if (!r)

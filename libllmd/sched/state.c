@@ -78,12 +78,10 @@ int llmd__state_prefix(const llmd_scheduler *s, uint32_t instance, llmd__index *
 void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, llmd_endpoint_id id),
                             llmd_endpoint_id id)
 {
-  llmd__state *s = (llmd__state *)llmd__at(g, g->state_off);
-  for (uint32_t i = 0; i < LLMD__STATES; i++) {
+  const llmd__state *s;
+  for (uint32_t i = 0; (s = llmd__region_state_at(g, i)) != NULL; i++) {
     llmd__index ix;
-    if (atomic_load_explicit(&s[i].state, memory_order_acquire) != 2 || s[i].kind != LLMD__STATE_PREFIX)
-      continue;
-    if (!llmd__index_attach(&ix, llmd__at(g, s[i].off), (size_t)s[i].bytes))
+    if (s->kind == LLMD__STATE_PREFIX && !llmd__index_attach(&ix, llmd__at(g, s->off), (size_t)s->bytes))
       fn(&ix, id);
   }
 }
