@@ -18,6 +18,17 @@ static const struct {
 };
 #define N_CORE (sizeof core / sizeof *core)
 
+/* The number of one of the pool's own attributes; -1 = it is none. They have their numbers from the start. */
+static int core_number(const char *name, const char *producer)
+{
+  if (producer && *producer && strcmp(producer, CORE))
+    return -1;
+  for (uint32_t i = 0; i < N_CORE; i++)
+    if (!strcmp(core[i].name, name))
+      return (int)i;
+  return -1;
+}
+
 static int full_name(char *out, size_t cap, const char *name, const char *producer)
 {
   int n = snprintf(out, cap, "%s/%s", name, producer && *producer ? producer : CORE);
@@ -30,6 +41,12 @@ int llmd__pool_find_attribute(const llmd_pool *p, const char *name, const char *
   char full[sizeof((llmd__attribute *)0)->name];
   const llmd__attribute *a = llmd__region_attributes(p->g);
   uint32_t n = atomic_load_explicit(&p->g->n_attributes, memory_order_acquire);
+  int own = core_number(name, producer);
+  if (own >= 0) { /* even where no writer has been yet */
+    *type = core[own].type;
+    *scope = LLMD_SCOPE_ENDPOINT;
+    return own;
+  }
   if (full_name(full, sizeof full, name, producer))
     return LLMD_E_NONE;
   for (uint32_t i = 0; i < n; i++) {
@@ -120,11 +137,11 @@ void llmd__columns_clear(llmd_pool *p, uint32_t slot)
     llmd__column_set(&v, p->g, s, slot)[0] = 0;
 }
 
-/* The attribute if it is of the type, has a column, and the caller writes. */
+/* The attribute if it is of the type and has a column. */
 static const llmd__attribute *writable(const llmd_pool *p, uint32_t attribute, uint32_t type)
 {
   const llmd__attribute *a = &llmd__region_attributes(p->g)[attribute];
-  if (!p->writer || attribute >= atomic_load_explicit(&p->g->n_attributes, memory_order_relaxed))
+  if (attribute >= atomic_load_explicit(&p->g->n_attributes, memory_order_relaxed))
     return NULL;
   return a->type == type && a->scope == LLMD_SCOPE_ENDPOINT ? a : NULL;
 }
@@ -144,6 +161,8 @@ int llmd_pool_set(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, doub
   llmd__buffer_view v;
   llmd__row *row = llmd__staging_row(pool, id, &v);
   double *cell;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
   if (!writable(pool, attribute, LLMD_TYPE_F64))
@@ -163,6 +182,8 @@ int llmd_pool_set_text(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute,
   llmd__buffer_view v;
   llmd__row *row = llmd__staging_row(pool, id, &v);
   uint32_t text = 0;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
   if (!writable(pool, attribute, LLMD_TYPE_ID))
@@ -179,6 +200,8 @@ int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribut
   llmd__row *row = llmd__staging_row(pool, id, &v);
   const llmd__attribute *a;
   uint32_t *set, kept = 0;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
   a = writable(pool, attribute, LLMD_TYPE_SET);
@@ -200,6 +223,8 @@ int llmd_pool_touch(llmd_pool *pool, llmd_endpoint_id id, uint64_t mono)
 {
   llmd__buffer_view v;
   llmd__row *row = llmd__staging_row(pool, id, &v);
+  if (!pool->writer)
+    return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
   row->updated = mono;

@@ -4,7 +4,6 @@
  *   - {name: pod-0, namespace: default, address: 10.0.0.1, port: "8000", labels: {llm-d.ai/role: decode}}
  *
  * The whole file is checked before the first change; `rank` is ours (data-parallel rank, default 0). */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/tree.h"
@@ -16,6 +15,7 @@
 typedef struct entry {
   llmd_endpoint e;
   const llmd__node *node;
+  uint32_t name, address; /* ids */
 } entry;
 
 static int read_port(const llmd__node *n, uint32_t *out, llmd_err *err)
@@ -75,30 +75,47 @@ static int read_entry(const llmd_pool *p, const llmd__node *n, entry *out, llmd_
   return rc;
 }
 
-static int same(const llmd_str *a, const llmd_str *b)
-{
-  return a->len == b->len && !memcmp(a->ptr, b->ptr, a->len);
-}
-
-static llmd_str or_default(const llmd_str *s)
-{
-  llmd_str d = {"default", 7};
-  return s->len ? *s : d;
-}
-
 static int clash(const entry *a, const entry *b)
 {
-  llmd_str sa = or_default(&a->e.space), sb = or_default(&b->e.space);
-  if (same(&a->e.address, &b->e.address) && a->e.port == b->e.port && a->e.rank == b->e.rank)
-    return 1;
-  return a->e.name.len && same(&a->e.name, &b->e.name) && same(&sa, &sb);
+  return a->name == b->name || (a->address == b->address && a->e.port == b->e.port && a->e.rank == b->e.rank);
 }
 
-static int read_all(const llmd_pool *p, const llmd__node *list, entry *all, llmd_err *err)
+static uint32_t labels_of(const entry *e, llmd_label *out)
+{
+  const llmd__node *labels = llmd__map_get(e->node, "labels");
+  uint32_t n = 0;
+  for (const llmd__node *l = labels && labels->kind == LLMD__MAP ? labels->first : NULL; l && n < MAX_LABELS;
+       l = l->next) {
+    out[n].key = l->key;
+    out[n++].value = l->text;
+  }
+  return n;
+}
+
+/* All that could fail later is tried now: room for its strings, and its labels. */
+static int name_entry(llmd_pool *p, entry *e, llmd_err *err)
+{
+  llmd_label labels[MAX_LABELS];
+  uint32_t ids[2 * MAX_LABELS];
+  llmd__row row;
+  int rc;
+  e->e.labels = labels;
+  e->e.n_labels = labels_of(e, labels);
+  rc = llmd__endpoint_intern(p, &e->e, &row, ids);
+  if (rc)
+    return llmd__node_fail(e->node, err, rc, "the endpoint cannot be taken: %s", llmd_strerror(rc));
+  e->name = row.name;
+  e->address = row.address;
+  return 0;
+}
+
+static int read_all(llmd_pool *p, const llmd__node *list, entry *all, llmd_err *err)
 {
   uint32_t n = 0;
   for (const llmd__node *c = list ? list->first : NULL; c; c = c->next, n++) {
     int rc = read_entry(p, c, &all[n], err);
+    if (!rc)
+      rc = name_entry(p, &all[n], err);
     if (rc)
       return rc;
     for (uint32_t i = 0; i < n; i++)
@@ -112,16 +129,10 @@ static int read_all(const llmd_pool *p, const llmd__node *list, entry *all, llmd
 static llmd_endpoint_id existing(const llmd_pool *p, const entry *e)
 {
   llmd__buffer_view v;
-  char full[1024];
-  llmd_str space = or_default(&e->e.space);
-  int n = snprintf(full, sizeof full, "%.*s/%.*s", (int)space.len, space.ptr, (int)e->e.name.len, e->e.name.ptr);
-  uint32_t address = llmd__string_find(p->g, e->e.address.ptr, e->e.address.len);
-  uint32_t name = n > 0 && (size_t)n < sizeof full ? llmd__string_find(p->g, full, (size_t)n) : 0;
   llmd__region_view(p->g, LLMD__BUFFERS, &v);
   for (uint32_t i = 0; i < v.head->n; i++) {
     const llmd__row *r = &v.row[i];
-    if (r->id && r->address == address && r->port == e->e.port && r->rank == e->e.rank &&
-        (!e->e.name.len || r->name == name))
+    if (r->id && r->name == e->name && r->address == e->address && r->port == e->e.port && r->rank == e->e.rank)
       return r->id;
   }
   return 0;
@@ -133,18 +144,6 @@ static int wanted(const llmd_endpoint_id *ids, uint32_t n, llmd_endpoint_id id)
     if (ids[i] == id)
       return 1;
   return 0;
-}
-
-static uint32_t labels_of(const entry *e, llmd_label *out)
-{
-  const llmd__node *labels = llmd__map_get(e->node, "labels");
-  uint32_t n = 0;
-  for (const llmd__node *l = labels && labels->kind == LLMD__MAP ? labels->first : NULL; l && n < MAX_LABELS;
-       l = l->next) {
-    out[n].key = l->key;
-    out[n++].value = l->text;
-  }
-  return n;
 }
 
 static int apply_one(llmd_pool *p, entry *e, llmd_endpoint_id id, llmd_err *err)
@@ -172,8 +171,9 @@ static int apply(llmd_pool *p, entry *all, llmd_endpoint_id *ids, uint32_t n, ll
   for (uint32_t i = 0; i < v.head->n; i++)
     live += v.row[i].id != 0 || v.row[i].flags;
   if (live + (n - kept) > p->g->caps.endpoints)
-    return llmd__fail(err, LLMD_E_FULL, 0, 0, "endpoints", "%u endpoints do not fit into the %u slots of the region", n,
-                      p->g->caps.endpoints);
+    return llmd__fail(err, LLMD_E_FULL, 0, 0, "endpoints", "%u endpoints do not fit into the %u slots of the region"
+                      " (a slot that an endpoint left is free after the next tick)",
+                      n, p->g->caps.endpoints);
   for (uint32_t i = 0; i < v.head->n; i++)
     if (v.row[i].id && !wanted(ids, n, v.row[i].id))
       llmd_pool_remove(p, v.row[i].id);

@@ -31,94 +31,117 @@ static uint32_t free_slot(const llmd_pool *p, const llmd__row *want, int *taken)
   return found;
 }
 
-/* "space/name" with the defaults filled in. */
-static uint32_t intern_name(llmd_pool *p, const llmd_endpoint *e)
+/* ---- what an endpoint is called --------------------------------------------------------------------------------- */
+
+#define NAME_MAX 1024u
+#define LABELS_MAX 64u
+
+typedef struct name_buf {
+  size_t len;
+  char text[NAME_MAX];
+} name_buf;
+
+static int append(name_buf *b, const char *ptr, size_t len)
 {
-  char buf[1024];
-  size_t n = 0;
-  const char *space = e->space.len ? e->space.ptr : "default";
-  size_t space_len = e->space.len ? e->space.len : 7;
-  char place[320];
-  const char *name = e->name.ptr;
-  size_t name_len = e->name.len;
-  if (!name_len) {
-    char digits[24];
-    size_t d = sizeof digits, port = e->port;
-    if (e->address.len > 256)
-      return 0;
-    memcpy(place, e->address.ptr, e->address.len);
-    name_len = e->address.len;
-    place[name_len++] = ':';
-    do
-      digits[--d] = (char)('0' + port % 10);
-    while (port /= 10);
-    memcpy(place + name_len, digits + d, sizeof digits - d);
-    name_len += sizeof digits - d;
-    if (e->rank) {
-      place[name_len++] = '/';
-      place[name_len++] = (char)('0' + e->rank / 100 % 10);
-      place[name_len++] = (char)('0' + e->rank / 10 % 10);
-      place[name_len++] = (char)('0' + e->rank % 10);
-    }
-    name = place;
-  }
-  if (space_len + 1 + name_len > sizeof buf)
-    return 0;
-  memcpy(buf, space, space_len);
-  n = space_len;
-  buf[n++] = '/';
-  memcpy(buf + n, name, name_len);
-  return llmd__string_add(p->g, buf, n + name_len);
+  if (len > sizeof b->text - b->len)
+    return LLMD_E_LIMIT;
+  if (len)
+    memcpy(b->text + b->len, ptr, len);
+  b->len += len;
+  return 0;
 }
 
-static int store_labels(llmd_pool *p, llmd__buffer_view *v, uint32_t slot, const llmd_label *labels, uint32_t n)
+static int append_number(name_buf *b, char before, uint32_t v)
 {
-  uint32_t ids[2 * 64];
-  if (n > p->g->caps.labels || n > 64)
+  char digits[12];
+  size_t at = sizeof digits;
+  do
+    digits[--at] = (char)('0' + v % 10);
+  while (v /= 10);
+  digits[--at] = before;
+  return append(b, digits + at, sizeof digits - at);
+}
+
+/* "space/name" with the defaults filled in: "default", and "address:port" with "/rank" unless that is 0. */
+static int full_name(const llmd_endpoint *e, name_buf *b)
+{
+  int rc;
+  b->len = 0;
+  rc = e->space.len ? append(b, e->space.ptr, e->space.len) : append(b, "default", 7);
+  if (!rc)
+    rc = append(b, "/", 1);
+  if (rc || e->name.len)
+    return rc ? rc : append(b, e->name.ptr, e->name.len);
+  rc = append(b, e->address.ptr, e->address.len);
+  if (!rc)
+    rc = append_number(b, ':', e->port);
+  return rc || !e->rank ? rc : append_number(b, '/', e->rank);
+}
+
+/* ids: room for two of each label. A key must say something; a value may be empty: 0. */
+static int intern_labels(llmd_pool *p, const llmd_label *labels, uint32_t n, uint32_t *ids)
+{
+  if (n > p->g->caps.labels || n > LABELS_MAX)
     return LLMD_E_LIMIT;
   for (uint32_t i = 0; i < n; i++) {
+    if (!labels[i].key.len)
+      return LLMD_E_INVALID;
     ids[2 * i] = llmd__string_add(p->g, labels[i].key.ptr, labels[i].key.len);
     ids[2 * i + 1] = llmd__string_add(p->g, labels[i].value.ptr, labels[i].value.len);
     if (!ids[2 * i] || (!ids[2 * i + 1] && labels[i].value.len))
       return LLMD_E_FULL;
   }
+  return 0;
+}
+
+int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, uint32_t *labels)
+{
+  name_buf name;
+  int rc;
+  if (!e->address.len || e->port > 65535 || (e->space.len && memchr(e->space.ptr, '/', e->space.len)))
+    return LLMD_E_INVALID;
+  rc = full_name(e, &name);
+  if (rc)
+    return rc;
+  memset(row, 0, sizeof *row);
+  row->address = llmd__string_add(p->g, e->address.ptr, e->address.len);
+  row->name = llmd__string_add(p->g, name.text, name.len);
+  row->port = e->port;
+  row->rank = e->rank;
+  row->n_labels = e->n_labels;
+  return row->address && row->name ? intern_labels(p, e->labels, e->n_labels, labels) : LLMD_E_FULL;
+}
+
+static void store_labels(const llmd_pool *p, llmd__buffer_view *v, uint32_t slot, const uint32_t *ids, uint32_t n)
+{
   if (n)
     memcpy(v->label + (size_t)slot * p->g->caps.labels * 2, ids, n * 2 * sizeof *ids);
   v->row[slot].n_labels = n;
-  return 0;
 }
 
 int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out)
 {
   llmd__buffer_view v;
   llmd__row row;
-  uint32_t slot, generation;
+  uint32_t labels[2 * LABELS_MAX], slot;
   int taken, rc;
   if (!pool->writer)
     return LLMD_E_DENIED;
-  if (!e || e->size < sizeof *e || !e->address.len || e->port > 65535)
+  if (!e || e->size < sizeof *e || !out)
     return LLMD_E_INVALID;
-  memset(&row, 0, sizeof row);
-  row.address = llmd__string_add(pool->g, e->address.ptr, e->address.len);
-  row.name = intern_name(pool, e);
-  row.port = e->port;
-  row.rank = e->rank;
-  if (!row.address || !row.name)
-    return LLMD_E_FULL;
+  rc = llmd__endpoint_intern(pool, e, &row, labels);
+  if (rc)
+    return rc;
   slot = free_slot(pool, &row, &taken);
   if (taken)
     return LLMD_E_DUPLICATE;
   if (slot == LLMD__NO_ROW)
     return LLMD_E_FULL;
   llmd__region_view(pool->g, LLMD__BUFFERS, &v);
-  rc = store_labels(pool, &v, slot, e->labels, e->n_labels);
-  if (rc)
-    return rc;
-  generation = atomic_load(&llmd__region_totals(pool->g)[slot].generation) + 1;
-  row.id = (uint64_t)generation << 32 | slot;
+  row.id = (uint64_t)(atomic_load(&llmd__region_totals(pool->g)[slot].generation) + 1) << 32 | slot;
   row.slot = slot;
-  row.n_labels = v.row[slot].n_labels;
   v.row[slot] = row;
+  store_labels(pool, &v, slot, labels, e->n_labels);
   if (slot >= v.head->n)
     v.head->n = slot + 1;
   llmd__columns_clear(pool, slot);
@@ -146,6 +169,8 @@ int llmd_pool_drain(llmd_pool *pool, llmd_endpoint_id id, int on)
 {
   llmd__buffer_view v;
   llmd__row *row = llmd__staging_row(pool, id, &v);
+  if (!pool->writer)
+    return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
   row->flags = on ? row->flags | LLMD__ROW_DRAIN : row->flags & ~LLMD__ROW_DRAIN;
@@ -157,13 +182,18 @@ int llmd_pool_set_labels(llmd_pool *pool, llmd_endpoint_id id, const llmd_label 
 {
   llmd__buffer_view v;
   llmd__row *row = llmd__staging_row(pool, id, &v);
+  uint32_t ids[2 * LABELS_MAX];
   int rc;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
-  rc = store_labels(pool, &v, row->slot, labels, n);
-  if (!rc)
-    pool->g->shape++;
-  return rc;
+  rc = intern_labels(pool, labels, n, ids);
+  if (rc)
+    return rc;
+  store_labels(pool, &v, row->slot, ids, n);
+  pool->g->shape++;
+  return 0;
 }
 
 uint32_t llmd__pool_next_forgotten(llmd_pool *p, uint32_t from, uint32_t *slot)
@@ -382,32 +412,43 @@ int llmd_pool_each(const llmd_pool *pool, llmd_endpoint_fn fn, void *ud)
   return rc;
 }
 
-/* "address:port" or "address:port/rank" cut into its parts; 0 when text is not of that form. */
-static int cut_place(const char *text, size_t len, size_t *address, uint32_t *port, uint32_t *rank)
+/* The number that text ends with, and where it begins. 0 when there is none, or one of more than five digits. */
+static int last_number(const char *text, size_t len, size_t *at, uint32_t *out)
 {
-  size_t i = len, colon;
-  uint32_t number[2] = {0, 0}, n = 0, scale = 1, digits = 0;
-  for (colon = len; colon > 0 && text[colon - 1] != ':'; colon--)
-    ;
-  if (!colon || colon == len)
+  size_t i = len;
+  uint32_t scale = 1, v = 0;
+  for (; i > 0 && text[i - 1] >= '0' && text[i - 1] <= '9'; scale *= 10) {
+    if (len - i == 5)
+      return 0;
+    v += (uint32_t)(text[--i] - '0') * scale;
+  }
+  *at = i;
+  *out = v;
+  return i < len;
+}
+
+/* "address:port" or "address:port/rank", an IPv6 address with or without brackets, cut into its parts; 0 when text is not
+ * of that form. */
+static int cut_place(const char *text, size_t len, llmd_str *address, uint32_t *port, uint32_t *rank)
+{
+  size_t at;
+  *rank = 0;
+  if (!last_number(text, len, &at, port) || !at)
     return 0;
-  while (i > colon) {
-    char c = text[--i];
-    if (c == '/' && digits && n == 0) {
-      n = 1;
-      scale = 1;
-      digits = 0;
-    } else if (c >= '0' && c <= '9' && digits < 5) {
-      number[n] += (uint32_t)(c - '0') * scale;
-      scale *= 10;
-      digits++;
-    } else
+  if (text[at - 1] == '/') {
+    *rank = *port;
+    if (!last_number(text, at - 1, &at, port) || !at)
       return 0;
   }
-  *port = number[n];
-  *rank = n ? number[0] : 0;
-  *address = colon - 1;
-  return digits > 0;
+  if (text[at - 1] != ':')
+    return 0;
+  address->ptr = text;
+  address->len = at - 1;
+  if (address->len > 2 && text[0] == '[' && text[at - 2] == ']') {
+    address->ptr++;
+    address->len -= 2;
+  }
+  return 1;
 }
 
 static llmd_endpoint_id find_row(const llmd__buffer_view *v, uint32_t name, uint32_t address, uint32_t port,
@@ -422,11 +463,11 @@ static llmd_endpoint_id find_row(const llmd__buffer_view *v, uint32_t name, uint
 llmd_endpoint_id llmd_pool_find(const llmd_pool *pool, const char *text, size_t len)
 {
   uint32_t name = llmd__string_find(pool->g, text, len), address = 0, port = 0, rank = 0, lane;
-  size_t address_len = 0;
+  llmd_str place;
   llmd_endpoint_id id;
   llmd__snapshot snap;
-  if (cut_place(text, len, &address_len, &port, &rank))
-    address = llmd__string_find(pool->g, text, address_len);
+  if (cut_place(text, len, &place, &port, &rank))
+    address = llmd__string_find(pool->g, place.ptr, place.len);
   if (pool->writer) {
     llmd__region_view(pool->g, LLMD__BUFFERS, &snap.view);
     return find_row(&snap.view, name, address, port, rank);
