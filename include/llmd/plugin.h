@@ -54,7 +54,7 @@ LLMD_BEGIN
 #define LLMD_PARAM_LIST 9u     /* llmd_list of structs of sub_size bytes described by `sub` */
 #define LLMD_PARAM_STRINGS 10u /* llmd_list of llmd_str */
 #define LLMD_PARAM_MAP 11u     /* llmd_list of llmd_pair, in the order written */
-#define LLMD_PARAM_PLUGIN 12u  /* uint32_t: index of the named plugin instance, or LLMD_NO_INDEX when absent */
+#define LLMD_PARAM_PLUGIN 12u  /* uint32_t: index of the named plugin instance, or LLMD_NO_INDEX when absent or "" */
 /* uint32_t: index of the named scheduling profile, or LLMD_NO_INDEX when there is none */
 #define LLMD_PARAM_PROFILE 13u
 #define LLMD_PARAM_ANY 14u     /* anything: accepted and not stored */
@@ -94,7 +94,7 @@ typedef struct llmd_param {
   const char *doc;    /* one line for --help and the docs page */
   const llmd_enum *values;
   const struct llmd_param *sub;
-  uint32_t sub_size;
+  uint32_t sub_size; /* LIST: see there. PLUGIN: kinds (LLMD_FILTER, ...) of which it must be one, 0 = any */
 } llmd_param;
 
 /* ---- what it reads ---------------------------------------------------------------------------------------------- */

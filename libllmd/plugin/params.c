@@ -160,6 +160,29 @@ static int load_enum(loader *l, const llmd_param *p, const llmd__node *n, char *
   return 0;
 }
 
+/* The kinds of plugins by name, for messages. */
+static const char *kind_name(uint32_t mask)
+{
+  static const char *const names[] = {"a filter",  "a scorer",   "a picker",   "a profile handler",
+                                      "a decider", "a producer", "a detector", "a plugin of the host"};
+  uint32_t bit = 0;
+  while (bit < 7 && !(mask >> bit & 1))
+    bit++;
+  return names[bit];
+}
+
+static int load_plugin(loader *l, const llmd_param *p, const llmd__node *n, const llmd_str *s, uint32_t *out)
+{
+  *out = l->names->plugin(l->names->ud, s->ptr, s->len);
+  if (*out == LLMD_NO_INDEX)
+    return llmd__node_fail(n, l->err, LLMD_E_UNKNOWN_REF, "%s names the plugin \"%.*s\", which is not configured",
+                           p->name, (int)s->len, s->ptr);
+  if (p->sub_size && !(l->names->kind(l->names->ud, *out) & p->sub_size))
+    return llmd__node_fail(n, l->err, LLMD_E_TYPE, "%s names the plugin \"%.*s\", which is not %s", p->name,
+                           (int)s->len, s->ptr, kind_name(p->sub_size));
+  return 0;
+}
+
 static int load_reference(loader *l, const llmd_param *p, const llmd__node *n, char *at)
 {
   llmd_str s;
@@ -167,13 +190,13 @@ static int load_reference(loader *l, const llmd_param *p, const llmd__node *n, c
   int rc = llmd__node_str(n, &s, l->err);
   if (rc)
     return rc;
-  v = p->type == LLMD_PARAM_PLUGIN ? l->names->plugin(l->names->ud, s.ptr, s.len)
-                                   : l->names->profile(l->names->ud, s.ptr, s.len);
-  if (p->type == LLMD_PARAM_PLUGIN && s.len && v == LLMD_NO_INDEX)
-    return llmd__node_fail(n, l->err, LLMD_E_UNKNOWN_REF, "%s names the plugin \"%.*s\", which is not configured",
-                           p->name, (int)s.len, s.ptr);
-  memcpy(at, &v, sizeof v);
-  return 0;
+  if (p->type == LLMD_PARAM_PROFILE)
+    v = l->names->profile(l->names->ud, s.ptr, s.len);
+  else
+    rc = load_plugin(l, p, n, &s, &v);
+  if (!rc)
+    memcpy(at, &v, sizeof v);
+  return rc;
 }
 
 static int load_item(loader *l, const llmd_param *p, const llmd__node *n, char *at)
@@ -259,6 +282,13 @@ static int is_null(const llmd__node *n)
   return !n || n->kind == LLMD__NULL;
 }
 
+/* Not there, or the empty name of a plugin or profile. */
+static int is_absent(const llmd_param *p, const llmd__node *n)
+{
+  int reference = p->type == LLMD_PARAM_PLUGIN || p->type == LLMD_PARAM_PROFILE;
+  return is_null(n) || (reference && n->kind == LLMD__STR && !n->text.len);
+}
+
 static int check_names(loader *l, const llmd_param *rows, const llmd__node *map)
 {
   int rc = llmd__node_expect(map, LLMD__MAP, l->err);
@@ -268,24 +298,31 @@ static int check_names(loader *l, const llmd_param *rows, const llmd__node *map)
   return rc;
 }
 
+static int load_row(loader *l, const llmd_param *p, const llmd__node *map, char *base)
+{
+  const llmd__node *n = is_null(map) ? NULL : llmd__map_get(map, p->name);
+  uint32_t one = 1;
+  int rc = preset(l, p, base + p->offset);
+  if (rc)
+    return rc;
+  if (is_absent(p, n)) {
+    if ((p->flags & LLMD_PARAM_REQUIRED) && map)
+      return llmd__node_fail(map, l->err, LLMD_E_MISSING, "%s is required", p->name);
+    return 0;
+  }
+  if ((p->flags & LLMD_PARAM_OLD) && l->names->old)
+    l->names->old(l->names->ud, n);
+  rc = load_value(l, p, n, base + p->offset);
+  if (!rc && p->given)
+    memcpy(base + p->given, &one, sizeof one);
+  return rc;
+}
+
 static int load_table(loader *l, const llmd_param *rows, const llmd__node *map, char *base)
 {
   int rc = is_null(map) ? 0 : check_names(l, rows, map);
-  for (const llmd_param *p = rows; !rc && p && p->name; p++) {
-    const llmd__node *n = is_null(map) ? NULL : llmd__map_get(map, p->name);
-    uint32_t one = 1;
-    rc = preset(l, p, base + p->offset);
-    if (rc)
-      return rc;
-    if (is_null(n)) {
-      if ((p->flags & LLMD_PARAM_REQUIRED) && map)
-        return llmd__node_fail(map, l->err, LLMD_E_MISSING, "%s is required", p->name);
-      continue;
-    }
-    rc = load_value(l, p, n, base + p->offset);
-    if (!rc && p->given)
-      memcpy(base + p->given, &one, sizeof one);
-  }
+  for (const llmd_param *p = rows; !rc && p && p->name; p++)
+    rc = load_row(l, p, map, base);
   return rc;
 }
 

@@ -360,10 +360,21 @@ static uint32_t name_of_profile(void *ud, const char *name, size_t len)
   return LLMD_NO_INDEX;
 }
 
+static uint32_t kind_of_plugin(void *ud, uint32_t plugin)
+{
+  const llmd__loader *l = ud;
+  return l->c->instance[plugin].plugin->kind;
+}
+
+static void old_parameter(void *ud, const llmd__node *at)
+{
+  llmd__config_warn(ud, at, "parameter %s is deprecated", at->key.ptr);
+}
+
 int llmd__config_load_self(llmd__loader *l, uint32_t instance)
 {
   llmd__instance *in = &l->c->instance[instance];
-  llmd__names names = {name_of_plugin, name_of_profile, l};
+  llmd__names names = {name_of_plugin, name_of_profile, kind_of_plugin, old_parameter, l};
   char base[64];
   snprintf(base, sizeof base, "plugins[%u].parameters", instance);
   return llmd__params_load(&l->c->alloc, in->plugin, l->params[instance], instance < l->n_file ? base : in->name,

@@ -209,8 +209,10 @@ static const llmd_param profile_params[] = {
 
 static const llmd_param decider_params[] = {
   {.name = "prefill", .type = LLMD_PARAM_PLUGIN, .offset = offsetof(deciders, prefill),
+   .sub_size = LLMD_DECIDER,
    .doc = "decider asked for a prefill stage; none = no such stage (decode-first)"},
   {.name = "encode", .type = LLMD_PARAM_PLUGIN, .offset = offsetof(deciders, encode),
+   .sub_size = LLMD_DECIDER,
    .doc = "decider asked for an encode stage; none = no such stage"},
   {0}};
 
@@ -220,7 +222,7 @@ static const llmd_param decider_params[] = {
    .given = OLD(given) + (i) * sizeof(uint32_t), .doc = "old name of profiles." #field}
 #define OLD_DECIDER(called, field, i, now)                                                            \
   {.name = called, .type = LLMD_PARAM_PLUGIN, .flags = LLMD_PARAM_OLD, .offset = OLD(field),          \
-   .given = OLD(given) + (i) * sizeof(uint32_t), .doc = "old name of " now}
+   .given = OLD(given) + (i) * sizeof(uint32_t), .sub_size = LLMD_DECIDER, .doc = "old name of " now}
 
 static const llmd_param params[] = {
   {.name = "stageOrder", .type = LLMD_PARAM_STRING, .offset = offsetof(disagg, order), .preset = "decode-first",
