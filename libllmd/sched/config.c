@@ -142,8 +142,6 @@ static int load_tree(llmd__loader *l)
   if (!rc)
     rc = llmd__config_load_selves(l);
   if (!rc)
-    rc = llmd__config_check_refs(l);
-  if (!rc)
     rc = llmd__config_build_profiles(l);
   if (!rc)
     rc = llmd__config_order_producers(l);

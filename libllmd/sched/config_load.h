@@ -31,8 +31,6 @@ int llmd__config_list_profiles(llmd__loader *l);
 int llmd__config_load_selves(llmd__loader *l);
 int llmd__config_build_profiles(llmd__loader *l);
 uint32_t llmd__config_find(const llmd__loader *l, const char *name, size_t len);
-/* config_refs.c: plugins named in parameters */
-int llmd__config_check_refs(llmd__loader *l);
 /* config_default.c: what the reference adds */
 int llmd__config_add_defaults(llmd__loader *l);
 int llmd__config_order_producers(llmd__loader *l);

@@ -217,7 +217,8 @@ static void refused(const char *config, int code, const char *path)
   assert_int_equal(llmd_scheduler_create(NULL, pool, config, strlen(config), &s, &err), code);
   assert_null(s);
   assert_string_equal(err.path, path);
-  assert_int_equal(err.line, 6);
+  assert_int_equal(err.line, 7);
+  assert_true(err.column > 20);
   llmd_pool_close(pool);
 }
 
@@ -228,15 +229,15 @@ static void a_handler_names_deciders(void **state)
   (void)state;
   refused(HEAD "- type: queue-scorer\n- type: max-score-picker\n- type: disagg-profile-handler\n"
                "  parameters: {deciders: {prefill: queue-scorer}}\n" TWO_STAGES,
-          LLMD_E_TYPE, "disagg-profile-handler");
+          LLMD_E_TYPE, "plugins[2].parameters.deciders.prefill");
 }
 
 static void a_handler_is_not_its_own_decider(void **state)
 {
   (void)state;
-  refused(HEAD "- type: queue-scorer\n- type: max-score-picker\n- type: disagg-profile-handler\n  name: h\n"
-               "  parameters: {deciders: {encode: h}}\n" TWO_STAGES,
-          LLMD_E_TYPE, "h");
+  refused(HEAD "- type: queue-scorer\n- type: max-score-picker\n- {type: disagg-profile-handler, name: h,\n"
+               "  parameters: {deciders: {encode: h}}}\n" TWO_STAGES,
+          LLMD_E_TYPE, "plugins[2].parameters.deciders.encode");
 }
 
 int main(void)
