@@ -37,8 +37,8 @@ static int print(void *file, const char *ptr, size_t len)
 /* The endpoints, and what their engines say about themselves. */
 static void fill_pool(llmd_pool *pool, const struct text *endpoints, const llmd_now *now, llmd_err *err)
 {
-  static const char busy[] = "vllm:num_requests_waiting 3\nvllm:num_requests_running 64\nvllm:kv_cache_usage_perc 0.8\n";
-  static const char idle[] = "vllm:num_requests_waiting 0\nvllm:num_requests_running 2\nvllm:kv_cache_usage_perc 0.1\n";
+  static const char busy[] = "vllm:num_requests_waiting 3\nvllm:kv_cache_usage_perc 0.8\n";
+  static const char idle[] = "vllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0.1\n";
   must(llmd_pool_load(pool, endpoints->bytes, endpoints->len, err), err);
   must(llmd_pool_scrape(pool, llmd_pool_find(pool, "default/alpha", 13), busy, sizeof busy - 1, now->mono), err);
   must(llmd_pool_scrape(pool, llmd_pool_find(pool, "default/beta", 12), idle, sizeof idle - 1, now->mono), err);

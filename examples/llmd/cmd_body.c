@@ -60,7 +60,8 @@ static int add_text(cJSON *o, const char *name, const char *text)
 
 static int add_flags(cJSON *root, uint32_t flags)
 {
-  static const char *const names[] = {"final", "truncated", "stream", "multimodal", "token-ids", "no-body", "saturated"};
+  static const char *const names[] = {"final",     "truncated", "stream",   "multimodal",
+                                      "token-ids", "no-body",   "saturated"};
   cJSON *list = cJSON_AddArrayToObject(root, "flags");
   for (uint32_t i = 0; list && i < sizeof names / sizeof names[0]; i++)
     if (flags >> i & 1 && !cJSON_AddItemToArray(list, cJSON_CreateString(names[i])))

@@ -275,8 +275,9 @@ static int load_trace(const struct options *o, uint64_t seed, struct sim_workloa
 
 static int load_configs(struct options *o)
 {
-  static const char random[] = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: random-picker\n"
-                               "schedulingProfiles:\n- name: default\n  plugins:\n  - pluginRef: random-picker\n";
+  static const char random[] =
+    "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: random-picker\n"
+    "schedulingProfiles:\n- name: default\n  plugins:\n  - pluginRef: random-picker\n";
   for (uint32_t i = 0; i < o->n_policies; i++) {
     struct policy *p = &o->policy[i];
     if (p->own || strcmp(p->spec, "default") == 0)

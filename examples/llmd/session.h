@@ -27,8 +27,8 @@ struct session {
   llmd_now now; /* the session's clock: it stands still, so that the same files give the same decisions */
 };
 
-/* 0, or an exit code after a line on standard error; err (may be NULL) has the configuration's error, too. The endpoints
- * are published. Close it either way. */
+/* 0, or an exit code after a line on standard error; err (may be NULL) has the configuration's error, too. The
+ * endpoints are published. Close it either way. */
 int session_open(struct session *s, const struct session_options *options, llmd_err *err);
 void session_close(struct session *s); /* a zeroed one may be closed */
 
@@ -40,8 +40,8 @@ struct headers {
 };
 
 /* A request of body bytes at `path`, fed; headers before it. The body must stay until request_free.
- * Returns 0 and *out, or an exit code after a line on standard error. A body that the reader refuses is no failure here:
- * llmd_request_get tells (request_blame says it to a person). */
+ * Returns 0 and *out, or an exit code after a line on standard error. A body that the reader refuses is no failure
+ * here: llmd_request_get tells (request_blame says it to a person). */
 int request_make(const char *command, const char *path, const struct headers *headers, const struct file *body,
                  unsigned feed_flags, llmd_request **out);
 void request_free(llmd_request *r);

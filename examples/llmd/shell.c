@@ -67,7 +67,8 @@ static int starts_plainly(const char *text)
   return *text && strchr("0123456789.", *text) != NULL;
 }
 
-int shell_count(const char *command, const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *out)
+int shell_count(const char *command, const char *option, const char *text, uint64_t least, uint64_t most,
+                uint64_t *out)
 {
   char *end = NULL;
   unsigned long long value;

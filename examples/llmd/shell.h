@@ -39,7 +39,8 @@ int shell_help(const struct command *command);
 int shell_option(const char *command, int answer, char **argv);
 
 /* Numbers of options. 0, or EXIT_USAGE with a word on standard error. */
-int shell_count(const char *command, const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *out);
+int shell_count(const char *command, const char *option, const char *text, uint64_t least, uint64_t most,
+                uint64_t *out);
 int shell_number(const char *command, const char *option, const char *text, double least, double most, double *out);
 
 /* llmd_write_fn: to the FILE that ud is. */

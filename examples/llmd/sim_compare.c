@@ -89,9 +89,9 @@ static void print_rung(FILE *out, const struct sim_compare *c, uint32_t stage, c
 void sim_compare_table(FILE *out, const struct sim_compare *c, const struct sim_workload *w)
 {
   char label[32];
-  fprintf(out, "%-8s %-20s %7s %8s %8s %8s %7s %6s %7s %7s\n", "req/s", "policy", "tok/s", "TTFT", "worst", "p99", "TPOT",
-          "hit", "/floor", "decide");
-  fprintf(out, "%-8s %-20s %7s %8s %8s %8s %7s %6s %7s %7s\n", "", "", "", "s", "seed s", "s", "ms", "%", "", "us");
+  static const char row[] = "%-8s %-20s %7s %8s %8s %8s %7s %6s %7s %7s\n";
+  fprintf(out, row, "req/s", "policy", "tok/s", "TTFT", "worst", "p99", "TPOT", "hit", "/floor", "decide");
+  fprintf(out, row, "", "", "", "s", "seed s", "s", "ms", "%", "", "us");
   for (uint32_t i = 0; i < w->n_stages; i++) {
     if (!sim_workload_counts(w, i) || w->stages[i].count == 0)
       continue;

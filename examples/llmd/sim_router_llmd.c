@@ -1,7 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include "sim_router_llmd.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +95,8 @@ static int feed(struct llmd_router *r, const struct sim_view *view, const struct
 {
   static const char path[] = "/v1/completions";
   char body[512];
-  int len = snprintf(body, sizeof body, "{\"model\":\"%s\",\"prompt\":\"\",\"stream\":true,\"max_tokens\":%u}", view->model,
-                     q->output_tokens);
+  int len = snprintf(body, sizeof body, "{\"model\":\"%s\",\"prompt\":\"\",\"stream\":true,\"max_tokens\":%u}",
+                     view->model, q->output_tokens);
   int rc;
   if (len < 0 || (size_t)len >= sizeof body)
     return LLMD_E_LIMIT;
@@ -157,7 +156,8 @@ static int route(void *self, const struct sim_view *view, const struct sim_reque
   return 0;
 }
 
-static void report(struct llmd_router *r, double now, const struct sim_request *q, uint32_t kind, const llmd_usage *usage)
+static void report(struct llmd_router *r, double now, const struct sim_request *q, uint32_t kind,
+                   const llmd_usage *usage)
 {
   llmd_now then = at(now);
   int rc = r->ticket[q->id] ? llmd_report(r->lane, r->ticket[q->id], kind, usage, &then) : 0;
@@ -226,7 +226,7 @@ static int add_engine(struct llmd_router *r, uint32_t i)
     return LLMD_E_RANGE;
   r->engine_of[(uint32_t)r->endpoint[i]] = i;
   rc = llmd_pool_set(r->pool, r->endpoint[i], LLMD_ATTR_BLOCK_SIZE, block_size);
-  return rc ? rc : llmd_pool_set(r->pool, r->endpoint[i], LLMD_ATTR_NUM_BLOCKS, floor((double)m->kv_tokens / block_size));
+  return rc ? rc : llmd_pool_set(r->pool, r->endpoint[i], LLMD_ATTR_NUM_BLOCKS, m->kv_tokens / block_size);
 }
 
 static int find_prefix_columns(struct llmd_router *r)

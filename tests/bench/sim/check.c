@@ -95,8 +95,9 @@ static int write_config(int policy, char *text, size_t size)
   if (policies[policy].prefix == 0)
     return snprintf(text, size, "%s- type: random-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
                     "  - pluginRef: random-picker\n", head);
-  return snprintf(text, size, "%s- type: prefix-cache-scorer\n- type: queue-scorer\n- type: kv-cache-utilization-scorer\n"
-                  "- type: max-score-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
+  return snprintf(text, size, "%s- type: prefix-cache-scorer\n- type: queue-scorer\n"
+                  "- type: kv-cache-utilization-scorer\n- type: max-score-picker\n"
+                  "schedulingProfiles:\n- name: default\n  plugins:\n"
                   "  - {pluginRef: prefix-cache-scorer, weight: %d}\n  - {pluginRef: queue-scorer, weight: %d}\n"
                   "  - {pluginRef: kv-cache-utilization-scorer, weight: %d}\n  - pluginRef: max-score-picker\n",
                   head, policies[policy].prefix, policies[policy].queue, policies[policy].kv);
