@@ -64,7 +64,8 @@ static void put_values(llmd__json *w, const llmd_enum *e)
   llmd__json_key(w, "values");
   llmd__json_begin_list(w);
   for (; e && e->name; e++)
-    llmd__json_text(w, e->name);
+    if (*e->name)
+      llmd__json_text(w, e->name);
   llmd__json_end(w);
 }
 
@@ -180,6 +181,7 @@ static void put_plugin(llmd__json *w, const llmd_plugin *p)
   llmd__json_end(w);
   key_bits(w, "kinds", p->kind, kinds, sizeof kinds / sizeof *kinds);
   key_bool(w, "inert", (p->kind & LLMD_INERT) != 0);
+  key_bool(w, "supported", p->kind != 0);
   key_text(w, "stability", stability_name(p->stability));
   key_text(w, "summary", p->summary);
   put_params(w, "parameters", p->params);
