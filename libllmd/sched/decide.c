@@ -428,12 +428,15 @@ static void run_policy(llmd_lane *l, llmd_decision *d)
   count_prefix(l, d);
 }
 
-/* A request without body, as the reference does it: any endpoint, no plugins. */
+/* A request without body, as the reference does it: any endpoint, no admission, no plugins. */
 static void run_random(llmd_lane *l, llmd_decision *d)
 {
   llmd__candidates c = llmd__lane_start(l);
   uint64_t state = l->seed;
-  put_row(l, d, c.row[llmd_random(&state) % c.n]);
+  if (c.n)
+    put_row(l, d, c.row[llmd_random(&state) % c.n]);
+  else
+    reject(d, LLMD_REASON_NO_ENDPOINTS);
 }
 
 void llmd__decision_run(llmd_lane *l, llmd_decision *d)
@@ -443,14 +446,16 @@ void llmd__decision_run(llmd_lane *l, llmd_decision *d)
     reject(d, LLMD_REASON_BAD_REQUEST);
     return;
   }
-  if (!l->replaying && !no_body && l->start.n)
+  if (no_body) {
+    run_random(l, d);
+    return;
+  }
+  if (!l->replaying && l->start.n)
     llmd__produce_all(l); /* before admission: a detector may read what is produced */
   if (shed(l))
     reject(d, LLMD_REASON_SHEDDABLE);
   else if (!l->start.n)
     reject(d, LLMD_REASON_NO_ENDPOINTS);
-  else if (no_body)
-    run_random(l, d);
   else
     run_policy(l, d);
 }
