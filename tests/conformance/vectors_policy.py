@@ -1,7 +1,7 @@
 """Tables of profiles, handlers, deciders, detectors, admission, metrics and the configuration itself."""
 from situations import cached, config, one_profile, plugin, profile, situation
 from vectors_base import Case, NotApplicable, expect_configs, kept_of, profile_of, with_parameters
-from vectors_plugins import attribute_scorer, in_flight, scalars
+from vectors_plugins import attribute_scorer, in_flight
 
 TABLES = {}
 FLOW = 'policies of the flow queue are a later part of the library'
