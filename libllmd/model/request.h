@@ -42,14 +42,22 @@ void llmd__request_column(const llmd_request *r, uint32_t i, llmd__host_column *
 /* A room of `max_blocks` 16-byte keys kept from decide to commit, and a small state word pair for the scheduler
  * (its own ticket and attempt state). Owned by the request, cleared by reset. */
 void *llmd__request_keys(llmd_request *r, uint32_t *max_blocks);
+#define LLMD__REQUEST_CHAINS 8u
+#define LLMD__REQUEST_VALUES 64u
+typedef struct llmd__request_chain {
+  uint32_t instance; /* whose: a plugin of the scheduler */
+  uint32_t chain;    /* the lane's number for it, while the lane is at this decision */
+  uint32_t first, n; /* its keys in the room */
+} llmd__request_chain;
 typedef struct llmd__request_sched {
   uint64_t ticket;
   uint64_t scheduler; /* identity of the scheduler that decided */
-  uint32_t n_keys;
-  uint32_t n_prompts;
-  uint32_t state;
-  uint32_t reserved;
+  uint32_t n_chains;
+  uint32_t rewritten; /* a model has been drawn for it: once for all attempts */
   double tokens;
+  llmd__request_chain chain[LLMD__REQUEST_CHAINS];
+  uint32_t n_columns, n_targets; /* of value: what producers said about the targets */
+  double value[LLMD__REQUEST_VALUES];
   llmd_endpoint_id picked[8]; /* first pick of each profile run, in profile order */
 } llmd__request_sched;
 llmd__request_sched *llmd__request_sched_state(llmd_request *r);

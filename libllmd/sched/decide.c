@@ -12,23 +12,31 @@
 
 /* ---- the request as plugins see it ------------------------------------------------------------------------------ */
 
+/* The header's rewrite, then the host's table's. A model is drawn once for a request: a retry keeps it. */
+static void rewrite_model(llmd_lane *l, llmd_str *model)
+{
+  llmd__request_sched *st = llmd__request_sched_state(l->req);
+  const llmd_str *wanted = &l->info.model_rewrite;
+  llmd_str to;
+  if (st->rewritten)
+    return;
+  if (wanted->len && !model->len)
+    *model = *wanted;
+  else if (wanted->len && !llmd_request_set_model(l->req, wanted->ptr, wanted->len))
+    llmd__request_model(l->req, model);
+  if (!model->len || !llmd__tables_rewrite(l->pool, model, l->seed >> 7, &to) ||
+      llmd_request_set_model(l->req, to.ptr, to.len))
+    return;
+  llmd__request_model(l->req, model);
+  st->rewritten = 1;
+}
+
 static void view_model(llmd_lane *l)
 {
-  llmd_str model = {NULL, 0}, to;
-  llmd_request *r = l->req;
-  if (l->info.dialect != LLMD_DIALECT_PASSTHROUGH && !l->info.error) {
-    llmd__request_model(r, &model);
-    if (l->info.model_rewrite.len && !model.len)
-      model = l->info.model_rewrite;
-    else if (l->info.model_rewrite.len)
-      llmd_request_set_model(r, l->info.model_rewrite.ptr, l->info.model_rewrite.len);
-    llmd__request_model(r, &model);
-    if (model.len && llmd__tables_rewrite(l->pool, &model, l->seed >> 7, &to) &&
-        !llmd_request_set_model(r, to.ptr, to.len))
-      llmd__request_model(r, &model);
-  } else {
-    llmd__request_model(r, &model);
-  }
+  llmd_str model = {NULL, 0};
+  llmd__request_model(l->req, &model);
+  if (l->info.dialect != LLMD_DIALECT_PASSTHROUGH && !l->info.error)
+    rewrite_model(l, &model);
   l->view.model = model;
   l->view.model_id = llmd__string_find(l->pool->g, model.ptr, model.len);
 }
@@ -56,7 +64,17 @@ static void view_request(llmd_lane *l)
   l->view.slo_ttft_ms = i->slo_ttft_ms;
   l->view.slo_tpot_ms = i->slo_tpot_ms;
   l->view.bytes = i->body_bytes;
-  view_model(l);
+}
+
+void llmd__lane_recall(llmd_lane *l, llmd_request *r)
+{
+  l->req = r;
+  l->info.size = sizeof l->info;
+  llmd_request_get(r, &l->info);
+  view_request(l);
+  l->view.tokens = llmd__request_sched_state(r)->tokens;
+  llmd__request_model(r, &l->view.model);
+  l->view.model_id = llmd__string_find(l->pool->g, l->view.model.ptr, l->view.model.len);
 }
 
 /* ---- candidates ------------------------------------------------------------------------------------------------- */
@@ -370,23 +388,33 @@ static void charge(llmd_lane *l, llmd_decision *d)
   st->ticket = d->ticket;
 }
 
-/* What the request keeps for commit. */
-static void remember(llmd_lane *l)
+/* What the request keeps for commit, when the lane has long been at other requests. */
+static void remember(llmd_lane *l, const llmd_decision *d)
 {
   llmd__request_sched *st = llmd__request_sched_state(l->req);
+  uint32_t columns = l->s->n_columns;
   st->scheduler = l->s->identity;
-  st->n_keys = l->n_keys;
-  st->n_prompts = l->n_prompts;
   st->tokens = l->view.tokens;
+  st->n_columns = columns;
+  st->n_targets = 0;
+  for (uint32_t t = 0; t < d->n_targets && (t + 1) * columns <= LLMD__REQUEST_VALUES; t++) {
+    uint32_t row = row_of(l, d->target[t].id);
+    for (uint32_t k = 0; k < columns && row != LLMD__NONE; k++)
+      st->value[t * columns + k] = l->column_set[k] ? l->column[k][row] : UNKNOWN;
+    st->n_targets++;
+  }
 }
 
 static void count_prefix(llmd_lane *l, const llmd_decision *d)
 {
+  uint32_t n = 0;
   double hit;
-  if (l->replaying || !l->n_keys || l->s->match_column == LLMD__NONE)
+  if (l->s->match_column != LLMD__NONE && !l->replaying)
+    n = llmd__chain_keys(l, l->s->column[l->s->match_column].instance);
+  if (!n)
     return;
   hit = l->column[l->s->match_column][l->result[d->primary].row[0]];
-  llmd__count(l, LLMD__COUNT_PREFIX_BLOCKS, l->n_keys);
+  llmd__count(l, LLMD__COUNT_PREFIX_BLOCKS, n);
   llmd__count(l, LLMD__COUNT_PREFIX_HITS, hit > 0 && hit < 1e15 ? (uint64_t)hit : 0);
 }
 
@@ -472,6 +500,7 @@ static void decide_pinned(llmd_lane *l, llmd_decision *d)
 {
   llmd__lane_ids(l);
   view_request(l);
+  view_model(l);
   l->peer_row = row_of(l, llmd__request_peer(l->req));
   l->facts.peer = l->peer_row;
   l->facts.if_available = prefers_available(l);
@@ -479,10 +508,12 @@ static void decide_pinned(llmd_lane *l, llmd_decision *d)
   d->tokens = l->view.tokens;
   l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
   list_candidates(l);
+  l->deciding = 1;
   llmd__decision_run(l, d);
+  l->deciding = 0;
   if (d->status == LLMD_ROUTED)
     charge(l, d);
-  remember(l);
+  remember(l, d);
 }
 
 /* Nothing was ever published. */
@@ -518,9 +549,8 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->now = now;
   l->seed = seed;
   l->ladder = 0;
-  l->n_keys = l->n_prompts = 0;
-  l->n_tokens = l->tokens_kind = 0;
-  l->chain_block = 0;
+  l->n_chains = l->n_prompts = 0;
+  l->tokens_kind = 0;
   l->peer_row = LLMD__NONE;
   l->scored = 0;
   l->n_why = 0;
@@ -546,6 +576,7 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
   if (st->ticket)
     llmd__ledger_release(l->pool->g, st->ticket);
   st->ticket = 0;
+  st->n_chains = 0;
   llmd__decision_begin(l, out, now, seed);
   l->req = r;
   l->info.size = sizeof l->info;
@@ -559,7 +590,7 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
     decide_nowhere(l, out);
   else
     decide_pinned(l, out);
-  l->decided = l->decision;
+  l->decided = l->produced == l->decision ? l->decision : 0;
   l->decided_shape = l->snap.shape;
   out->ladder = l->ladder;
   count_result(l, out);

@@ -6,6 +6,8 @@
 
 /* Clears the head of *d and the lane's state of its last decision. */
 void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, uint64_t seed);
+/* The lane's view of a request that was decided before, as far as the request itself keeps it. */
+void llmd__lane_recall(llmd_lane *l, llmd_request *r);
 /* The lane's array of endpoint ids by row, for the pinned snapshot. */
 void llmd__lane_ids(llmd_lane *l);
 /* The candidates before any filter. */

@@ -124,6 +124,7 @@ static void produce_one(llmd_lane *l, uint32_t instance)
 
 void llmd__produce_all(llmd_lane *l)
 {
+  l->produced = l->decision;
   memset(l->column_set, 0, l->s->n_columns);
   take_host_columns(l);
   for (uint32_t i = 0; i < l->s->n_columns; i++)

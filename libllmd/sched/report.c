@@ -70,27 +70,37 @@ static int same_decision(const llmd_lane *l, const llmd_request *r, const llmd_d
   return l->req == r && l->seed == d->seed && l->decision == l->decided && l->snap.shape == l->decided_shape;
 }
 
+/* Columns as the request kept them for its targets, unknown elsewhere. */
+static void recall_columns(llmd_lane *l, const llmd_decision *d, const llmd__request_sched *st)
+{
+  uint32_t n = l->s->n_columns;
+  memset(l->column_set, 0, n);
+  for (uint32_t k = 0; k < n; k++)
+    for (uint32_t i = 0; i < l->snap.n; i++)
+      l->column[k][i] = (double)NAN;
+  for (uint32_t t = 0; t < st->n_targets && t < d->n_targets && st->n_columns == n; t++) {
+    uint32_t slot = llmd__slot_of(d->target[t].id), row = slot < l->cap ? l->snap.view.row_of[slot] : LLMD__NO_ROW;
+    for (uint32_t k = 0; k < n && row < l->snap.n && l->all_id[row] == d->target[t].id; k++)
+      l->column[k][row] = st->value[t * n + k];
+  }
+}
+
 static void commit_plugins(llmd_lane *l, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used)
 {
-  const llmd__request_sched *st = llmd__request_sched_state(r);
+  llmd__request_sched *st = llmd__request_sched_state(r);
   llmd_str name[LLMD_MAX_PROFILES];
   llmd__candidates c = l->cand;
   uint32_t primary;
   int same = same_decision(l, r, d);
   l->decision++; /* sources are read anew: their columns may point into a buffer of then */
+  if (st->scheduler != l->s->identity) /* another configuration decided: its plugins have other numbers */
+    st->n_chains = st->n_columns = st->n_targets = 0;
   if (same) {
     l->decided = l->decision;
   } else {
-    l->req = r;
-    l->info.size = sizeof l->info;
-    llmd_request_get(r, &l->info);
-    memset(l->column_set, 0, l->s->n_columns);
-    for (uint32_t k = 0; k < l->s->n_columns; k++)
-      for (uint32_t i = 0; i < l->snap.n; i++)
-        l->column[k][i] = (double)NAN;
+    llmd__lane_recall(l, r);
+    recall_columns(l, d, st);
   }
-  l->n_keys = st->n_keys;
-  l->keys = llmd__request_keys(r, &l->max_keys);
   c.identity = 0;
   c.version = ++l->version;
   c.n = list_targets(l, d, used, &c, name, &primary);
@@ -127,7 +137,9 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
 void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd_usage *u)
 {
   llmd__candidates none = {0, 0, 0, NULL, NULL};
+  llmd_request *last = l->req;
   llmd_report_info info;
+  l->req = NULL; /* the ticket's request is not at hand */
   memset(&info, 0, sizeof info);
   info.size = sizeof info;
   info.kind = kind;
@@ -148,6 +160,7 @@ void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd
     if (in->plugin->report(in->self.self, &sv, &info) < 0)
       llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
   }
+  l->req = last;
 }
 
 static void count_usage(const llmd_lane *l, const llmd_usage *u)

@@ -27,6 +27,8 @@
 #define LLMD__NONE 0xffffffffu
 #define LLMD__HEADER_IDS 16u /* most strings a header is cut into */
 #define LLMD__HOST_COLUMNS 64u
+#define LLMD__PROMPTS 64u /* prompts of one request that are looked at */
+#define LLMD__CHAINS 4u   /* ways of cutting them into blocks that one decision takes */
 
 /* ---- compiled configuration ------------------------------------------------------------------------------------- */
 typedef struct llmd__source {
@@ -121,6 +123,13 @@ typedef struct llmd__candidates {
   llmd_endpoint_id *id;
 } llmd__candidates;
 
+/* The prompts cut into blocks in one way; its keys are in the request's room. */
+typedef struct llmd__chain_kept {
+  uint32_t block, max_blocks, flags;
+  uint32_t first, n;
+  uint32_t end[LLMD__PROMPTS]; /* keys up to and including that prompt, from first */
+} llmd__chain_kept;
+
 /* What a decision depends on besides columns, candidates, view, time and seed. */
 typedef struct llmd__facts {
   uint32_t bad_request;
@@ -164,6 +173,7 @@ struct llmd_lane {
   uint64_t decision; /* number of the current use of the sources */
   uint64_t decided;  /* that number when columns and chain are the last decision's, for rows of shape decided_shape */
   uint64_t decided_shape;
+  uint64_t produced; /* number of the last decision for which producers ran */
   uint64_t version;  /* last candidate version given out */
 
   /* current decision */
@@ -174,6 +184,7 @@ struct llmd_lane {
   llmd_request_view view;
   llmd_request_info info;
   uint32_t ladder, fresh; /* fresh: every row's metrics are fresh */
+  uint32_t deciding;  /* tokens and chains are the current request's */
   uint32_t replaying; /* columns, candidates and facts come from a record */
   llmd__facts facts;
   uint32_t peer_row; /* LLMD__NONE = no peer */
@@ -202,14 +213,14 @@ struct llmd_lane {
   llmd__result result[LLMD_MAX_PROFILES];
   char header_buf[1024];
 
-  /* chain of the prompt */
+  /* the prompts as tokens, and as chains of block keys */
   uint32_t *tokens;
-  uint32_t n_tokens, tokens_kind;
-  uint32_t chain_block, chain_flags, n_keys, n_prompts;
-  uint32_t prompt_end[64];  /* tokens; keys in key_end */
-  uint32_t key_end[64];
+  uint32_t tokens_kind;
+  uint32_t n_prompts;
+  uint32_t prompt_end[LLMD__PROMPTS]; /* tokens */
+  uint32_t n_chains;
+  llmd__chain_kept chain[LLMD__CHAINS];
   llmd_key *keys;        /* the request's room */
-  uint32_t max_keys;
   void *match_scratch;
   llmd_endpoint_id *match_id;
   uint32_t *match_blocks;
@@ -250,7 +261,8 @@ void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd
 
 /* produce.c */
 void llmd__produce_all(llmd_lane *l);
-/* services.c */
+/* services.c: keys of the chain that the instance asked for in this decision */
+uint32_t llmd__chain_keys(const llmd_lane *l, uint32_t instance);
 void llmd__services_init(llmd_services *sv, llmd__service_ctx *ctx);
 
 /* cycle.c: runs profile p over l->start; fills l->result[p]. */

@@ -6,8 +6,6 @@
 #include "prefix/block.h"
 #include "sched/state.h"
 
-#define MAX_PROMPTS 64u
-
 static llmd__binding *binding(const llmd__service_ctx *c)
 {
   return &c->lane->s->binding[c->instance];
@@ -22,12 +20,11 @@ static int read_tokens(llmd_lane *l)
   int cut = 0, rc;
   if (l->tokens_kind)
     return 0;
-  rc = llmd__request_tokens(l->req, l->tokens, l->s->options.max_tokens, l->prompt_end, MAX_PROMPTS, &l->n_prompts,
+  rc = llmd__request_tokens(l->req, l->tokens, l->s->options.max_tokens, l->prompt_end, LLMD__PROMPTS, &l->n_prompts,
                             &cut);
   if (rc < 0)
     return rc;
   l->tokens_kind = (uint32_t)rc;
-  l->n_tokens = l->n_prompts ? l->prompt_end[l->n_prompts - 1] : 0;
   if (rc == LLMD__TOKENS_REAL)
     l->view.flags |= LLMD_VIEW_REAL_TOKENS;
   return 0;
@@ -41,7 +38,16 @@ static void make_root(const llmd_lane *l, llmd__root *root)
   root->salt = l->info.cache_salt;
 }
 
-static int hash_prompts(llmd_lane *l, uint32_t block, uint32_t max_blocks, uint32_t flags)
+/* Keys that are taken in the request's room. */
+static uint32_t keys_used(const llmd_lane *l)
+{
+  uint32_t used = 0;
+  for (uint32_t i = 0; i < l->n_chains; i++)
+    used += l->chain[i].n;
+  return used;
+}
+
+static int hash_prompts(llmd_lane *l, llmd__chain_kept *k)
 {
   const uint8_t *secret = l->pool->g->secret;
   uint32_t first = 0, cap = 0;
@@ -49,41 +55,92 @@ static int hash_prompts(llmd_lane *l, uint32_t block, uint32_t max_blocks, uint3
   llmd__chain start;
   int rc;
   l->keys = llmd__request_keys(l->req, &cap);
-  cap = max_blocks && max_blocks < cap ? max_blocks : cap;
+  k->first = keys_used(l);
   make_root(l, &root);
-  rc = llmd__hash_native.begin(&start, secret, &root, block);
+  rc = llmd__hash_native.begin(&start, secret, &root, k->block);
   if (rc)
     return rc;
-  l->n_keys = 0;
   for (uint32_t p = 0; p < l->n_prompts; p++) {
     llmd__chain c = start;
-    l->n_keys += llmd__hash_native.extend(&c, secret, l->tokens + first, l->prompt_end[p] - first, flags,
-                                          l->keys + l->n_keys, cap - l->n_keys);
-    l->key_end[p] = l->n_keys;
+    uint32_t room = cap - k->first - k->n, most = k->max_blocks && k->max_blocks < room ? k->max_blocks : room;
+    k->n += llmd__hash_native.extend(&c, secret, l->tokens + first, l->prompt_end[p] - first, k->flags,
+                                     l->keys + k->first + k->n, most);
+    k->end[p] = k->n;
     first = l->prompt_end[p];
   }
-  l->chain_block = block;
-  l->chain_flags = flags;
   return 0;
+}
+
+/* The lane's chain of that kind, made when it is new. Its number, or a code. */
+static int find_chain(llmd_lane *l, uint32_t block, uint32_t max_blocks, uint32_t flags)
+{
+  llmd__chain_kept *k;
+  int rc;
+  for (uint32_t i = 0; i < l->n_chains; i++)
+    if (l->chain[i].block == block && l->chain[i].max_blocks == max_blocks && l->chain[i].flags == flags)
+      return (int)i;
+  if (l->n_chains == LLMD__CHAINS)
+    return LLMD_E_LIMIT;
+  rc = read_tokens(l);
+  if (rc)
+    return rc;
+  k = &l->chain[l->n_chains];
+  memset(k, 0, offsetof(llmd__chain_kept, end));
+  k->block = block;
+  k->max_blocks = max_blocks;
+  k->flags = flags;
+  rc = hash_prompts(l, k);
+  return rc ? rc : (int)l->n_chains++;
+}
+
+/* Which chain the instance asked for when the request was decided; NULL = none. */
+static llmd__request_chain *chain_of(const llmd_lane *l, uint32_t instance)
+{
+  llmd__request_sched *st = l->req ? llmd__request_sched_state(l->req) : NULL;
+  for (uint32_t i = 0; st && i < st->n_chains; i++)
+    if (st->chain[i].instance == instance)
+      return &st->chain[i];
+  return NULL;
+}
+
+/* The request remembers it until commit. */
+static int keep_chain(llmd_lane *l, uint32_t instance, uint32_t chain)
+{
+  llmd__request_sched *st = llmd__request_sched_state(l->req);
+  llmd__request_chain *c = chain_of(l, instance);
+  if (!c && st->n_chains == LLMD__REQUEST_CHAINS)
+    return LLMD_E_LIMIT;
+  if (!c)
+    c = &st->chain[st->n_chains++];
+  c->instance = instance;
+  c->chain = chain;
+  c->first = l->chain[chain].first;
+  c->n = l->chain[chain].n;
+  return 0;
+}
+
+uint32_t llmd__chain_keys(const llmd_lane *l, uint32_t instance)
+{
+  const llmd__request_chain *c = chain_of(l, instance);
+  return c ? c->n : 0;
 }
 
 static int sv_chain(void *ctx, uint32_t block_tokens, uint32_t max_blocks, uint32_t flags, uint32_t *total)
 {
   llmd__service_ctx *c = ctx;
   llmd_lane *l = c->lane;
-  int rc;
-  if (!l->tokens || !block_tokens || !l->req)
+  int chain, rc;
+  if (!l->tokens || !block_tokens || !l->req || !l->deciding)
     return LLMD_E_STATE;
-  if (l->chain_block != block_tokens || l->chain_flags != flags) {
-    rc = read_tokens(l);
-    if (!rc)
-      rc = hash_prompts(l, block_tokens, max_blocks, flags);
-    if (rc)
-      return rc;
-  }
-  if (!l->n_keys)
+  chain = find_chain(l, block_tokens, max_blocks, flags);
+  if (chain < 0)
+    return chain;
+  rc = keep_chain(l, c->instance, (uint32_t)chain);
+  if (rc)
+    return rc;
+  if (!l->chain[chain].n)
     return LLMD_E_NONE;
-  *total = l->n_keys;
+  *total = l->chain[chain].n;
   return 0;
 }
 
@@ -114,6 +171,8 @@ static int sv_match(void *ctx, uint32_t flags, double *blocks)
   llmd__service_ctx *c = ctx;
   llmd_lane *l = c->lane;
   llmd__index ix;
+  const llmd__request_chain *mine = chain_of(l, c->instance);
+  const llmd__chain_kept *k;
   uint32_t first = 0;
   int rc = llmd__state_prefix(l->s, c->instance, &ix);
   for (uint32_t i = 0; i < c->cand->n; i++)
@@ -122,11 +181,14 @@ static int sv_match(void *ctx, uint32_t flags, double *blocks)
     l->ladder |= LLMD_LADDER_NO_INDEX;
     return rc;
   }
+  if (!mine || !l->deciding)
+    return LLMD_E_STATE;
+  k = &l->chain[mine->chain];
   for (uint32_t p = 0; p < l->n_prompts; p++) {
-    uint32_t n = llmd__index_match(&ix, l->match_scratch, l->keys + first, l->key_end[p] - first, flags, l->match_id,
-                                   l->match_blocks, l->cap);
+    uint32_t n = llmd__index_match(&ix, l->match_scratch, l->keys + k->first + first, k->end[p] - first, flags,
+                                   l->match_id, l->match_blocks, l->cap);
     add_matches(l, c, n, blocks);
-    first = l->key_end[p];
+    first = k->end[p];
   }
   return 0;
 }
@@ -135,11 +197,14 @@ static int sv_store(void *ctx, llmd_endpoint_id endpoint, uint32_t capacity)
 {
   llmd__service_ctx *c = ctx;
   llmd_lane *l = c->lane;
-  llmd__post_store head = {endpoint, capacity, l->n_keys, binding(c)->prefix_bytes};
-  if (!binding(c)->prefix_off)
+  const llmd__request_chain *mine = chain_of(l, c->instance);
+  uint32_t room;
+  const llmd_key *keys = l->req ? llmd__request_keys(l->req, &room) : NULL;
+  llmd__post_store head = {endpoint, capacity, mine ? mine->n : 0, binding(c)->prefix_bytes};
+  if (!binding(c)->prefix_off || !mine || !mine->n)
     return LLMD_E_NONE;
-  return llmd__post(l, LLMD__POST_STORE, binding(c)->prefix_off, &head, sizeof head, l->keys,
-                    l->n_keys * sizeof *l->keys);
+  return llmd__post(l, LLMD__POST_STORE, binding(c)->prefix_off, &head, sizeof head, keys + mine->first,
+                    mine->n * sizeof *keys);
 }
 
 static int sv_prefix_forget(void *ctx, llmd_endpoint_id endpoint)
