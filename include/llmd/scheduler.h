@@ -191,9 +191,11 @@ LLMD_API int llmd_explain_table(const llmd_lane *lane, llmd_write_fn fn, void *u
 /* The lane's last decision as one self-contained record: columns as they were after produce, request features, seed,
  * result (docs/records.md). Needs explain = 1. */
 LLMD_API int llmd_record_write(const llmd_lane *lane, llmd_write_fn fn, void *ud);
-/* Decides a record again, by the lane's scheduler, without pool state. *same = 1 when every pick and total is equal bit
- * for bit. Returns the bytes the record took (several may follow each other), or a code: LLMD_E_MISMATCH when the
- * scheduler's configuration is not the record's. The replayed decision can be explained. */
+/* Decides a record again, by the lane's scheduler (explain = 1), without pool state. *same = 1 when every pick, every
+ * total's bits and all text are equal (NULL = not wanted). Returns the bytes the record took (several may follow each
+ * other), or a code: LLMD_E_MISMATCH when the scheduler's configuration is not the record's, LLMD_E_TRUNCATED when the
+ * record is not all there, LLMD_E_SYNTAX when it is none. Nothing is charged or counted; the replayed decision can be
+ * explained. */
 LLMD_API int64_t llmd_replay(llmd_lane *lane, const void *record, size_t len, llmd_decision *out, int *same);
 
 /* ---- plugins, as data ------------------------------------------------------------------------------------------- */
