@@ -1,5 +1,6 @@
 #include "plugin/registry.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -9,7 +10,7 @@ struct llmd__registry {
   llmd_allocator alloc;
   llmd_log_fn log;
   void *log_ud;
-  uint32_t n, cap;
+  uint32_t n, cap, built_in; /* the first built_in rows came with the library, or took such a row's place */
   llmd_plugin *plugin; /* full-size copies; plugins loaded later come later */
 };
 
@@ -38,12 +39,28 @@ static int grow(llmd__registry *r)
   return 0;
 }
 
+static llmd_plugin *find_type(llmd__registry *r, const char *type, uint32_t from, uint32_t to)
+{
+  for (uint32_t i = from; i < to; i++)
+    if (!strcmp(r->plugin[i].type, type))
+      return &r->plugin[i];
+  return NULL;
+}
+
+static void tell_replaced(const llmd__registry *r, const char *type, const char *file)
+{
+  char line[320];
+  int n = snprintf(line, sizeof line, "%.80s from %.200s takes the place of the built-in one", type, file);
+  if (r->log && n > 0)
+    r->log(r->log_ud, LLMD_LOG_WARN, "plugins", line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+}
+
+/* A module's plugin may take the place of a built-in one (the operator put it there), but not of another module's. */
 static int add(void *ud, const llmd_plugin *p, const char *file, llmd_err *err)
 {
   llmd__registry *r = ud;
-  llmd_plugin *to;
+  llmd_plugin *to, *same;
   const char *why;
-  int old;
   if (r->n == r->cap && grow(r))
     return llmd__fail(err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
   to = &r->plugin[r->n];
@@ -53,9 +70,15 @@ static int add(void *ud, const llmd_plugin *p, const char *file, llmd_err *err)
   why = refuse(to);
   if (why)
     return llmd__fail(err, LLMD_E_PLUGIN, 0, 0, file, "plugin %s cannot be used: %s", to->type ? to->type : "?", why);
-  if (llmd__registry_find(r, to->type, &old) && file)
+  if (find_type(r, to->type, r->built_in, r->n))
     return llmd__fail(err, LLMD_E_DUPLICATE, 0, 0, file, "plugin type %s exists already", to->type);
-  r->n++;
+  same = find_type(r, to->type, 0, r->built_in);
+  if (same) {
+    tell_replaced(r, to->type, file);
+    *same = *to;
+  } else {
+    r->n++;
+  }
   return 0;
 }
 
@@ -71,6 +94,7 @@ int llmd__registry_create(const llmd_allocator *a, const char *module_dir, llmd_
   r->log_ud = log_ud;
   for (const llmd_plugin *const *p = llmd__builtins(); *p && !rc; p++)
     rc = add(r, *p, NULL, err);
+  r->built_in = r->n;
   if (!rc && module_dir)
     rc = llmd__modules_open(a, module_dir, add, r, err);
   if (rc) {
