@@ -364,6 +364,7 @@ typedef struct llmd_plugin {
   int (*produce)(const void *self, const llmd_services *s, const llmd_batch *b, double *const *out);
   int (*commit)(const void *self, const llmd_services *s, const llmd_commit_info *c);
   int (*report)(const void *self, const llmd_services *s, const llmd_report_info *r);
+  /* The endpoint is gone for good. Every lane says so when it sees that, so it comes more than once. */
   int (*forget)(const void *self, const llmd_services *s, llmd_endpoint_id endpoint);
 
   /* Any kind. Headers for the response to the client, given the endpoint that served. key and value may point into buf

@@ -35,6 +35,7 @@ static uint32_t free_slot(const llmd_pool *p, const llmd__row *want, int *taken)
 
 #define NAME_MAX 1024u
 #define LABELS_MAX 64u
+#define ADDRESS_MAX 255u /* a host name has 253 at most */
 
 typedef struct name_buf {
   size_t len;
@@ -100,6 +101,8 @@ int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, 
   int rc;
   if (!e->address.len || e->port > 65535 || (e->space.len && memchr(e->space.ptr, '/', e->space.len)))
     return LLMD_E_INVALID;
+  if (e->address.len > ADDRESS_MAX)
+    return LLMD_E_LIMIT;
   rc = full_name(e, &name);
   if (rc)
     return rc;

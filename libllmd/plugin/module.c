@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-#define MAX_MODULES 256
+#define MAX_MODULES 256u
 
 typedef struct opener {
   const llmd_allocator *a;
@@ -87,9 +87,13 @@ static int open_all(const opener *o, DIR *d)
   char *names[MAX_MODULES], *name;
   size_t n = 0;
   int rc = 0;
-  for (const struct dirent *e = readdir(d); e && n < MAX_MODULES; e = readdir(d)) {
+  for (const struct dirent *e = readdir(d); e && !rc; e = readdir(d)) {
     if (!is_module(e->d_name))
       continue;
+    if (n == MAX_MODULES) {
+      rc = llmd__fail(o->err, LLMD_E_LIMIT, 0, 0, o->dir, "more than %u modules", MAX_MODULES);
+      break;
+    }
     name = llmd__strdup(o->a, e->d_name, strlen(e->d_name));
     if (!name) {
       rc = llmd__fail(o->err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");

@@ -7,11 +7,18 @@ uint32_t llmd__config_add(llmd__loader *l, const char *type)
 {
   llmd__config *c = l->c;
   int old;
+  uint32_t taken;
   const llmd_plugin *p = llmd__registry_find(l->registry, type, &old);
   llmd__instance *in = &c->instance[c->n_instances];
   if (!p || !p->kind || c->n_instances == l->cap) {
     l->rc = llmd__fail(l->err, LLMD_E_UNKNOWN_TYPE, 0, 0, NULL,
                        "plugin type \"%s\", needed by default, cannot be used", type);
+    return LLMD_NO_INDEX;
+  }
+  taken = llmd__config_find(l, p->type, strlen(p->type));
+  if (taken != LLMD_NO_INDEX) {
+    l->rc = llmd__node_fail(taken < l->n_file ? l->node[taken] : NULL, l->err, LLMD_E_DUPLICATE,
+                            "\"%s\" is the name of a plugin that is needed by default", p->type);
     return LLMD_NO_INDEX;
   }
   in->plugin = p;
@@ -31,21 +38,21 @@ static int add_handler(llmd__loader *l)
     if (!(c->instance[i].plugin->kind & LLMD_PROFILE_HANDLER))
       continue;
     if (found != LLMD_NO_INDEX)
-      return llmd__fail(l->err, LLMD_E_DUPLICATE, c->instance[i].line, 0, "plugins",
-                        "two profile handlers, \"%s\" and \"%s\": only one is allowed", c->instance[found].name,
-                        c->instance[i].name);
+      return llmd__node_fail(l->node[i], l->err, LLMD_E_DUPLICATE,
+                             "two profile handlers, \"%s\" and \"%s\": only one is allowed", c->instance[found].name,
+                             c->instance[i].name);
     found = i;
   }
   if (found == LLMD_NO_INDEX && c->n_profiles > 1)
-    return llmd__fail(l->err, LLMD_E_MISSING, l->root->line, 0, "plugins",
-                      "no profile handler is configured, and there are %u scheduling profiles", c->n_profiles);
+    return llmd__node_fail(l->profiles, l->err, LLMD_E_MISSING,
+                           "no profile handler is configured, and there are %u scheduling profiles", c->n_profiles);
   if (found == LLMD_NO_INDEX)
     found = llmd__config_add(l, "single-profile-handler");
   if (found == LLMD_NO_INDEX)
     return l->rc;
   if (!strcmp(c->instance[found].plugin->type, "single-profile-handler") && c->n_profiles > 1)
-    return llmd__fail(l->err, LLMD_E_INVALID, c->instance[found].line, 0, "plugins",
-                      "single-profile-handler cannot handle %u scheduling profiles", c->n_profiles);
+    return llmd__node_fail(l->node[found], l->err, LLMD_E_INVALID,
+                           "single-profile-handler cannot handle %u scheduling profiles", c->n_profiles);
   c->handler = found;
   return 0;
 }
@@ -61,7 +68,7 @@ static int add_detector(llmd__loader *l)
   if (i == LLMD_NO_INDEX)
     return l->rc;
   if (!(l->c->instance[i].plugin->kind & LLMD_DETECTOR))
-    return llmd__node_fail(l->detector_at, l->err, LLMD_E_TYPE, "\"%s\" is not a saturation detector",
+    return llmd__node_fail(l->detector_at || i >= l->n_file ? l->detector_at : l->node[i], l->err, LLMD_E_TYPE, "\"%s\" is not a saturation detector",
                            l->c->instance[i].name);
   l->c->detector = i;
   return 0;
@@ -128,6 +135,15 @@ static int ready(const llmd__config *c, uint32_t i, const uint8_t *done)
   return 1;
 }
 
+static int circle(const llmd__loader *l, const uint8_t *done)
+{
+  uint32_t i = 0;
+  while (i < l->n_file && (done[i] || !(l->c->instance[i].plugin->kind & LLMD_PRODUCER)))
+    i++;
+  return llmd__node_fail(i < l->n_file ? l->node[i] : NULL, l->err, LLMD_E_INVALID,
+                         "data producers depend on each other in a circle");
+}
+
 int llmd__config_order_producers(llmd__loader *l)
 {
   llmd__config *c = l->c;
@@ -151,6 +167,6 @@ int llmd__config_order_producers(llmd__loader *l)
       }
   } while (c->n_producers != before);
   if (c->n_producers < total)
-    return llmd__fail(l->err, LLMD_E_INVALID, 0, 0, "plugins", "the data producers depend on each other in a circle");
+    return circle(l, done);
   return 0;
 }

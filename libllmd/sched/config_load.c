@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define MAX_PROFILES 16u /* LLMD_MAX_PROFILES */
+#define MAX_NAME 128u    /* of a profile: all names together fit into a decision */
 
 uint32_t llmd__config_find(const llmd__loader *l, const char *name, size_t len)
 {
@@ -56,6 +57,7 @@ static int list_plugin(llmd__loader *l, const llmd__node *n)
     return llmd__node_fail(n, l->err, LLMD_E_DUPLICATE, "duplicate plugin name \"%s\"", name.ptr);
   in->name = llmd__config_text(l, name.ptr, name.len);
   in->line = n->line;
+  l->node[l->c->n_instances] = n;
   l->params[l->c->n_instances] = llmd__map_get(n, "parameters");
   if (!in->name)
     return LLMD_E_NOMEM;
@@ -71,8 +73,9 @@ int llmd__config_list_plugins(llmd__loader *l)
     return rc;
   l->cap = (list ? list->count : 0) + llmd__registry_count(l->registry) + 8;
   l->c->instance = llmd__config_room(l, l->cap * sizeof *l->c->instance);
+  l->node = llmd__config_room(l, l->cap * sizeof *l->node);
   l->params = llmd__config_room(l, l->cap * sizeof *l->params);
-  if (!l->c->instance || !l->params)
+  if (!l->c->instance || !l->node || !l->params)
     return LLMD_E_NOMEM;
   rc = 0;
   for (const llmd__node *n = list ? list->first : NULL; n && !rc; n = n->next)
@@ -304,6 +307,8 @@ static int list_profile(llmd__loader *l, const llmd__node *n)
     rc = llmd__get_str(n, "name", &name, l->err);
   if (rc >= 0 && !name.len)
     return llmd__node_fail(n, l->err, LLMD_E_MISSING, "a scheduling profile needs a name");
+  if (rc >= 0 && name.len > MAX_NAME)
+    return llmd__node_fail(llmd__map_get(n, "name"), l->err, LLMD_E_LIMIT, "longer than %u bytes", MAX_NAME);
   if (rc >= 0)
     rc = llmd__get_list(n, "plugins", &list, l->err);
   if (rc < 0)
@@ -326,6 +331,7 @@ int llmd__config_list_profiles(llmd__loader *l)
     return rc;
   if (n > MAX_PROFILES)
     return llmd__node_fail(list, l->err, LLMD_E_LIMIT, "at most %u scheduling profiles", MAX_PROFILES);
+  l->profiles = list;
   l->c->profile = llmd__config_room(l, (n ? n : 1) * sizeof *l->c->profile);
   l->uses = llmd__config_room(l, (n ? n : 1) * sizeof *l->uses);
   if (!l->c->profile || !l->uses)

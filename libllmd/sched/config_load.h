@@ -14,6 +14,8 @@ typedef struct llmd__loader {
   int rc;                    /* why llmd__config_add failed */
   uint32_t cap;              /* instances that fit */
   uint32_t n_file;           /* instances of the file: those before are the file's, those after were added */
+  const llmd__node *profiles; /* schedulingProfiles, or NULL */
+  const llmd__node **node;   /* [cap] where an instance of the file stands */
   const llmd__node **params; /* [cap] parameters node of an instance, or NULL */
   const llmd__node **uses;   /* [profiles] its plugins list */
   llmd_str detector;         /* reference to the saturation detector */

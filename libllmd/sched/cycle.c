@@ -28,6 +28,14 @@ static llmd__candidates visible(const llmd_lane *l)
   return c;
 }
 
+static int within(const uint32_t *order, uint32_t n, uint32_t end)
+{
+  for (uint32_t i = 0; i < n; i++)
+    if (order[i] >= end)
+      return 0;
+  return 1;
+}
+
 /* order[0..n) holds positions of the survivors, in their new order. */
 static void compact(llmd_lane *l, const uint32_t *order, uint32_t n)
 {
@@ -80,11 +88,10 @@ static void run_filter(llmd_lane *l, uint32_t profile, uint32_t instance)
   memset(l->keep, 1, c.n);
   llmd__batch_build(l, instance, &c, &b);
   rc = in->plugin->filter(in->self.self, &b, l->keep, l->order);
-  if (rc < 0) {
+  if (rc < 0 || (uint32_t)rc > c.n || !within(l->order, (uint32_t)rc, c.n)) {
     plugin_failed(l);
   } else if (rc > 0) {
-    if ((uint32_t)rc <= c.n)
-      compact(l, l->order, (uint32_t)rc);
+    compact(l, l->order, (uint32_t)rc);
   } else {
     for (uint32_t i = 0; i < c.n; i++) {
       l->order[n] = i;

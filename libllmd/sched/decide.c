@@ -79,10 +79,37 @@ void llmd__lane_recall(llmd_lane *l, llmd_request *r)
 
 /* ---- candidates ------------------------------------------------------------------------------------------------- */
 
+/* The endpoint is gone since the lane looked last: its producers are told. */
+static void forget(llmd_lane *l, llmd_endpoint_id id)
+{
+  llmd__candidates none = {0, 0, 0, NULL, NULL};
+  for (uint32_t i = 0; i < l->s->config->n_producers; i++) {
+    uint32_t k = l->s->config->producer[i];
+    const llmd__instance *in = &l->s->config->instance[k];
+    llmd__service_ctx ctx = {l, k, &none, 0};
+    llmd_services sv;
+    if (!in->plugin->forget)
+      continue;
+    llmd__services_init(&sv, &ctx);
+    if (in->plugin->forget(in->self.self, &sv, id) < 0)
+      llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
+  }
+}
+
+static int is_row(const llmd_lane *l, llmd_endpoint_id id)
+{
+  uint32_t row = l->snap.view.row_of[llmd__slot_of(id)];
+  return row < l->snap.n && l->snap.view.row[row].id == id;
+}
+
 void llmd__lane_ids(llmd_lane *l)
 {
   if (l->ids_shape == l->snap.shape + 1)
     return;
+  for (uint32_t i = 0; i < l->n_ids && l->ids_shape; i++)
+    if (!is_row(l, l->all_id[i]))
+      forget(l, l->all_id[i]);
+  l->n_ids = l->snap.n;
   for (uint32_t i = 0; i < l->snap.n; i++)
     l->all_id[i] = l->snap.view.row[i].id;
   l->ids_shape = l->snap.shape + 1;
@@ -170,6 +197,16 @@ static int shed(llmd_lane *l)
  * -------------------------------------------------------------------------------------------------------------------
  */
 
+/* Of a decision's text: kept free of names and addresses, for headers; and of these, for the destination's. */
+#define HEADER_ROOM 1536u
+#define DESTINATION_ROOM 320u
+
+static size_t text_left(const llmd_decision *d, size_t keep)
+{
+  size_t left = sizeof d->text - d->text_len;
+  return left > keep ? left - keep : 0;
+}
+
 static llmd_span put_text(llmd_decision *d, const char *ptr, size_t len)
 {
   llmd_span s = {d->text_len, (uint32_t)len};
@@ -208,7 +245,7 @@ static void put_target(llmd_lane *l, llmd_decision *d, uint32_t profile, uint32_
   const llmd__row *r = &l->snap.view.row[row];
   llmd_str address = llmd__lane_text(l, r->address);
   llmd_target *t = &d->target[d->n_targets];
-  if (d->n_targets == LLMD_MAX_TARGETS)
+  if (d->n_targets == LLMD_MAX_TARGETS || address.len > text_left(d, HEADER_ROOM))
     return;
   memset(t, 0, sizeof *t);
   t->id = r->id;
@@ -253,25 +290,32 @@ static size_t host_port(const llmd_decision *d, const llmd_target *t, char *buf,
   return n > 0 && (size_t)n < cap ? (size_t)n : 0;
 }
 
-static void put_header(llmd_decision *d, const llmd_header_rule *rule)
+/* The picks as a list, of which the end is cut when it does not fit. */
+static size_t list_picks(const llmd_decision *d, const llmd_header_rule *rule, char *buf, size_t cap)
+{
+  const llmd_profile_pick *p = &d->profile[rule->profile];
+  uint32_t n = rule->what == LLMD_HEADER_ALL ? p->n : p->n ? 1 : 0;
+  size_t len = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    size_t at = len + (i > 0), more = at < cap ? host_port(d, &d->target[p->first + i], buf + at, cap - at) : 0;
+    if (!more)
+      break;
+    if (i)
+      buf[len] = ',';
+    len = at + more;
+  }
+  return len;
+}
+
+static void put_header(llmd_decision *d, const llmd_header_rule *rule, size_t keep)
 {
   char buf[1024];
-  size_t len = 0;
-  const llmd_profile_pick *p = &d->profile[rule->profile];
+  size_t name = strlen(rule->name), room = text_left(d, keep + name), len;
   llmd_header *h = &d->header[d->n_headers];
-  uint32_t n = rule->what == LLMD_HEADER_ALL ? p->n : p->n ? 1 : 0;
-  for (uint32_t i = 0; i < n; i++) {
-    size_t more;
-    if (i && len + 1 < sizeof buf)
-      buf[len++] = ',';
-    more = host_port(d, &d->target[p->first + i], buf + len, sizeof buf - len);
-    if (!more)
-      return;
-    len += more;
-  }
+  len = list_picks(d, rule, buf, room < sizeof buf ? room : sizeof buf);
   if (!len || d->n_headers == LLMD_MAX_HEADERS)
     return;
-  h->name = put_text(d, rule->name, strlen(rule->name));
+  h->name = put_text(d, rule->name, name);
   h->value = put_text(d, buf, len);
   d->n_headers++;
 }
@@ -280,7 +324,7 @@ static void put_header(llmd_decision *d, const llmd_header_rule *rule)
 static void put_destination(llmd_decision *d)
 {
   llmd_header_rule rule = {"x-gateway-destination-endpoint", d->primary, LLMD_HEADER_ALL};
-  put_header(d, &rule);
+  put_header(d, &rule, 0);
 }
 
 static int has_header(const llmd_outcome *o, const char *name)
@@ -305,7 +349,7 @@ static void put_routed(llmd_lane *l, llmd_decision *d, const llmd_outcome *o)
   put_profiles(l, d, o->primary);
   for (uint32_t i = 0; i < o->n_headers && i < 8; i++)
     if (o->header[i].profile < d->n_profiles)
-      put_header(d, &o->header[i]);
+      put_header(d, &o->header[i], DESTINATION_ROOM);
   for (uint32_t i = 0; o->port && i < d->profile[o->primary].n; i++)
     d->target[d->profile[o->primary].first + i].port = o->port;
   put_destination(d);
@@ -499,6 +543,7 @@ static uint32_t bad_request(const llmd_lane *l)
 static void decide_pinned(llmd_lane *l, llmd_decision *d)
 {
   llmd__lane_ids(l);
+  llmd__lane_attributes(l);
   view_request(l);
   view_model(l);
   l->peer_row = row_of(l, llmd__request_peer(l->req));

@@ -52,6 +52,7 @@ static void carve_sources(llmd_lane *l, carver *c)
 {
   const llmd_scheduler *s = l->s;
   l->full = carve(c, s->n_sources + 1, sizeof *l->full);
+  l->attribute = carve(c, s->n_sources + 1, sizeof *l->attribute);
   for (uint32_t i = 0; i < s->n_sources; i++) {
     uint32_t kind = s->source[i].kind;
     void *own, *gather;
@@ -70,6 +71,7 @@ static void carve_columns(llmd_lane *l, carver *c)
 {
   uint32_t n = l->s->n_columns;
   l->column = carve(c, n + 1, sizeof *l->column);
+  l->column_attribute = carve(c, n + 1, sizeof *l->column_attribute);
   l->column_set = carve(c, n + 1, 1);
   for (uint32_t i = 0; i < n; i++) {
     double *room = carve(c, l->cap, sizeof *room);
@@ -104,6 +106,7 @@ static void carve_kept(llmd_lane *l, carver *c)
   const llmd_scheduler *s = l->s;
   llmd__kept *k = &l->kept;
   k->row = carve(c, l->cap, sizeof *k->row);
+  k->id = carve(c, l->cap, sizeof *k->id);
   k->source = carve(c, s->n_sources + 1, sizeof *k->source);
   k->column = carve(c, s->n_columns + 1, sizeof *k->column);
   k->column_set = carve(c, s->n_columns + 1, 1);
@@ -188,9 +191,12 @@ static int bind(llmd_lane *l, llmd_scheduler *s)
 
 int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
 {
-  llmd_lane *l = llmd__calloc(&s->alloc, 1, sizeof *l);
+  llmd_lane *l;
   uint32_t slot;
   int rc;
+  if (!s || !out)
+    return LLMD_E_INVALID;
+  l = llmd__calloc(&s->alloc, 1, sizeof *l);
   if (!l)
     return LLMD_E_NOMEM;
   rc = llmd__pool_lane_take(s->pool, &slot);
@@ -214,10 +220,15 @@ int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
 
 int llmd_lane_switch(llmd_lane *lane, llmd_scheduler *s)
 {
-  llmd_scheduler *old = lane->s;
-  void *block = lane->block;
-  size_t len = lane->block_len + 64;
+  llmd_scheduler *old;
+  void *block;
+  size_t len;
   int rc;
+  if (!lane || !s)
+    return LLMD_E_INVALID;
+  old = lane->s;
+  block = lane->block;
+  len = lane->block_len + 64;
   if (s->pool != lane->pool || s->alloc.fn != old->alloc.fn || s->alloc.ud != old->alloc.ud)
     return LLMD_E_INVALID;
   rc = bind(lane, s);

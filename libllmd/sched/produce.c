@@ -4,10 +4,10 @@
 
 #include "sched/decision.h"
 
-static int column_of_attribute(const llmd_scheduler *s, uint32_t attribute)
+static int column_of_attribute(const llmd_lane *l, uint32_t attribute)
 {
-  for (uint32_t i = 0; i < s->n_columns; i++)
-    if (s->column[i].attribute == (int32_t)attribute)
+  for (uint32_t i = 0; i < l->s->n_columns; i++)
+    if (l->column_attribute[i] == (int32_t)attribute)
       return (int)i;
   return -1;
 }
@@ -26,7 +26,7 @@ static void take_host_columns(llmd_lane *l)
     llmd__host_column h;
     int c;
     llmd__request_column(l->req, k, &h);
-    c = column_of_attribute(l->s, h.attribute);
+    c = column_of_attribute(l, h.attribute);
     if (c < 0)
       continue;
     if (!l->column_set[c])

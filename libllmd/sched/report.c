@@ -121,8 +121,9 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
     llmd__ledger_move(l->pool->g, d->ticket, used);
   if (llmd__pool_pin(l->pool, l->slot, &l->snap))
     return LLMD_E_NONE;
-  llmd__lane_ids(l);
   l->now = now;
+  llmd__lane_ids(l);
+  llmd__lane_attributes(l);
   commit_plugins(l, r, d, used);
   llmd__pool_unpin(l->pool, l->slot);
   llmd__count(l, LLMD__COUNT_COMMITS, 1);

@@ -273,6 +273,8 @@ int llmd_scheduler_create(const llmd_scheduler_options *options, llmd_pool *pool
   llmd_allocator alloc;
   llmd_scheduler *s;
   int rc;
+  if (!pool || !out || (!text && len))
+    return llmd__fail(err, LLMD_E_INVALID, 0, 0, NULL, "a scheduler needs a pool and a configuration");
   memset(&o, 0, sizeof o);
   if (options)
     memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);

@@ -36,7 +36,7 @@ typedef struct llmd__source {
   uint32_t instance, read; /* one of its readers: the one whose derive or split is called */
   const char *name, *producer;
   double fill; /* in the place of NaN; NaN = leave it */
-  int32_t attribute; /* pool attribute of endpoint scope, -1 = not registered yet */
+  int32_t attribute; /* pool attribute of endpoint scope, -1 = not registered then: lanes look again */
   uint32_t column;   /* endpoint x request column, LLMD__NONE = none */
   uint32_t load;     /* 1: a metric that staleness makes unknown; 2: and that requests in flight can stand in for */
 } llmd__source;
@@ -44,7 +44,7 @@ typedef struct llmd__source {
 /* One endpoint x request column. */
 typedef struct llmd__column {
   const char *name, *producer;
-  int32_t attribute; /* the pool's number for it, -1 = not registered */
+  int32_t attribute; /* the pool's number for it, -1 = not registered then: lanes look again */
   uint32_t instance; /* who writes it; LLMD__NONE = the host alone */
   uint32_t write;
   uint32_t charge;   /* LLMD_WRITE_CHARGE */
@@ -192,10 +192,14 @@ struct llmd_lane {
   uint64_t deadline;
 
   llmd__full *full;      /* [sources] */
+  uint32_t n_attributes; /* registered when the next two were looked up */
+  int32_t *attribute;    /* [sources], -1 = none, or not yet */
+  int32_t *column_attribute; /* [columns] */
   double **column;       /* [columns] full over rows */
   uint8_t *column_set;   /* [columns] 1 = the host set it, 2 = produced */
   llmd__candidates start, cand;
   uint64_t ids_shape;    /* all_id is for this shape */
+  uint32_t n_ids;
   llmd_endpoint_id *all_id;
   uint32_t *all_row;     /* identity */
   uint8_t *keep;
@@ -246,6 +250,8 @@ typedef struct llmd__service_ctx {
 /* sources.c: what a plugin call needs, over the candidates c. Valid until the next batch of the lane. */
 void llmd__batch_build(llmd_lane *l, uint32_t instance, const llmd__candidates *c, llmd_batch *out);
 
+/* Looks up what was registered since the last time. */
+void llmd__lane_attributes(llmd_lane *l);
 /* Makes the source's full column present. */
 void llmd__source_fill(llmd_lane *l, uint32_t source);
 /* The cells of one read for the candidates c (dense). */

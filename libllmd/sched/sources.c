@@ -20,6 +20,51 @@ static int row_fresh(const llmd_lane *l, uint32_t row)
   return !t || t + l->pool->stale_ns >= l->now->mono;
 }
 
+/* ---- attributes -------------------------------------------------------------------------------------------------- */
+
+static int32_t look_up(const llmd_lane *l, int32_t known, const char *name, const char *producer, uint32_t type,
+                       uint32_t scope)
+{
+  uint32_t have_type = 0, have_scope = 0;
+  int i = known >= 0 ? known : llmd__pool_find_attribute(l->pool, name, producer, &have_type, &have_scope);
+  return known >= 0 || (i >= 0 && have_type == type && have_scope == scope) ? i : -1;
+}
+
+static uint32_t type_of(uint32_t kind)
+{
+  switch (kind) {
+  case LLMD_READ_F64:
+    return LLMD_TYPE_F64;
+  case LLMD_READ_ID:
+    return LLMD_TYPE_ID;
+  case LLMD_READ_HAS_MODEL:
+  case LLMD_READ_SET_SIZE:
+    return LLMD_TYPE_SET;
+  default:
+    return 0; /* reads no attribute */
+  }
+}
+
+/* Another process registers attributes when it likes; a scheduler is made once. */
+void llmd__lane_attributes(llmd_lane *l)
+{
+  const llmd_scheduler *s = l->s;
+  uint32_t n = atomic_load_explicit(&l->pool->g->n_attributes, memory_order_acquire);
+  if (n + 1 == l->n_attributes)
+    return;
+  l->n_attributes = n + 1;
+  for (uint32_t i = 0; i < s->n_sources; i++) {
+    const llmd__source *src = &s->source[i];
+    int wanted = type_of(src->kind) && src->column == LLMD__NONE;
+    l->attribute[i] = -1;
+    if (wanted)
+      l->attribute[i] = look_up(l, src->attribute, src->name, src->producer, type_of(src->kind), LLMD_SCOPE_ENDPOINT);
+  }
+  for (uint32_t i = 0; i < s->n_columns; i++)
+    l->column_attribute[i] = look_up(l, s->column[i].attribute, s->column[i].name, s->column[i].producer,
+                                     LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST);
+}
+
 /* ---- endpoint columns ------------------------------------------------------------------------------------------- */
 
 /* Copies src to dst with unknown values filled. Returns 1 when nothing had to be changed. */
@@ -62,16 +107,17 @@ static void fill_stale(llmd_lane *l, const llmd__source *src, double *dst, const
 
 static void fill_endpoint(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {
+  int32_t attribute = l->attribute[src - l->s->source];
   const double *col;
   uint64_t key = l->snap.generation * 2 + 1;
-  if (src->attribute < 0 || (uint32_t)src->attribute >= l->snap.view.head->n_attributes) {
+  if (attribute < 0 || (uint32_t)attribute >= l->snap.view.head->n_attributes) {
     for (uint32_t i = 0; i < rows(l); i++)
       ((double *)f->own)[i] = src->fill;
     f->col = f->own;
     f->key = 0;
     return;
   }
-  col = llmd__column_f64(&l->snap.view, l->pool->g, (uint32_t)src->attribute);
+  col = llmd__column_f64(&l->snap.view, l->pool->g, (uint32_t)attribute);
   if (src->load && !l->fresh && l->s->options.compat != LLMD_COMPAT_STRICT) {
     fill_stale(l, src, f->own, col);
     f->col = f->own;
@@ -101,14 +147,15 @@ static void fill_produced(const llmd_lane *l, const llmd__source *src, llmd__ful
 
 static void fill_set(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {
+  int32_t attribute = l->attribute[src - l->s->source];
   double *out = f->own;
   uint32_t set;
   f->col = out;
-  if (src->attribute < 0) {
+  if (attribute < 0) {
     memset(out, 0, rows(l) * sizeof *out);
     return;
   }
-  set = llmd__region_attributes(l->pool->g)[src->attribute].set;
+  set = llmd__region_attributes(l->pool->g)[attribute].set;
   for (uint32_t i = 0; i < rows(l); i++) {
     const uint32_t *s = llmd__column_set(&l->snap.view, l->pool->g, set, i);
     double v = 0;
@@ -203,8 +250,9 @@ static void fill_shape(llmd_lane *l, const llmd__source *src, llmd__full *f)
 
 static void fill_id_attribute(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {
-  if (src->attribute >= 0 && (uint32_t)src->attribute < l->snap.view.head->n_attributes) {
-    f->col = llmd__column_id(&l->snap.view, l->pool->g, (uint32_t)src->attribute);
+  int32_t attribute = l->attribute[src - l->s->source];
+  if (attribute >= 0 && (uint32_t)attribute < l->snap.view.head->n_attributes) {
+    f->col = llmd__column_id(&l->snap.view, l->pool->g, (uint32_t)attribute);
   } else {
     memset(f->own, 0, rows(l) * 4);
     f->col = f->own;
