@@ -28,6 +28,7 @@ typedef struct llmd__kept {
   llmd_now now;
   llmd_request_view view;
   llmd__row *row;
+  llmd_endpoint_id *id;      /* of a replayed record's rows */
   llmd__kept_source *source; /* [sources] */
   double **column;           /* [columns] */
   uint8_t *column_set;       /* [columns] */

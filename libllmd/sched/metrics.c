@@ -54,7 +54,7 @@ static void sum_lanes(walk *w)
   const llmd__region *g = w->s->pool->g;
   const llmd__lane_slot *slot = llmd__region_lanes(g);
   for (uint32_t i = 0; i < g->caps.lanes; i++) {
-    w->lanes += atomic_load_explicit(&slot[i].owner, memory_order_relaxed) != 0;
+    w->lanes += i < g->caps.lanes - LLMD__SPARE_LANES && atomic_load_explicit(&slot[i].owner, memory_order_relaxed);
     for (uint32_t k = 0; k < LLMD__COUNT_LAST; k++)
       w->count[k] += atomic_load_explicit(&slot[i].count[k], memory_order_relaxed);
   }

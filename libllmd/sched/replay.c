@@ -210,7 +210,7 @@ static void get_rows(reader *r, llmd_lane *l)
     row->flags = get_u32(r) & LLMD__ROW_DRAIN;
     row->name = get_text(r, l);
     row->address = get_text(r, l);
-    l->all_id[i] = row->id;
+    l->kept.id[i] = row->id;
   }
   if (l->facts.peer >= n && l->facts.peer != LLMD__NONE)
     fail(r, LLMD_E_SYNTAX);
@@ -230,7 +230,7 @@ static void get_start(reader *r, llmd_lane *l)
   for (uint32_t i = 0; !c->identity && i < c->n && !r->rc; i++) {
     c->row[i] = get_row(r, l->kept.n, 0);
     if (!r->rc)
-      c->id[i] = l->all_id[c->row[i]];
+      c->id[i] = l->kept.id[c->row[i]];
   }
 }
 
@@ -313,6 +313,7 @@ static void arm_sources(llmd_lane *l)
 
 static void run(llmd_lane *l, llmd_decision *d, uint32_t ladder)
 {
+  llmd_endpoint_id *ids = l->all_id;
   memset(&l->snap, 0, sizeof l->snap);
   l->snap.n = l->kept.n;
   l->snap.view.row = l->kept.row;
@@ -322,10 +323,12 @@ static void run(llmd_lane *l, llmd_decision *d, uint32_t ladder)
   arm_sources(l);
   l->ladder = ladder & (LLMD_LADDER_PLUGIN | LLMD_LADDER_NO_INDEX | LLMD_LADDER_STALE | LLMD_LADDER_BUDGET);
   l->replaying = 1;
+  l->all_id = l->kept.id;
   d->tokens = l->view.tokens;
   llmd__decision_run(l, d);
   d->ladder = l->ladder;
   llmd__why_keep(l, d);
+  l->all_id = ids;
   l->replaying = 0;
 }
 
@@ -372,7 +375,6 @@ static int replay(llmd_lane *l, reader *r, const prologue *p, int *same)
   llmd__decision_begin(l, d, &l->kept.now, p->seed);
   l->facts = p->facts;
   l->kept.replayed = 1;
-  l->ids_shape = 0; /* all_id is the record's from here on */
   l->decided = 0;
   l->req = NULL;
   get_inputs(r, l);

@@ -9,6 +9,7 @@
 
 #include "base/exposition.h"
 #include "explained.h"
+#include "model/pool.h"
 
 /* What is looked for: name, and one label value that must be among the labels ("" = any). */
 typedef struct wanted {
@@ -168,17 +169,28 @@ static void replays_do_not_count(void **state)
   rig_close(&r);
 }
 
-/* Every lane slot is taken: what needs no pin is still told. */
+/* Every lane is taken: readers have slots of their own. When these are taken too, what needs no pin is still told. */
 static void no_slot_left(void **state)
 {
   wanted ready = {"llm_d_epp_ready_endpoints", "", 0, 0, 0}, all = {"llmd_decisions_total", "", 0, 0, 0};
-  llmd_lane *more[3];
+  uint32_t pinned[64], n = 0;
   int64_t requests, tokens;
+  llmd__snapshot snap;
+  llmd_lane *more[4];
   rig r;
   (void)state;
   rig_make(&r, "default");
   for (int i = 0; i < 3; i++)
     assert_int_equal(llmd_lane_create(r.scheduler, 0, &more[i]), 0);
+  assert_int_equal(llmd_lane_create(r.scheduler, 0, &more[3]), LLMD_E_FULL);
+  is(metric(&r, "llmd_lanes", ""), 4);
+  is(metric(&r, "llm_d_epp_ready_endpoints", ""), 8);
+  is(llmd_pool_value(r.pool, r.id[0], LLMD_ATTR_WAITING), 3);
+  assert_true(isnan(llmd_pool_value(r.pool, r.id[0], 4000000000u)));
+  assert_int_equal(llmd_pool_inflight(r.pool, r.id[0], &requests, &tokens), 0);
+  while (n < 64 && !llmd__pool_glance(r.pool, &pinned[n], &snap))
+    n++;
+  assert_in_range(n, 1, 63);
   assert_int_equal(llmd_metrics_visit(r.scheduler, look, &ready), 0);
   assert_int_equal(llmd_metrics_visit(r.scheduler, look, &all), 0);
   assert_int_equal(ready.found, 0);
@@ -186,13 +198,11 @@ static void no_slot_left(void **state)
   assert_true(isnan(llmd_pool_value(r.pool, r.id[0], LLMD_ATTR_WAITING)));
   assert_int_equal(llmd_pool_inflight(r.pool, r.id[0], &requests, &tokens), LLMD_E_BUSY);
   assert_int_equal(llmd_pool_count(r.pool), 0);
-  llmd_lane_free(more[0]);
+  while (n)
+    llmd__pool_glance_end(r.pool, pinned[--n]);
   assert_int_equal(llmd_pool_count(r.pool), 8);
-  is(llmd_pool_value(r.pool, r.id[0], LLMD_ATTR_WAITING), 3);
-  assert_true(isnan(llmd_pool_value(r.pool, r.id[0], 4000000000u)));
-  assert_int_equal(llmd_pool_inflight(r.pool, r.id[0], &requests, &tokens), 0);
-  llmd_lane_free(more[1]);
-  llmd_lane_free(more[2]);
+  for (int i = 0; i < 3; i++)
+    llmd_lane_free(more[i]);
   rig_close(&r);
 }
 
