@@ -2,7 +2,18 @@
 
 #include <string.h>
 
-enum { TYPE_NONE, TYPE_TEXT, TYPE_IMAGE, TYPE_VIDEO, TYPE_AUDIO, TYPE_FILE, TYPE_THINKING, TYPE_CALL, TYPE_RESULT, TYPE_OTHER };
+enum {
+  TYPE_NONE,
+  TYPE_TEXT,
+  TYPE_IMAGE,
+  TYPE_VIDEO,
+  TYPE_AUDIO,
+  TYPE_FILE,
+  TYPE_THINKING,
+  TYPE_CALL,
+  TYPE_RESULT,
+  TYPE_OTHER
+};
 
 #define TYPE(name, type) {name, sizeof name - 1, type}
 
@@ -71,8 +82,8 @@ static int put_call(const llmd__block *b, llmd__prompt *p)
   return rc ? rc : put_text(b, p, MEAN_CALL, LLMD_SEGMENT_TOOLS);
 }
 
-/* A client of Anthropic's puts a line of billing data, new with each request, before the system prompt. Engines drop it, and
- * so does the reference: it would make every prompt unlike the others from its first block on. */
+/* A client of Anthropic's puts a line of billing data, new with each request, before the system prompt. Engines drop
+ * it, and so does the reference: it would make every prompt unlike the others from its first block on. */
 static int is_billing_line(const llmd__block *b, const llmd__pieces *ps, const llmd__prompt *p)
 {
   static const char prefix[] = "x-anthropic-billing-header";

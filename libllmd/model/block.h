@@ -1,5 +1,5 @@
-/* One part of a message's content: {"type": ..., ...}. The type may come after what it is about, so the values are noted
- * as they come, and the segments are made when the block ends. */
+/* One part of a message's content: {"type": ..., ...}. The type may come after what it is about, so the values are
+ * noted as they come, and the segments are made when the block ends. */
 #ifndef LLMD_MODEL_BLOCK_H
 #define LLMD_MODEL_BLOCK_H
 

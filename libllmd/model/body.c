@@ -1,5 +1,5 @@
-/* The automaton: grammar, UTF-8, depth and caps of a body, byte by byte in principle and in bulk where the next bytes of a
- * piece allow it. Its state is llmd__body; between two pieces nothing else is remembered.
+/* The automaton: grammar, UTF-8, depth and caps of a body, byte by byte in principle and in bulk where the next bytes
+ * of a piece allow it. Its state is llmd__body; between two pieces nothing else is remembered.
  *
  *   VALUE ─► STRING │ NUMBER │ WORD │ open ... ─► AFTER ─► ',' KEY or VALUE │ close ─► AFTER
  *   KEY   ─► STRING ─► COLON ─► VALUE */
@@ -122,8 +122,8 @@ static int escape_byte(cursor *c)
   return 0;
 }
 
-/* At a backslash that begins no short escape: takes the run of whole, valid \uXXXX that begins here; the rest goes byte by
- * byte. */
+/* At a backslash that begins no short escape: takes the run of whole, valid \uXXXX that begins here; the rest goes
+ * byte by byte. */
 static void escapes(cursor *c)
 {
   llmd__body *b = c->b;
@@ -287,8 +287,8 @@ static int word(cursor *c)
 
 /* ---- lists of ids ---- */
 
-/* Takes ids of one to seven digits that are followed by a comma, which is how nearly all come; whatever is otherwise (the
- * last one, a cap, an error) is left to the automaton. */
+/* Takes ids of one to seven digits that are followed by a comma, which is how nearly all come; whatever is otherwise
+ * (the last one, a cap, an error) is left to the automaton. */
 static void ids(cursor *c)
 {
   uint64_t room = c->r->max_tokens - c->r->all_ids;

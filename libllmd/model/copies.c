@@ -27,7 +27,7 @@ void llmd__copies_drop(llmd__copies *c, unsigned which)
     return;
   memmove(c->text + c->high + len, c->text + c->high, at - c->high);
   for (unsigned i = 0; i < LLMD__BODY_STRINGS; i++)
-    if (c->body[i].set && c->body[i].offset < at)
+    if (c->body[i].set && c->body[i].offset <= at) /* an empty string may stand where this one begins */
       c->body[i].offset += len;
   c->high += len;
   memset(&c->body[which], 0, sizeof c->body[which]);

@@ -1,10 +1,10 @@
-/* The request's room for copied text. Headers and what the host sets grow from the bottom and stay until reset; the few
- * strings found in the body (model, salt, adapter) live at the top and are packed whenever one is replaced, so that a body
- * full of duplicate keys needs no more room than its last ones.
+/* The request's room for copied text. Headers and what the host sets grow from the bottom and stay until reset; the
+ * few strings found in the body (model, salt, adapter) live at the top and are packed whenever one is replaced, so
+ * that a body full of duplicate keys needs no more room than its last ones.
  *
  *    0                low                  high              cap
  *    | headers ...  ─► |       free        | ◄─  lora salt model |
- */
+ * / */
 #ifndef LLMD_MODEL_COPIES_H
 #define LLMD_MODEL_COPIES_H
 

@@ -7,8 +7,9 @@
 
 #include <llmd/request.h>
 
-/* The meaning of a value, found by its key (in an object) or by its list. A container keeps its value's meaning while it is
- * open; one that may not have that shape means MEAN_SKIP, as does all inside it: checked, counted, otherwise ignored. */
+/* The meaning of a value, found by its key (in an object) or by its list. A container keeps its value's meaning while
+ * it is open; one that may not have that shape means MEAN_SKIP, as does all inside it: checked, counted, otherwise
+ * ignored. */
 enum {
   MEAN_SKIP,
   MEAN_ROOT,

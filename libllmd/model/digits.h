@@ -28,7 +28,8 @@ static inline unsigned llmd__digits(const char *p)
   return other ? (unsigned)__builtin_ctzll(other) / 8 : 8;
 }
 
-/* Value of the n digits (1..8) at p; eight bytes are read. Neighbours are joined to pairs, pairs to fours, fours to all. */
+/* Value of the n digits (1..8) at p; eight bytes are read. Neighbours are joined to pairs, pairs to fours, fours to
+ * all. */
 static inline uint32_t llmd__digits_value(const char *p, unsigned n)
 {
   uint64_t v = (llmd__digits_load(p) ^ LLMD__DIGITS_ONES * 0x30) << (64 - 8 * n);

@@ -1,7 +1,9 @@
-/* The splices that a body needs before it is sent on: where its model stands, and the members that a client must not set.
+/* The splices that a body needs before it is sent on: where its model stands, and the members that a client must not
+ * set.
  *
- * Members are removed from the top-level object and from the objects whose members vLLM and SGLang hand to the same place
- * (sampling_params, vllm_xargs, extra_args, extra_body), at most LLMD__EDIT_LEVELS deep. A splice must leave valid JSON:
+ * Members are removed from the top-level object and from the objects whose members vLLM and SGLang hand to the same
+ * place (sampling_params, vllm_xargs, extra_args, extra_body), at most LLMD__EDIT_LEVELS deep. A splice must leave
+ * valid JSON:
  *
  *    {"a": 1, "kv": 2, "b": 3}      after a member that stays: from the comma before it to the end of its value
  *           └───────┘

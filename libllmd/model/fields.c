@@ -267,7 +267,8 @@ static int64_t signed_number(const llmd__reader *r, int *saturated)
 }
 
 /* 1: the number is whole, also when it is written 1e3 or 100.0 (in at most 64 bytes). */
-static int whole_number(const llmd__reader *r, uint64_t start, uint64_t end, int is_integer, int64_t *out, int *saturated)
+static int whole_number(const llmd__reader *r, uint64_t start, uint64_t end, int is_integer, int64_t *out,
+                        int *saturated)
 {
   char buf[64];
   const char *text;

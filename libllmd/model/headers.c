@@ -20,11 +20,12 @@ static const char names[LLMD__HEADER_KNOWN][2][40] = {
     [LLMD__HEADER_VIDEO_RESOLUTION] = {"x-llm-d-video-resolution", ""},
 };
 
-/* What only the library may say to engines and proxies. From a client it would choose a network target or pass for ours.
- * A name that ends in '*' stands for all that begin so. */
+/* What only the library may say to engines and proxies. From a client it would choose a network target or pass for
+ * ours. A name that ends in '*' stands for all that begin so. */
 static const char owned[][40] = {
     "x-gateway-destination-endpoint*", "x-prefiller-host-port", "x-prefiller-url", "x-encoder-hosts-ports",
-    "x-data-parallel-host-port", "x-kv-cache-source-host-port", "x-went-into-resp-headers", "x-llm-d-request-dropped-reason",
+    "x-data-parallel-host-port", "x-kv-cache-source-host-port", "x-went-into-resp-headers",
+    "x-llm-d-request-dropped-reason",
 };
 
 static char lower(char c)

@@ -115,7 +115,8 @@ int llmd_request_set_peer(llmd_request *r, llmd_endpoint_id id)
   return 0;
 }
 
-int llmd_request_set_column(llmd_request *r, uint32_t attribute, const llmd_endpoint_id *ids, const double *values, size_t n)
+int llmd_request_set_column(llmd_request *r, uint32_t attribute, const llmd_endpoint_id *ids, const double *values,
+                            size_t n)
 {
   uint32_t old = 0;
   if (!r || ((!ids || !values) && n))

@@ -24,8 +24,8 @@ int llmd__pieces_add(llmd__pieces *ps, const char *ptr, size_t len);
 /* Bytes that lie in one run from offset on (offset < total); *avail >= 1 says how many. */
 const char *llmd__pieces_run(const llmd__pieces *ps, uint64_t offset, size_t *avail);
 
-/* [offset, offset + len) as one run: a pointer into the piece that holds it all, or a copy in buf. LLMD_E_RANGE past the end,
- * LLMD_E_LIMIT when a copy is needed and larger than cap. */
+/* [offset, offset + len) as one run: a pointer into the piece that holds it all, or a copy in buf. LLMD_E_RANGE past
+ * the end, LLMD_E_LIMIT when a copy is needed and larger than cap. */
 int llmd__pieces_bytes(const llmd__pieces *ps, uint64_t offset, uint64_t len, char *buf, size_t cap, const char **out);
 
 #endif

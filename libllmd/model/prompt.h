@@ -1,5 +1,6 @@
-/* The prompt as runs of body bytes (segments), in the order in which an engine's template sees them, whatever the order of
- * the keys in the body. Each top-level key fills one section; when the key comes again its section starts anew. */
+/* The prompt as runs of body bytes (segments), in the order in which an engine's template sees them, whatever the
+ * order of the keys in the body. Each top-level key fills one section; when the key comes again its section starts
+ * anew. */
 #ifndef LLMD_MODEL_PROMPT_H
 #define LLMD_MODEL_PROMPT_H
 

@@ -1,12 +1,13 @@
-/* The body reader: a bounded automaton over the bytes (body.c) that tells the fields (fields.c) about keys and values as
- * their last byte goes by. It allocates nothing, recurses nowhere, and stops and goes on between any two bytes.
+/* The body reader: a bounded automaton over the bytes (body.c) that tells the fields (fields.c) about keys and values
+ * as their last byte goes by. It allocates nothing, recurses nowhere, and stops and goes on between any two bytes.
  *
  *    bytes ──► body.c ── key, string, number, word, open, close, comma ──► fields.c ──► copies, prompt, edits
  *              grammar, UTF-8, depth, caps                                 meaning by dialect.c
  *
- * Rules: RFC 8259 with nothing added (no byte order mark, no NaN, nothing after the document); the document is an object;
- * UTF-8 is checked; containers nest at most LLMD__DEPTH deep. An escaped surrogate without its partner is accepted, as
- * Python does. Keys are compared after unescaping, case counts. Of a key that comes again the last counts. */
+ * Rules: RFC 8259 with nothing added (no byte order mark, no NaN, nothing after the document); the document is an
+ * object; UTF-8 is checked; containers nest at most LLMD__DEPTH deep. An escaped surrogate without its partner is
+ * accepted, as Python does. Keys are compared after unescaping, case counts. Of a key that comes again the last
+ * counts. */
 #ifndef LLMD_MODEL_READER_H
 #define LLMD_MODEL_READER_H
 

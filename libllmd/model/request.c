@@ -1,4 +1,5 @@
-/* The request object: its memory, its life, and what it answers. The body is read by reader.h; what the host sets is host.c. */
+/* The request object: its memory, its life, and what it answers. The body is read by reader.h; what the host sets is
+ * host.c. */
 #include <string.h>
 
 #include <llmd/error.h>
@@ -164,7 +165,8 @@ int llmd_request_find_header(const llmd_request *r, const char *name, size_t len
 
 /* ---- body ---- */
 
-/* Keeps or copies the piece and reads it. Bytes beyond a cap are not read: those before it may hold an earlier error. */
+/* Keeps or copies the piece and reads it. Bytes beyond a cap are not read: those before it may hold an earlier
+ * error. */
 static int read_piece(llmd_request *r, const char *ptr, size_t len, uint32_t flags)
 {
   llmd__reader *b = &r->reader;
@@ -201,7 +203,8 @@ static int end_body(llmd_request *r, uint32_t flags)
 int llmd_request_feed(llmd_request *r, const char *ptr, size_t len, uint32_t flags)
 {
   const uint32_t known = LLMD_FEED_COPY | LLMD_FEED_FINAL | LLMD_FEED_TRUNCATED;
-  if (!r || (!ptr && len) || (flags & ~known) || (flags & (LLMD_FEED_FINAL | LLMD_FEED_TRUNCATED)) == LLMD_FEED_TRUNCATED)
+  const uint32_t ends = flags & (LLMD_FEED_FINAL | LLMD_FEED_TRUNCATED);
+  if (!r || (!ptr && len) || (flags & ~known) || ends == LLMD_FEED_TRUNCATED)
     return LLMD_E_INVALID;
   if (r->reader.error)
     return r->reader.error;

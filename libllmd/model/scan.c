@@ -152,8 +152,8 @@ static const char *boundary(const char *begin, const char *p)
   return p;
 }
 
-/* Over text that has non-ASCII in it; comes back at a character boundary when sixteen bytes were plain ASCII, when fewer
- * than sixteen are left, or (*special = 1) at what ends the text. */
+/* Over text that has non-ASCII in it; comes back at a character boundary when sixteen bytes were plain ASCII, when
+ * fewer than sixteen are left, or (*special = 1) at what ends the text. */
 static const char *wide_text(const char *begin, const char *p, const char *end, int *special)
 {
   uint64_t none;
@@ -186,8 +186,8 @@ static uint64_t special64(const char *p)
   return (uint64_t)(bits(a) | bits(b) << 16) | (uint64_t)(bits(c) | bits(d) << 16) << 32;
 }
 
-/* Over ASCII, the short escapes included; comes back at the first byte that is something else, or with fewer than 65 bytes
- * left (an escape may reach one byte beyond the 64). */
+/* Over ASCII, the short escapes included; comes back at the first byte that is something else, or with fewer than 65
+ * bytes left (an escape may reach one byte beyond the 64). */
 static const char *narrow_text(const char *p, const char *end, uint64_t *escapes, int *special)
 {
   while (end - p > 64) {
@@ -241,10 +241,12 @@ const char *llmd__scan_text(const char *begin, const char *p, const char *end, u
       return step_text(p, end, end, escapes, &special);
     if (byte_at(p) >= 0x80)
       p = wide_text(begin, p, end, &special);
-    else if (*p == '\\')
-      p = step_text(p, p + 1, end, escapes, &special);
-    else
+    else if (*p != '\\')
       return p;
+    if (p < end && *p == '\\') {
+      special = 0;
+      p = step_text(p, p + 1, end, escapes, &special);
+    }
   }
   return p;
 }

@@ -10,8 +10,8 @@
  *   - a backslash that begins no short escape, or
  *   - the first byte of a character or escape that is malformed or cut off by `end`, or
  *   - end.
- * Adds the number of short escapes to *escapes. p is at the boundary of a character. begin <= p: bytes before p that may be
- * read. */
+ * Adds the number of short escapes to *escapes. p is at the boundary of a character. begin <= p: bytes before p that
+ * may be read. */
 const char *llmd__scan_text(const char *begin, const char *p, const char *end, uint64_t *escapes);
 
 /* The same in plain C, for machines without SSE2 (and for the test that compares the two). */

@@ -113,8 +113,8 @@ static void step(unescaper *u, char c, llmd__sink *out)
 }
 
 #if defined(__SSE2__)
-/* While sixteen bytes can be read and written at once: copies up to the next backslash, then takes the short escapes there.
- * Comes back before \uXXXX or near an end. */
+/* While sixteen bytes can be read and written at once: copies up to the next backslash, then takes the short escapes
+ * there. Comes back before \uXXXX or near an end. */
 static const char *fast_run(const char *p, const char *end, llmd__sink *out)
 {
   unsigned char *to = out->p;

@@ -27,8 +27,8 @@ void llmd__text_unescape(const llmd__pieces *ps, const llmd__span *span, llmd__s
 /* Unescapes into buf. Returns the length, or LLMD_E_LIMIT when it is larger than cap. */
 int64_t llmd__text_copy(const llmd__pieces *ps, const llmd__span *span, char *buf, size_t cap);
 
-/* Writes "text" with its quotes, escaping what RFC 8259 demands. Returns the length, LLMD_E_LIMIT when it is larger than
- * cap, LLMD_E_UTF8 when text is not UTF-8. */
+/* Writes "text" with its quotes, escaping what RFC 8259 demands. Returns the length, LLMD_E_LIMIT when it is larger
+ * than cap, LLMD_E_UTF8 when text is not UTF-8. */
 int64_t llmd__text_quote(const char *text, size_t n, char *buf, size_t cap);
 
 /* Value of four hexadecimal digits, or -1. */

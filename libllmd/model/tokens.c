@@ -1,5 +1,5 @@
-/* The prompts as tokens: real ids where the host or the body has them, else the reference's estimate, which takes the prompt's
- * bytes four at a time. */
+/* The prompts as tokens: real ids where the host or the body has them, else the reference's estimate, which takes the
+ * prompt's bytes four at a time. */
 #include <string.h>
 
 #include <llmd/error.h>

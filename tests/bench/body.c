@@ -47,16 +47,20 @@ static void agent(job *j)
   j->len = 0;
   put(j, "{\"model\": \"m\", \"tools\": [");
   for (int i = 0; i < 30; i++) {
-    snprintf(part, sizeof part, "%s{\"type\": \"function\", \"function\": {\"name\": \"tool_%d\", \"description\": \"Reads a file.\", "
+    snprintf(part, sizeof part, "%s{\"type\": \"function\", \"function\": {\"name\": \"tool_%d\", \"description\":"
+        " \"Reads a file.\", "
              "\"parameters\": {\"type\": \"object\", \"properties\": {\"path\": {\"type\": \"string\"}, \"limit\": "
              "{\"type\": \"integer\", \"minimum\": %d}}, \"required\": [\"path\"]}}}", i ? ", " : "", i, i);
     put(j, part);
   }
   put(j, "], \"messages\": [{\"role\": \"system\", \"content\": \"You are a careful engineer.\"}");
   for (int i = 0; i < 200; i++) {
-    snprintf(part, sizeof part, ", {\"role\": \"assistant\", \"content\": \"Looking at step %d of the plan, I read the file and find "
-             "that the function does what its comment says.\\nNext I run the tests.\"}, {\"role\": \"user\", \"content\": "
-             "[{\"type\": \"text\", \"text\": \"Result %d:\\n\\tok 1\\n\\tok 2\\nAll passed; go on with the \\\"next\\\" one.\"}]}",
+    snprintf(part, sizeof part, ", {\"role\": \"assistant\", \"content\": \"Looking at step %d of the plan,"
+        " I read the file and find "
+             "that the function does what its comment says.\\nNext I run the tests.\"}, {\"role\": \"user\","
+                 " \"content\": "
+             "[{\"type\": \"text\", \"text\": \"Result %d:\\n\\tok 1\\n\\tok 2\\nAll passed; go on with the \\\"next\\"
+                 "\" one.\"}]}",
              i, i);
     put(j, part);
   }
@@ -108,9 +112,11 @@ static void rows(job *j, const char *path, const char *what)
 
 int main(int argc, char **argv)
 {
-  static const char english[] = "The quick brown fox jumps over the lazy dog while the router decides where it goes; \\n";
+  static const char english[] = "The quick brown fox jumps over the lazy dog while the router decides where it goes; \\"
+      "n";
   static const char chinese[] = "路由器决定每个请求去哪里,因为缓存的前缀已经在那台机器上。";
-  static const char escaped[] = "\\u8def\\u7531\\u5668\\u51b3\\u5b9a\\u6bcf\\u4e2a\\u8bf7\\u6c42\\u53bb\\u54ea\\u91cc\\uff0c";
+  static const char escaped[] = "\\u8def\\u7531\\u5668\\u51b3\\u5b9a\\u6bcf\\u4e2a\\u8bf7\\u6c42\\u53bb\\u54ea\\u91cc"
+      "\\uff0c";
   static const char code[] = "if (name == \\\"x\\\") {\\n\\treturn \\\"\\\\\\\\n\\\";\\n}\\n";
   static const char mixed[] = "Größe naïve café – “quoted” text with a few wide characters in between. ";
   size_t size = llmd_request_size(NULL);

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """The body reader against Python's json: accepted or refused, and what was found.
 
-    body_diff.py DUMP [--mutants N] [--seed S] [--show N]
+    body_diff.py DUMP CORPUS [--mutants N] [--seed S] [--show N]
 
-DUMP is the program made of body_dump.c. Bodies are written by hand, generated, and mutated (a fixed seed: the same ones each
-time). For each the expectation is worked out here from json's tree, by the rules of the documentation and not from the C code.
-Prints TAP. Differences that are meant are counted and named; any other fails.
+DUMP is the program made of body_dump.c, CORPUS the seeds of the fuzz target (fuzz/body.c says how they begin). Bodies
+are those seeds, generated ones, and mutations of both (a fixed seed: the same ones each time). For each the expectation
+is worked out here from json's tree, by the rules of the documentation and not from the C code. Prints TAP. Differences
+that are meant are counted and named; any other fails.
 """
 import argparse
 import json
+import os
 import random
 import struct
 import subprocess
@@ -50,7 +52,10 @@ class Num:
         try:
             d = Decimal(self.text)
         except InvalidOperation:  # an exponent beyond Decimal's own
-            return 0 if not any(c in "123456789" for c in self.text.lower().split("e")[0]) else INT64 * 10
+            digits, exponent = self.text.lower().split("e")
+            if not any(c in "123456789" for c in digits):
+                return 0
+            return None if exponent[0] == "-" else INT64 * (-10 if digits[0] == "-" else 10)
         if d == 0:
             return 0
         if d.adjusted() > 40:
@@ -77,11 +82,13 @@ def text_bytes(s):
     return "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in s).encode()
 
 
-# ---- what should be found ---------------------------------------------------------------------------------------------
+# ---- what should be found --------------------------------------------------------------------------------------------
 
 BLOCK_SLOTS = {
-    "text": "text", "thinking": "thinking", "id": "id", "name": "name", "input": "call", "image_url": "image", "image": "image",
-    "video_url": "video", "video": "video", "audio_url": "audio", "input_audio": "audio", "audio": "audio", "file": "file",
+    "text": "text", "thinking": "thinking", "id": "id", "name": "name", "input": "call", "image_url": "image",
+    "image": "image",
+    "video_url": "video", "video": "video", "audio_url": "audio", "input_audio": "audio", "audio": "audio",
+    "file": "file",
     "file_data": "file", "file_id": "file", "file_url": "file", "source": "source",
 }
 INNER_SLOTS = {"text": "text", "image_url": "image", "source": "source"}
@@ -281,7 +288,7 @@ def expected(root, dialect):
     return want
 
 
-# ---- what the edited body should be -----------------------------------------------------------------------------------
+# ---- what the edited body should be ----------------------------------------------------------------------------------
 
 CARRIERS = ("sampling_params", "vllm_xargs", "extra_args", "extra_body")
 
@@ -310,7 +317,7 @@ def edited(root, dialect):
     return out if dialect == SGLANG else Obj([("model", "rewritten")] + out)
 
 
-# ---- json's verdict ---------------------------------------------------------------------------------------------------
+# ---- json's verdict --------------------------------------------------------------------------------------------------
 
 def depth(value):
     stack, most = [(value, 1)], 0
@@ -337,51 +344,26 @@ def parse(body):
     return tree, reasons
 
 
-# ---- bodies -----------------------------------------------------------------------------------------------------------
-
-SEEDS = [
-    (CHAT, r'{"model":"m","messages":[{"role":"user","content":"hello"}],"stream":true,"max_tokens":5}'),
-    (CHAT, r'{"messages":[{"content":"late role","role":"user"},{"role":"assistant","content":null,"tool_calls":[{"id":"x"}]}],'
-           r'"tools":[{"type":"function","function":{"name":"f"}}],"mod\u0065l":"a\u0000b","max_completion_tokens":7,"max_tokens":9}'),
-    (CHAT, r'{"model":"m","messages":[{"role":"user","content":[{"text":"a\n","type":"text"},{"type":"image_url","image_url":'
-           r'{"url":"https://x/y.png","detail":"low"}},{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}],'
-           r'"kv_transfer_params":{"remote_host":"evil"},"cache_salt":"s\u00e9l"}'),
-    (CHAT, '{"model":"路由","messages":[{"role":"user","content":"因为缓存 \U0001f600 naïve"}],"priority":-3}'),
-    (CHAT, r'{"model":"m","messages":[{"role":"user","content":"\ud83d\ude00\ud83d\ud83d\ude00\udc00 x"}]}'),
-    (CHAT, r'{"model":"a","model":"b","messages":[{"role":"u","role":"v","content":"1","content":"2"}],"messages":[{"role":"w","content":"3"}]}'),
-    (COMPLETIONS, r'{"model":"m","prompt":"once","max_tokens":1e2,"bootstrap_host":"h","bootstrap_room":1,"n":1}'),
-    (COMPLETIONS, r'{"bootstrap_port":1 , "model":"m","prompt":["a","","b\\"] , "stream": false,"ec_transfer_params":null}'),
-    (COMPLETIONS, r'{"prompt":[1, 2,3 ,4294967295,0],"model":"m","vllm_xargs":{"kv_transfer_params":1,"a":2,"mm_x":[]}}'),
-    (COMPLETIONS, r'{"prompt":[[1,2],[],[3]],"extra_body":{"extra_args":[{"mm_hashes":{},"ok":1}]},"max_tokens":9223372036854775808}'),
-    (RESPONSES, r'{"model":"m","input":"one","instructions":"be brief","max_output_tokens":100.0,"tools":[]}'),
-    (RESPONSES, r'{"input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"t"},{"type":"input_image",'
-                r'"image_url":"data:image/png;base64,AAAA"}]},{"type":"function_call_output","call_id":"c","output":"42"}],"tools":[1]}'),
-    (EMBEDDINGS, r'{"model":"e","input":["a","b"],"cache_salt":""}'),
-    (EMBEDDINGS, r'{"input":[5,6],"model":"e"}'),
-    (EMBEDDINGS, r'{"messages":[{"role":"user","content":"embed me"}]}'),
-    (ANTHROPIC, r'{"system":[{"type":"text","text":"x-anthropic-billing-header: 9"},{"type":"text","text":"sys"}],"model":"c",'
-                r'"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"r"},'
-                r'{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]}]},{"role":"assistant",'
-                r'"content":[{"type":"thinking","thinking":"hm"},{"type":"tool_use","id":"i","name":"n","input":{"q":[1,2]}}]}],"max_tokens":3}'),
-    (ANTHROPIC, r'{"messages":[],"system":"s","tools":[{"name":"t","input_schema":{}}]}'),
-    (VLLM, r'{"token_ids":[10,20,30],"sampling_params":{"max_tokens":5,"extra_args":{"kv_transfer_params":{}}},"model":"m","features":{"mm_hashes":{}}}'),
-    (SGLANG, r'{"input_ids":[1,2,3],"extra_key":"k","lora_path":"l","sampling_params":{"max_new_tokens":8},"stream":true}'),
-    (SGLANG, r'{"text":["a","b"],"sampling_params":[{"bootstrap_x":1}],"image_data":["http://i"]}'),
-    (OTHER, r'{"model":"m","items":[{"type":"message"}],"cache_salt":"z","max_tokens":-0}'),
-]
+# ---- bodies ----------------------------------------------------------------------------------------------------------
 
 SCRAPS = [
-    rb'\ud800', rb'\udc00', rb'\ud83d\ude00', rb'\u0000', rb'\n', rb'\/', b'\\', b'"', b'NaN', b'-Infinity', b'1e999', b'-0', b'00',
-    b'1.', b'1E+2', b'9223372036854775807', b'18446744073709551616', b'{}', b'[]', b'[[[[', b']]', b'}', b'{', b',', b':', b' ', b'\t',
-    b'null', b'true', b'fals', b'\xef\xbb\xbf', b'\xc0\xaf', b'\xed\xa0\x80', b'\xf4\x90\x80\x80', b'\xe4\xb8', b'\xff', b'\x00', b'\x1f', b'\x7f',
-    b'"model":"z",', b',"model":null', b'"kv_transfer_params":{},', b',"mm_a":1', b'"bootstrap_host":"h"', b'"role":"r",',
-    b'"content":"c",', b'"type":"text",', b'"prompt":"p",', b'"messages":[],', b'1,2,3', b'"a","b"', b'[1],[2]', b'0.5', b'-1', b'4294967296',
+    rb'\ud800', rb'\udc00', rb'\ud83d\ude00', rb'\u0000', rb'\n', rb'\/', b'\\', b'"', b'NaN', b'-Infinity',
+    b'1e999', b'-0', b'00',
+    b'1.', b'1E+2', b'9223372036854775807', b'18446744073709551616', b'{}', b'[]', b'[[[[', b']]', b'}', b'{', b',',
+    b':', b' ', b'\t',
+    b'null', b'true', b'fals', b'\xef\xbb\xbf', b'\xc0\xaf', b'\xed\xa0\x80', b'\xf4\x90\x80\x80', b'\xe4\xb8',
+    b'\xff', b'\x00', b'\x1f', b'\x7f',
+    b'"model":"z",', b',"model":null', b'"kv_transfer_params":{},', b',"mm_a":1', b'"bootstrap_host":"h"',
+    b'"role":"r",',
+    b'"content":"c",', b'"type":"text",', b'"prompt":"p",', b'"messages":[],', b'1,2,3', b'"a","b"', b'[1],[2]',
+    b'0.5', b'-1', b'4294967296',
     '中'.encode(), '\U0001f600'.encode(), 'é'.encode(),
 ]
 
 
 def random_text(rng):
-    parts = ["word", " ", "a", "\n", '"', "\\", "中文", "\U0001f600", "é", "/", "\x00", "tail of some length, plain", "\x7f", "x" * rng.randrange(70)]
+    parts = ["word", " ", "a", "\n", '"', "\\", "中文", "\U0001f600", "é", "/", "\x00", "tail of some length, plain",
+             "\x7f", "x" * rng.randrange(70)]
     return "".join(rng.choice(parts) for _ in range(rng.randrange(6)))
 
 
@@ -410,13 +392,15 @@ def blank(rng):
 def write(rng, value):
     """JSON of a tree (Obj, list, str, int, raw text as bytes), with random blanks and escapes."""
     if isinstance(value, Obj):
-        inside = ",".join(blank(rng) + write_string(rng, k) + blank(rng) + ":" + blank(rng) + write(rng, v) + blank(rng) for k, v in value)
-        return "{" + inside + blank(rng) + "}"
+        members = [write_string(rng, k) + blank(rng) + ":" + blank(rng) + write(rng, v) for k, v in value]
+        return "{" + ",".join(blank(rng) + m + blank(rng) for m in members) + blank(rng) + "}"
     if isinstance(value, list):
         return "[" + ",".join(blank(rng) + write(rng, v) + blank(rng) for v in value) + blank(rng) + "]"
     if isinstance(value, str):
         return write_string(rng, value)
-    return {None: "null", True: "true", False: "false"}.get(value) if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
 def random_value(rng, level=0):
@@ -433,7 +417,8 @@ def random_value(rng, level=0):
         return [random_value(rng, level + 1) for _ in range(rng.randrange(4))]
     if pick == 6:
         return [rng.randrange(2**32) if rng.random() < 0.1 else rng.randrange(150000) for _ in range(rng.randrange(30))]
-    names = ["model", "a", "role", "content", "type", "text", "url", "kv_transfer_params", "mm_x", "sampling_params", "max_tokens", "max_new_tokens"]
+    names = ["model", "a", "role", "content", "type", "text", "url", "kv_transfer_params", "mm_x", "sampling_params",
+             "max_tokens", "max_new_tokens"]
     return Obj((rng.choice(names), random_value(rng, level + 1)) for _ in range(rng.randrange(4)))
 
 
@@ -456,7 +441,8 @@ def random_content(rng):
 
 def random_message(rng):
     pairs = [("role", rng.choice(["user", "assistant", "system", ""])), ("content", random_content(rng))]
-    pairs += [(rng.choice(["role", "content", "output", "name"]), rng.choice([random_text(rng), None, 3])) for _ in range(rng.randrange(2))]
+    if rng.random() < 0.5:
+        pairs.append((rng.choice(["role", "content", "output", "name"]), rng.choice([random_text(rng), None, 3])))
     rng.shuffle(pairs)
     return Obj(pairs)
 
@@ -466,27 +452,35 @@ def random_ids(rng):
 
 
 def random_prompt(rng):
-    return rng.choice([lambda: random_text(rng), lambda: [random_text(rng) for _ in range(rng.randrange(4))], lambda: random_ids(rng),
-                       lambda: [random_ids(rng) for _ in range(rng.randrange(4))]])()
+    makers = [random_text, lambda g: [random_text(g) for _ in range(g.randrange(4))], random_ids,
+              lambda g: [random_ids(g) for _ in range(g.randrange(4))]]
+    return rng.choice(makers)(rng)
 
 
 def generated(rng):
     dialect = rng.choice(list(PATHS))
     makers = {
         "model": lambda: random_text(rng), "messages": lambda: [random_message(rng) for _ in range(rng.randrange(4))],
-        "prompt": lambda: random_prompt(rng), "input": lambda: [random_message(rng)] if dialect == RESPONSES else random_prompt(rng),
+        "prompt": lambda: random_prompt(rng),
+        "input": lambda: [random_message(rng)] if dialect == RESPONSES else random_prompt(rng),
         "text": lambda: random_prompt(rng), "input_ids": lambda: random_ids(rng), "token_ids": lambda: random_ids(rng),
-        "tools": lambda: [random_value(rng)], "system": lambda: random_content(rng), "instructions": lambda: random_content(rng),
+        "tools": lambda: [random_value(rng)], "system": lambda: random_content(rng),
+        "instructions": lambda: random_content(rng),
         "max_tokens": lambda: rng.randrange(5000), "max_completion_tokens": lambda: rng.choice([1, None, -1, "x", 7]),
-        "max_output_tokens": lambda: 12, "stream": lambda: rng.choice([True, False, None]), "priority": lambda: random_value(rng, 9),
-        "cache_salt": lambda: random_text(rng), "extra_key": lambda: random_text(rng), "lora_path": lambda: random_text(rng),
+        "max_output_tokens": lambda: 12, "stream": lambda: rng.choice([True, False, None]),
+        "priority": lambda: random_value(rng, 9),
+        "cache_salt": lambda: random_text(rng), "extra_key": lambda: random_text(rng),
+        "lora_path": lambda: random_text(rng),
         "features": lambda: random_value(rng), "image_data": lambda: random_value(rng),
         "sampling_params": lambda: Obj([("max_tokens", 4), ("max_new_tokens", 5), ("mm_x", 1)][rng.randrange(3):]),
-        "kv_transfer_params": lambda: random_value(rng), "bootstrap_host": lambda: random_text(rng), "mm_hashes": lambda: [],
-        "extra_body": lambda: random_value(rng), "vllm_xargs": lambda: Obj([("kv_transfer_params", 1)]), "other": lambda: random_value(rng),
+        "kv_transfer_params": lambda: random_value(rng), "bootstrap_host": lambda: random_text(rng),
+        "mm_hashes": lambda: [],
+        "extra_body": lambda: random_value(rng), "vllm_xargs": lambda: Obj([("kv_transfer_params", 1)]),
+        "other": lambda: random_value(rng),
         "mm_processor_kwargs": lambda: Obj(), "ec_transfer_params": lambda: None,
     }
-    keys = [rng.choice(list(makers)) for _ in range(rng.randrange(9))]
+    names = rng.sample(list(makers), 4) if rng.random() < 0.3 else list(makers)  # few names: many come again
+    keys = [rng.choice(names) for _ in range(rng.randrange(9))]
     return dialect, write(rng, Obj((k, makers[k]()) for k in keys)).encode("utf-8", "surrogatepass")
 
 
@@ -517,13 +511,25 @@ def mutated(rng, pool):
     return dialect, bytes(body)
 
 
-def bodies(count, seed):
+def seeds(corpus):
+    """The bodies of the corpus that are not meant to be cut off. The first byte chooses the path, as in fuzz/body.c."""
+    out = []
+    for name in sorted(os.listdir(corpus)):
+        with open(os.path.join(corpus, name), "rb") as f:
+            data = f.read()
+        if len(data) > 2 and data[0] < 0x80 and data[0] % 9 + 1 in PATHS:
+            out.append((data[0] % 9 + 1, data[2:]))
+    return out
+
+
+def bodies(corpus, count, seed):
     rng = random.Random(seed)
-    pool = [(d, b.encode()) for d, b in SEEDS]
+    pool = seeds(corpus)
     out = list(pool)
     out += [(CHAT, b'{"messages":' + b"[" * n + b"]" * n + b"}") for n in (62, 63, 64, 65, 200)]
     out += [(CHAT, b'{"a":' * n + b"1" + b"}" * n) for n in (63, 64, 65, 2000)]
-    out += [(d, b) for d in PATHS for b in (b"", b" ", b"{}", b"[]", b'"x"', b"1", b"{}x", b"{} \n", b"\xef\xbb\xbf{}", b'{"a":NaN}')]
+    small = [b"", b" ", b"{}", b"[]", b'"x"', b"1", b"{}x", b"{} \n", b"\xef\xbb\xbf{}", b'{"a":NaN}']
+    out += [(d, b) for d in PATHS for b in small]
     out += [(COMPLETIONS, b'{"prompt":[' + b",".join(b"%d" % (i * 7919 % 151000) for i in range(2000)) + b"]}")]
     for _ in range(count // 4):
         out.append(generated(rng))
@@ -534,7 +540,7 @@ def bodies(count, seed):
     return out
 
 
-# ---- comparing --------------------------------------------------------------------------------------------------------
+# ---- comparing -------------------------------------------------------------------------------------------------------
 
 def block(data):
     return struct.pack("<I", len(data)) + data
@@ -654,13 +660,14 @@ CHECKS = {
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("dump")
+    args.add_argument("corpus")
     args.add_argument("--mutants", type=int, default=20000)
     args.add_argument("--seed", type=int, default=3)
     args.add_argument("--show", type=int, default=3)
     args = args.parse_args()
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)
-    cases, failures, explained, accepted = bodies(args.mutants, args.seed), {}, {}, 0
+    cases, failures, explained, accepted = bodies(args.corpus, args.mutants, args.seed), {}, {}, 0
     for start in range(0, len(cases), 5000):
         part = cases[start:start + 5000]
         for (dialect, body), got in zip(part, run(args.dump, part)):

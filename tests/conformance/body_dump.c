@@ -1,7 +1,8 @@
-/* What the body reader finds, for a differential test: reads (path length, path, body length, body) again and again from
- * stdin, lengths as 4 bytes little-endian, and prints one line of JSON for each. Text is in hexadecimal.
+/* What the body reader finds, for a differential test: reads (path length, path, body length, body) again and again
+ * from stdin, lengths as 4 bytes little-endian, and prints one line of JSON for each. Text is in hexadecimal.
  *
- * Every body is read whole and in pieces of changing size; "split" says whether both agree. "edited" is the body with the
+ * Every body is read whole and in pieces of changing size; "split" says whether both agree. "edite"
+     "d" is the body with the
  * edits of a rewrite to "rewritten" applied. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,7 +133,8 @@ static int same(const llmd_request *a, const llmd_request *b)
       return 0;
   return x.error == y.error && x.error_offset == y.error_offset && x.flags == y.flags && x.body_bytes == y.body_bytes &&
          same_text(x.model, y.model) && same_text(x.cache_salt, y.cache_salt) && same_text(x.lora, y.lora) &&
-         x.max_tokens == y.max_tokens && x.priority == y.priority && x.prompts == y.prompts && x.segments == y.segments &&
+         x.max_tokens == y.max_tokens && x.priority == y.priority && x.prompts == y.prompts &&
+         x.segments == y.segments &&
          x.prompt_bytes == y.prompt_bytes && x.token_ids == y.token_ids && token_hash(a) == token_hash(b);
 }
 
@@ -196,7 +198,8 @@ static void dump(llmd_request *whole, llmd_request *split, const job *j)
   llmd_request_set_model(whole, "rewritten", 9);
   llmd_request_set_model(split, "rewritten", 9);
   llmd_request_get(whole, &info);
-  printf("{\"error\": \"%s\", \"offset\": %llu, \"dialect\": %u, \"flags\": %u, \"split\": %d", llmd_errname(info.error),
+  printf("{\"error\": \"%s\", \"offset\": %llu, \"dialect\": %u, \"flags\": %u, \"split\": %d",
+      llmd_errname(info.error),
          (unsigned long long)info.error_offset, info.dialect, info.flags, same(whole, split));
   print_text("model", info.model);
   print_text("salt", info.cache_salt);

@@ -1,11 +1,12 @@
-/* Request bodies from a hostile client. The first byte chooses the path, the second how the body is cut into pieces and which
- * caps hold; the rest is the body.
+/* Request bodies from a hostile client. The first byte chooses the path, the second how the body is cut into pieces and
+ * which caps hold; the rest is the body.
  *
  * Whatever the bytes: no crash, and
  *  - whole, in pieces, byte by byte and copied, the same is found, the same edits, the same error at the same place;
  *  - what is found lies within the body, and as many tokens are written as were counted;
  *  - before the place of an error the body is a valid beginning: cut off there, it is read without one;
- *  - with its edits applied, an accepted body is accepted, has the model that was set and nothing left to edit, and means
+ *  - with its edits applied, an accepted body is accepted, has the model that was set and nothing left to edit,
+     and means
  *    the same prompt. */
 #include <llmd/request.h>
 
@@ -24,10 +25,12 @@ static const char *const paths[] = {"/v1/chat/completions", "/v1/completions",  
                                     "/v1/embeddings",       "/v1/messages",          "/inference/v1/generate",
                                     "/generate",            "/v1/images/generations", "/v1/models"};
 
-static const llmd_request_options wide = {.size = sizeof wide, .copy_bytes = MOST, .max_pieces = MOST, .max_edits = 4096,
+static const llmd_request_options wide = {.size = sizeof wide, .copy_bytes = MOST, .max_pieces = MOST,
+    .max_edits = 4096,
                                           .text_bytes = 4 * MOST, .max_segments = MOST, .max_keys = MOST,
                                           .max_tokens = MOST};
-static const llmd_request_options narrow = {.size = sizeof narrow, .copy_bytes = MOST, .max_pieces = MOST, .max_edits = 2,
+static const llmd_request_options narrow = {.size = sizeof narrow, .copy_bytes = MOST, .max_pieces = MOST,
+    .max_edits = 2,
                                             .text_bytes = 64, .max_segments = 5, .max_keys = 12, .max_tokens = 9,
                                             .max_body = 900};
 
@@ -120,7 +123,8 @@ static void require_same_prompt(const llmd_request *a, const llmd_request *b)
 static void require_same_fields(const llmd_request_info *x, const llmd_request_info *y)
 {
   require(same_text(x->cache_salt, y->cache_salt) && same_text(x->lora, y->lora), "another salt or adapter");
-  require(x->max_tokens == y->max_tokens && x->priority == y->priority && x->flags == y->flags, "other limits or flags");
+  require(x->max_tokens == y->max_tokens && x->priority == y->priority && x->flags == y->flags,
+      "other limits or flags");
   require(x->prompts == y->prompts && x->segments == y->segments && x->token_ids == y->token_ids &&
           x->prompt_bytes == y->prompt_bytes, "another prompt");
 }
@@ -137,7 +141,8 @@ static void require_same(const llmd_request *a, const llmd_request *b)
   int n = llmd_request_edits(a, ea, 4096);
   require(n == llmd_request_edits(b, eb, 4096), "another number of edits");
   for (int i = 0; i < n; i++)
-    require(ea[i].offset == eb[i].offset && ea[i].removed == eb[i].removed && same_text(ea[i].text, eb[i].text), "other edits");
+    require(ea[i].offset == eb[i].offset && ea[i].removed == eb[i].removed && same_text(ea[i].text, eb[i].text),
+        "other edits");
   for (uint32_t i = 0; i < x.segments; i++) {
     llmd_segment s = {.size = sizeof s}, t = {.size = sizeof t};
     require(llmd_request_segment(a, i, &s) == 0 && llmd_request_segment(b, i, &t) == 0, "a segment is missing");
@@ -185,7 +190,8 @@ static void check_edits(llmd_request *r, const input *in)
   llmd_request_get(r, &before);
   llmd_request_get(second, &after);
   require(llmd_request_edits(second, &e, 1) == 0 || !after.model.ptr, "an edited body needs edits");
-  require(!after.model.ptr || same_text(after.model, (llmd_str){NEW_MODEL, sizeof NEW_MODEL - 1}), "the model was not set");
+  require(!after.model.ptr || same_text(after.model, (llmd_str){NEW_MODEL, sizeof NEW_MODEL - 1}),
+      "the model was not set");
   require_same_fields(&before, &after);
   require_same_prompt(r, second);
   free(body);
