@@ -4,12 +4,12 @@
 
 #include <llmd/request.h>
 
-/* Tokens of the prompts, written into out (capacity cap tokens), prompt after prompt; end[i] = tokens up to and including
- * prompt i (at most max_prompts prompts, *n_prompts written). Source, in this order: ids set by the host; ids in the body;
- * else the reference's estimate: the raw (unescaped) bytes of the prompt, four bytes one little-endian pseudo token, zero
- * padded at each prompt's end; chat: tools JSON, then role + text in order; an image stands for as many tokens as the
- * reference gives it (model/media.h), each made from the hash of its bytes.
- * Returns LLMD__TOKENS_REAL or LLMD__TOKENS_PSEUDO; LLMD_E_NONE when there is no prompt. Stops quietly at cap (or at
+/* Tokens of the prompts, written into out (capacity cap tokens), prompt after prompt; end[i] = tokens up to and
+ * including prompt i (at most max_prompts prompts, *n_prompts written). Source, in this order: ids set by the host;
+ * ids in the body; else the reference's estimate: the raw (unescaped) bytes of the prompt, four bytes one
+ * little-endian pseudo token, zero padded at each prompt's end; chat: tools JSON, then role + text in order; an image
+ * stands for as many tokens as the reference gives it (model/media.h), each made from the hash of its bytes. Returns
+ * LLMD__TOKENS_REAL or LLMD__TOKENS_PSEUDO; LLMD_E_NONE when there is no prompt. Stops quietly at cap (or at
  * max_prompts) with *cut = 1. */
 #define LLMD__TOKENS_REAL 1
 #define LLMD__TOKENS_PSEUDO 2
