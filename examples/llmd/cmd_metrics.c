@@ -53,9 +53,30 @@ static cJSON *columns_of(const llmd_pool *pool, llmd_endpoint_id id)
   return o;
 }
 
+/* The adapters of a set, as a list of names. */
+static int add_models(cJSON *o, const char *name, const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute)
+{
+  llmd_str model[64];
+  cJSON *list = cJSON_AddArrayToObject(o, name);
+  int n = llmd_pool_models(pool, id, attribute, model, 64);
+  for (int i = 0; list && i < n && i < 64; i++) {
+    cJSON *item = cJSON_CreateString(model[i].ptr); /* interned text ends with a NUL */
+    if (!cJSON_AddItemToArray(list, item)) {
+      cJSON_Delete(item);
+      return LLMD_E_NOMEM;
+    }
+  }
+  return list ? 0 : LLMD_E_NOMEM;
+}
+
 static int print_columns(const llmd_pool *pool, llmd_endpoint_id id, const char *engine, int set)
 {
   cJSON *root = cJSON_CreateObject(), *columns = columns_of(pool, id);
+  if (columns && (add_models(columns, "ActiveModels", pool, id, LLMD_ATTR_ACTIVE_MODELS) ||
+                  add_models(columns, "WaitingModels", pool, id, LLMD_ATTR_WAITING_MODELS))) {
+    cJSON_Delete(columns);
+    columns = NULL;
+  }
   if (!root || !columns || !cJSON_AddStringToObject(root, "engine", engine) ||
       !cJSON_AddNumberToObject(root, "columns_set", set) || !cJSON_AddItemToObject(root, "columns", columns)) {
     cJSON_Delete(root);

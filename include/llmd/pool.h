@@ -131,6 +131,9 @@ LLMD_API int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, c
 LLMD_API uint32_t llmd_pool_count(const llmd_pool *pool);
 /* Value of an F64 attribute; NaN unknown or no such endpoint. */
 LLMD_API double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute);
+/* Members of a set attribute (loaded adapters): at most cap into out, NUL-terminated, borrowed as long as the region is
+ * there. Returns how many there are. LLMD_E_STALE: no such endpoint. LLMD_E_TYPE: not a set. */
+LLMD_API int llmd_pool_models(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, llmd_str *out, uint32_t cap);
 /* Requests and tokens in flight by the ledger. */
 LLMD_API int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requests, int64_t *tokens);
 /* Calls fn for each published endpoint, in row order, until it returns non-zero. Strings are borrowed for the call. */

@@ -356,6 +356,34 @@ double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attr
   return value;
 }
 
+/* Members of a set at one row of a pinned snapshot. Their text stays where it is as long as the region does. */
+static int copy_models(const llmd_pool *p, const llmd__snapshot *s, uint32_t row, uint32_t attribute, llmd_str *out,
+                       uint32_t cap)
+{
+  const llmd__attribute *a = &llmd__region_attributes(p->g)[attribute];
+  const uint32_t *set;
+  if (attribute >= s->view.head->n_attributes || a->type != LLMD_TYPE_SET)
+    return LLMD_E_TYPE;
+  set = llmd__column_set(&s->view, p->g, a->set, row);
+  for (uint32_t i = 0; i < set[0] && i < cap; i++)
+    out[i] = llmd__string_text(p->g, set[1 + i]);
+  return (int)set[0];
+}
+
+int llmd_pool_models(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, llmd_str *out, uint32_t cap)
+{
+  const llmd__row *row;
+  llmd__snapshot snap;
+  uint32_t lane;
+  int n, rc = llmd__pool_glance(pool, &lane, &snap);
+  if (rc)
+    return rc == LLMD_E_NONE ? LLMD_E_STALE : rc;
+  row = row_in(pool, &snap, id);
+  n = row ? copy_models(pool, &snap, (uint32_t)(row - snap.view.row), attribute, out, cap) : LLMD_E_STALE;
+  llmd__pool_glance_end(pool, lane);
+  return n;
+}
+
 int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requests, int64_t *tokens)
 {
   const llmd__total *total;
