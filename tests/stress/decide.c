@@ -1,5 +1,5 @@
-/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints, and
- * configurations are reloaded. Meant for ThreadSanitizer (no suppressions); without it, still a test that nothing is
+/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints, configurations are
+ * reloaded, and somebody reads metrics, explains, records and replays. Meant for ThreadSanitizer (no suppressions); without it, still a test that nothing is
  * dropped and that the counts come back to zero. */
 #define _XOPEN_SOURCE 700 /* nanosleep */
 #include <llmd/llmd.h>
@@ -31,7 +31,7 @@ static pthread_mutex_t hand = PTHREAD_MUTEX_INITIALIZER; /* the host's: guards w
 static llmd_scheduler *current;
 static atomic_uint version;
 static atomic_int stop;
-static atomic_ulong decided, dropped;
+static atomic_ulong decided, dropped, watched, unlike;
 
 static void take_current(llmd_lane *lane, unsigned *seen)
 {
@@ -85,6 +85,74 @@ static void *decider(void *ud)
     atomic_fetch_add(&decided, 1);
   }
   llmd_lane_free(lane);
+  free(mem);
+  free(d);
+  return NULL;
+}
+
+typedef struct bytes {
+  size_t len;
+  char data[1 << 18];
+} bytes;
+
+static int to_bytes(void *ud, const char *ptr, size_t len)
+{
+  bytes *b = ud;
+  if (len > sizeof b->data - b->len)
+    return 1;
+  memcpy(b->data + b->len, ptr, len);
+  b->len += len;
+  return 0;
+}
+
+static int visit(void *ud, llmd_endpoint_id id, const llmd_endpoint *e)
+{
+  double *sum = ud;
+  *sum += llmd_pool_value(pool, id, LLMD_ATTR_WAITING) + (double)e->port;
+  return 0;
+}
+
+static void look_around(const llmd_scheduler *s, bytes *b)
+{
+  double sum = 0;
+  b->len = 0;
+  if (llmd_metrics_write(s, to_bytes, b) || !b->len || llmd_pool_each(pool, visit, &sum) || !llmd_pool_count(pool))
+    atomic_fetch_add(&unlike, 1);
+}
+
+/* One decision explained, recorded, and made again while the pool goes on. */
+static void explain_one(llmd_lane *lane, llmd_request *r, uint64_t k, llmd_decision *d, bytes *b)
+{
+  int same = 0;
+  if (one(lane, r, THREADS, k, d))
+    atomic_fetch_add(&unlike, 1);
+  b->len = 0;
+  if (llmd_explain_json(lane, to_bytes, b))
+    atomic_fetch_add(&unlike, 1);
+  b->len = 0;
+  if (llmd_record_write(lane, to_bytes, b) || llmd_replay(lane, b->data, b->len, d, &same) != (int64_t)b->len || !same)
+    atomic_fetch_add(&unlike, 1);
+}
+
+static void *watcher(void *ud)
+{
+  llmd_scheduler_options so = {.size = sizeof so, .explain = 1};
+  llmd_decision *d = calloc(1, sizeof *d);
+  void *mem = malloc(llmd_request_size(NULL));
+  llmd_scheduler *s;
+  llmd_request *r;
+  llmd_lane *lane;
+  d->size = sizeof *d;
+  llmd_request_init(mem, llmd_request_size(NULL), NULL, &r);
+  if (llmd_scheduler_create(&so, pool, NULL, 0, &s, NULL) || llmd_lane_create(s, 0, &lane))
+    abort();
+  for (uint64_t k = 0; !atomic_load(&stop); k++) {
+    look_around(s, ud);
+    explain_one(lane, r, k, d, ud);
+    atomic_fetch_add(&watched, 1);
+  }
+  llmd_lane_free(lane);
+  llmd_scheduler_free(s);
   free(mem);
   free(d);
   return NULL;
@@ -177,10 +245,11 @@ int main(void)
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   llmd_err err = LLMD_ERR_INIT;
   llmd_endpoint_id id[ENDPOINTS];
-  pthread_t t[THREADS], w;
+  static bytes room;
+  pthread_t t[THREADS], w, other;
   unsigned reloads;
   llmd_now now = {1, 1};
-  printf("1..4\n");
+  printf("1..5\n");
   if (llmd_pool_open(&po, &pool, &err))
     return 1;
   for (unsigned i = 0; i < ENDPOINTS; i++)
@@ -191,11 +260,13 @@ int main(void)
   for (unsigned i = 0; i < THREADS; i++)
     pthread_create(&t[i], NULL, decider, (void *)(uintptr_t)i);
   pthread_create(&w, NULL, writer, id);
+  pthread_create(&other, NULL, watcher, &room);
   reloads = reload();
   atomic_store(&stop, 1);
   for (unsigned i = 0; i < THREADS; i++)
     pthread_join(t[i], NULL);
   pthread_join(w, NULL);
+  pthread_join(other, NULL);
   now.mono = 1000000;
   llmd_pool_publish(pool, &now);
   printf("# %lu decisions, %u reloads\n", atomic_load(&decided), reloads);
@@ -203,6 +274,8 @@ int main(void)
   check(2, atomic_load(&decided) > 1000, "decisions were made meanwhile");
   check(3, atomic_load(&dropped) == 0, "no decision was dropped");
   check(4, left_in_flight(id) == 0, "all charges came back");
+  printf("# %lu explained, recorded and replayed\n", atomic_load(&watched));
+  check(5, atomic_load(&watched) > 10 && atomic_load(&unlike) == 0, "metrics, explanations, records and replays hold");
   llmd_scheduler_free(current);
   llmd_pool_close(pool);
   return 0;
