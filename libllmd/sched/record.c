@@ -18,8 +18,10 @@ static void put_u32(llmd__out *o, uint32_t v)
 
 static void put_u64(llmd__out *o, uint64_t v)
 {
-  put_u32(o, (uint32_t)v);
-  put_u32(o, (uint32_t)(v >> 32));
+  char b[8];
+  for (int i = 0; i < 8; i++)
+    b[i] = (char)(v >> 8 * i & 0xff);
+  llmd__out_n(o, b, sizeof b);
 }
 
 /* All bits, those of a NaN too. */

@@ -282,6 +282,41 @@ static void damaged(void **state)
   assert_true(differing > 100);
 }
 
+static uint64_t hasty_clock(void *ud)
+{
+  return *(uint64_t *)ud += 400000; /* every look costs 0.4 ms of the 1 ms */
+}
+
+/* The budget is the host's clock, which a replay must not need: it stops where the decision stopped. */
+static void out_of_time(void **state)
+{
+  uint64_t clock = 0;
+  llmd_scheduler_options so = {.size = sizeof so, .explain = 1, .clock = hasty_clock, .clock_ud = &clock};
+  llmd_decision d = {.size = sizeof d}, again = {.size = sizeof again};
+  llmd_scheduler *s;
+  llmd_lane *lane;
+  elsewhere e;
+  int same = 0;
+  rig r;
+  (void)state;
+  rig_make(&r, "load");
+  assert_int_equal(llmd_scheduler_create(&so, r.pool, r.config, strlen(r.config), &s, NULL), 0);
+  assert_int_equal(llmd_lane_create(s, 0, &lane), 0);
+  assert_int_equal(llmd_decide(lane, r.request, &r.now, 3, &d), 0);
+  assert_int_equal(d.status, LLMD_ROUTED);
+  assert_int_equal(d.ladder, LLMD_LADDER_BUDGET);
+  write_record(lane);
+  open_elsewhere(&e, &r, situation_named("load"), 8, 1);
+  assert_int_equal(llmd_replay(e.lane, record.data, record.len, &again, &same), (int64_t)record.len);
+  assert_int_equal(same, 1);
+  assert_int_equal(again.ladder, LLMD_LADDER_BUDGET);
+  assert_true(again.target[0].score < r.decision.target[0].score);
+  close_elsewhere(&e);
+  llmd_lane_free(lane);
+  llmd_scheduler_free(s);
+  rig_close(&r);
+}
+
 static void stopping(void **state)
 {
   rig r;
@@ -346,6 +381,7 @@ int main(void)
       cmocka_unit_test(limits),
       cmocka_unit_test(cut_short),
       cmocka_unit_test(damaged),
+      cmocka_unit_test(out_of_time),
       cmocka_unit_test(stopping),
       cmocka_unit_test(too_much_text),
   };
