@@ -309,7 +309,7 @@ def metrics(llmd):
     said = llmd('metrics', data('pages', 'one.prom')).is_(RIGHT, silent=True).json()
     same('columns', said['columns'],
          {'WaitingQueueSize': 7, 'RunningRequestsSize': 40, 'KVCacheUsagePercent': 0.75, 'MaxActiveModels': None,
-          'CacheBlockSize': 16, 'CacheNumBlocks': 19208})
+          'CacheBlockSize': 16, 'CacheNumBlocks': 19208, 'ActiveModels': [], 'WaitingModels': []})
     said = llmd('metrics', '--engine', 'sglang', data('pages', 'sglang')).is_(RIGHT, silent=True).json()
     same('sglang', said['columns']['RunningRequestsSize'], 11)
     llmd('metrics', data('pages', 'sglang')).is_(REFUSED, err='no metric of vllm')
