@@ -495,7 +495,7 @@ void llmd__reader_reset(llmd__reader *r)
   llmd__edits_reset(&r->edits);
   memset(&r->body, 0, sizeof r->body);
   r->next = MEAN_ROOT;
-  r->inner = r->role_set = r->items = 0;
+  r->inner = r->role = r->items = 0;
   r->all_ids = r->list_ids = 0;
   r->limit[0] = r->limit[1] = -1;
   r->priority = 0;

@@ -6,6 +6,11 @@
 
 enum { ITEMS_NONE, ITEMS_STRINGS, ITEMS_LISTS };
 
+/* What stands before a message's content. A role that comes again takes the place of the one before it; a stale one,
+ * whose successor was no string, goes when the message ends. So a message costs one move of its segments, however
+ * often. */
+enum { ROLE_NONE, ROLE_SET, ROLE_STALE };
+
 static uint8_t *frame(llmd__reader *r)
 {
   return &r->frame[r->body.depth];
@@ -50,13 +55,11 @@ static void forget(llmd__reader *r, uint8_t meaning)
     r->saturated &= (uint8_t)~(1u << (meaning - MEAN_LIMIT));
     break;
   case MEAN_ROLE:
-    if (r->role_set)
-      llmd__prompt_remove(&r->prompt, r->message);
-    r->role_set = 0;
+    r->role = r->role == ROLE_NONE ? ROLE_NONE : ROLE_STALE;
     break;
   case MEAN_CONTENT:
     if (*frame(r) == MEAN_MESSAGE)
-      llmd__prompt_cut(&r->prompt, r->message + r->role_set);
+      llmd__prompt_cut(&r->prompt, r->message + (r->role != ROLE_NONE));
     break;
   case MEAN_INNER:
     llmd__prompt_cut(&r->prompt, block(r)->first);
@@ -132,9 +135,11 @@ static int set_role(llmd__reader *r, const llmd__span *span)
   llmd__segment s = {span->offset, span->bytes, span->decoded, 0, LLMD_SEGMENT_ROLE, LLMD__MEDIA_NONE, span->escaped};
   if (span->bytes == 0)
     return 0;
-  if (llmd__prompt_insert(&r->prompt, r->message, &s))
+  if (r->role != ROLE_NONE)
+    llmd__prompt_replace(&r->prompt, r->message, &s);
+  else if (llmd__prompt_insert(&r->prompt, r->message, &s))
     return llmd__reader_fail(r, LLMD_E_LIMIT, span->offset);
-  r->role_set = 1;
+  r->role = ROLE_SET;
   return 0;
 }
 
@@ -359,7 +364,7 @@ static void open_object(llmd__reader *r, uint8_t meaning, uint64_t offset)
 {
   if (meaning == MEAN_MESSAGE) {
     r->message = llmd__prompt_here(&r->prompt);
-    r->role_set = 0;
+    r->role = ROLE_NONE;
   } else if (meaning == MEAN_BLOCK || meaning == MEAN_INNER_BLOCK) {
     r->inner = meaning == MEAN_INNER_BLOCK;
     llmd__block_begin(block(r), llmd__prompt_here(&r->prompt));
@@ -395,6 +400,14 @@ static int end_block(llmd__reader *r, uint64_t end)
   return rc ? llmd__reader_fail(r, rc, end) : 0;
 }
 
+static int end_message(llmd__reader *r)
+{
+  if (r->role == ROLE_STALE)
+    llmd__prompt_remove(&r->prompt, r->message);
+  r->role = ROLE_NONE;
+  return 0;
+}
+
 static int end_ids(llmd__reader *r, uint64_t end)
 {
   llmd__span span = {r->list, end - r->list, r->list_ids, 0};
@@ -410,6 +423,8 @@ static int end_tools(llmd__reader *r, uint64_t end)
 int llmd__field_close(llmd__reader *r, uint64_t end, int empty)
 {
   switch (*frame(r)) {
+  case MEAN_MESSAGE:
+    return end_message(r);
   case MEAN_BLOCK:
   case MEAN_INNER_BLOCK:
     return end_block(r, end - 1);
@@ -435,6 +450,8 @@ int llmd__field_close(llmd__reader *r, uint64_t end, int empty)
 int llmd__field_cut(llmd__reader *r, uint64_t end)
 {
   switch (*frame(r)) {
+  case MEAN_MESSAGE:
+    return end_message(r);
   case MEAN_BLOCK:
   case MEAN_INNER_BLOCK:
     return end_block(r, end);

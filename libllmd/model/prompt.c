@@ -69,6 +69,11 @@ int llmd__prompt_append(llmd__prompt *p, uint8_t kind, uint8_t media, const llmd
   return llmd__prompt_insert(p, llmd__prompt_here(p), &s);
 }
 
+void llmd__prompt_replace(llmd__prompt *p, uint32_t at, const llmd__segment *s)
+{
+  p->at[p->section[p->current].first + at] = *s;
+}
+
 void llmd__prompt_remove(llmd__prompt *p, uint32_t at)
 {
   llmd__segment *place = &p->at[p->section[p->current].first + at];

@@ -50,6 +50,7 @@ uint32_t llmd__prompt_here(const llmd__prompt *p);
 /* Puts a segment before place `at` (append: llmd__prompt_here). LLMD_E_LIMIT when the table is full. */
 int llmd__prompt_insert(llmd__prompt *p, uint32_t at, const llmd__segment *s);
 int llmd__prompt_append(llmd__prompt *p, uint8_t kind, uint8_t media, const llmd__span *span);
+void llmd__prompt_replace(llmd__prompt *p, uint32_t at, const llmd__segment *s);
 void llmd__prompt_remove(llmd__prompt *p, uint32_t at);
 /* Forgets the segments from place `at` on. */
 void llmd__prompt_cut(llmd__prompt *p, uint32_t at);

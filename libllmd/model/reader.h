@@ -54,7 +54,7 @@ typedef struct llmd__reader {
   uint8_t frame[LLMD__DEPTH + 1];
   uint8_t media;     /* MEAN_* of the object whose MEAN_MEDIA is meant */
   uint8_t inner;     /* 1 inside a block of a block */
-  uint8_t role_set;  /* the message's first segment is its role */
+  uint8_t role;      /* the message's first segment is its role (fields.c) */
   uint8_t items;     /* what a list of prompts has held so far */
   uint32_t message;  /* place of the message's first segment */
   uint64_t raw;      /* start of a container that is kept as raw JSON */
