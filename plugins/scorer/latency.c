@@ -54,7 +54,7 @@ static int validate(void *self, llmd_err *err)
   return 0;
 }
 
-static int finite(double x)
+static int is_finite(double x)
 {
   return x >= -DBL_MAX && x <= DBL_MAX;
 }
@@ -64,7 +64,7 @@ static uint8_t group_of(const llmd_batch *b, uint32_t i)
   double ttft = b->f64[TTFT][i], tpot = b->f64[TPOT][i];
   int predicted = b->f64[VALID][i] == b->f64[VALID][i], late;
   if (!predicted || !(ttft < 0 || tpot < 0))
-    return b->strict || (predicted && finite(ttft) && finite(tpot)) ? FINE : UNKNOWN;
+    return b->strict || (predicted && is_finite(ttft) && is_finite(tpot)) ? FINE : UNKNOWN;
   late = ttft < 0 && tpot < 0 ? BOTH_LATE : ttft < 0 ? TTFT_LATE : TPOT_LATE;
   return (uint8_t)(late | (b->f64[DISPATCHED][i] == 0 ? IDLE : 0));
 }
@@ -76,7 +76,7 @@ static span span_of(const double *headroom, const uint8_t *group, uint8_t wanted
   uint32_t i;
   for (i = 0; i < n; i++) {
     double h = fabs(headroom[i]);
-    if (!(group[i] & wanted) || !finite(h))
+    if (!(group[i] & wanted) || !is_finite(h))
       continue;
     least = h < least ? h : least;
     most = h > most ? h : most;
@@ -89,7 +89,7 @@ static span span_of(const double *headroom, const uint8_t *group, uint8_t wanted
 
 static double place(const span *s, double headroom)
 {
-  return s->range > SAME && finite(headroom) ? (fabs(headroom) - s->least) / s->range : 0.5;
+  return s->range > SAME && is_finite(headroom) ? (fabs(headroom) - s->least) / s->range : 0.5;
 }
 
 /* Whole steps of a share, towards zero; weights are free, so it may lie outside 0..1. */
@@ -138,15 +138,15 @@ static void score_without(const latency *p, const llmd_batch *b, double *out)
   double kv = sum > 0 ? p->kv / sum : 1, queue = sum > 0 ? p->queue / sum : 0, prefix = sum > 0 ? p->prefix / sum : 0;
   uint32_t i;
   for (i = 0; i < b->n; i++)
-    longest = b->f64[WAITING][i] > longest && finite(b->f64[WAITING][i]) ? b->f64[WAITING][i] : longest;
+    longest = b->f64[WAITING][i] > longest && is_finite(b->f64[WAITING][i]) ? b->f64[WAITING][i] : longest;
   for (i = 0; i < b->n; i++) {
     double waiting = b->f64[WAITING][i], usage = b->f64[USAGE][i];
     double ratio = b->f64[TOTAL][i] > 0 ? b->f64[MATCH][i] / b->f64[TOTAL][i] : 0;
-    double unused = usage >= bottom && finite(usage) ? 1 - usage : 0.5;
+    double unused = usage >= bottom && is_finite(usage) ? 1 - usage : 0.5;
     double shorter = longest > 0 ? (longest - waiting) / longest : 1;
-    if (!(waiting >= bottom && finite(waiting)))
+    if (!(waiting >= bottom && is_finite(waiting)))
       shorter = 0.5;
-    if (!(b->strict ? finite(ratio) : ratio >= 0 && ratio <= 1))
+    if (!(b->strict ? is_finite(ratio) : ratio >= 0 && ratio <= 1))
       ratio = 0;
     out[i] = nearest(STEPS * (kv * unused + queue * shorter + prefix * ratio)) / STEPS;
   }
