@@ -99,6 +99,15 @@ size_t llmd_region_size(const llmd_region_options *options)
   return (size_t)lay_out(&g);
 }
 
+static uint64_t head_sum(const llmd__region *g)
+{
+  const unsigned char *p = (const unsigned char *)g;
+  uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+  for (size_t i = offsetof(llmd__region, bytes); i < offsetof(llmd__region, sum); i++)
+    h = (h ^ p[i]) * 0x100000001b3u;
+  return h;
+}
+
 static void expand_secret(uint8_t *out, const llmd_region_options *options)
 {
   llmd_region_options o = known(options);
@@ -134,6 +143,7 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   g.magic = 0;
   g.layout = LLMD__LAYOUT;
   g.endian = LLMD__ENDIAN;
+  g.sum = head_sum(&g);
   expand_secret(g.secret, options);
   memcpy(mem, &g, sizeof g);
   atomic_thread_fence(memory_order_release);
@@ -147,7 +157,7 @@ static int is_whole(const llmd__region *g, size_t len)
   llmd__region again;
   const llmd__caps *c = &g->caps;
   if (!c->endpoints || c->endpoints > 16384 || c->lanes <= LLMD__SPARE_LANES || !c->tickets || !c->string_slots || c->ring_bytes < 64 ||
-      (c->string_slots & (c->string_slots - 1)))
+      (c->string_slots & (c->string_slots - 1)) || g->sum != head_sum(g))
     return 0;
   memset(&again, 0, sizeof again);
   again.caps = *c;

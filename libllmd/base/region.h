@@ -35,6 +35,7 @@ typedef struct llmd__region {
   llmd__caps caps;
   uint64_t attr_off, table_off, string_off, staging_off, buffer_off, buffer_bytes;
   uint64_t total_off, ticket_off, lane_off, ring_off, state_off;
+  uint64_t sum; /* of all from `bytes` to here */
   uint8_t secret[LLMD_SECRET_BYTES];
 
   _Atomic uint64_t writer;       /* 0 = nobody writes */

@@ -1,0 +1,227 @@
+/* The region's layout: sizes, damaged headers, and the directory of plugin state. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/region.h"
+
+static llmd_region_options small(void)
+{
+  llmd_region_options o = {.size = sizeof o, .max_endpoints = 4, .max_attributes = 16, .max_labels = 2, .max_models = 2,
+                           .max_lanes = 1, .max_tickets = 2, .ring_bytes = 64, .string_bytes = 1024,
+                           .state_bytes = 8192, .prefix_bytes = 1024};
+  return o;
+}
+
+static llmd__region *make(const llmd_region_options *o, size_t *len)
+{
+  void *mem;
+  *len = llmd_region_size(o);
+  mem = aligned_alloc(64, (*len + 63) & ~(size_t)63);
+  assert_non_null(mem);
+  memset(mem, 0xa5, *len);
+  assert_int_equal(llmd_region_format(mem, *len, o), 0);
+  return mem;
+}
+
+static void sizes_follow_the_options(void **state)
+{
+  llmd_region_options o = small(), big = small(), most;
+  size_t n = llmd_region_size(&o);
+  (void)state;
+  assert_true(llmd_region_size(NULL) > (80u << 20));
+  big.state_bytes += 4096;
+  assert_int_equal(llmd_region_size(&big), n + 4096);
+  big = small();
+  big.max_endpoints = 1000000; /* more than there may be */
+  most = small();
+  most.max_endpoints = 16384;
+  assert_int_equal(llmd_region_size(&big), llmd_region_size(&most));
+  big = small();
+  big.ring_bytes = UINT32_MAX;
+  assert_true(llmd_region_size(&big) > ((size_t)3 << 30)); /* three rings of a gigabyte; nothing wraps */
+}
+
+static void format_needs_room_and_alignment(void **state)
+{
+  llmd_region_options o = small();
+  size_t len = llmd_region_size(&o);
+  char *mem = aligned_alloc(64, ((len + 63) & ~(size_t)63) + 64);
+  (void)state;
+  assert_int_equal(llmd_region_format(NULL, len, &o), LLMD_E_INVALID);
+  assert_int_equal(llmd_region_format(mem + 8, len, &o), LLMD_E_INVALID);
+  assert_int_equal(llmd_region_format(mem, len - 1, &o), LLMD_E_LIMIT);
+  assert_int_equal(llmd_region_format(mem, len, &o), 0);
+  assert_int_equal(llmd_region_check(mem, len, NULL), 0);
+  free(mem);
+}
+
+/* An older program's options end before the secret: what lies behind them is not theirs. */
+static void shorter_options_are_not_read_past_their_end(void **state)
+{
+  llmd_region_options o = small();
+  const uint8_t secret[LLMD_SECRET_BYTES] = {1, 2, 3};
+  llmd__region *g;
+  size_t len;
+  (void)state;
+  o.secret = secret;
+  g = make(&o, &len);
+  assert_memory_equal(g->secret, secret, sizeof secret);
+  free(g);
+  o.size = offsetof(llmd_region_options, secret);
+  o.secret = (const uint8_t *)1;
+  g = make(&o, &len);
+  assert_memory_not_equal(g->secret, secret, sizeof secret);
+  free(g);
+}
+
+static void every_damaged_word_of_the_layout_is_seen(void **state)
+{
+  llmd_region_options o = small();
+  size_t len;
+  llmd__region *g = make(&o, &len);
+  llmd_err err = LLMD_ERR_INIT;
+  (void)state;
+  for (size_t at = 0; at < offsetof(llmd__region, secret); at += 4) {
+    uint32_t *word = (uint32_t *)(void *)((char *)g + at);
+    for (uint32_t bit = 0; bit < 32; bit += 7) {
+      *word ^= 1u << bit;
+      if (llmd_region_check(g, len, &err) != LLMD_E_MISMATCH)
+        fail_msg("bit %u of the word at %zu", bit, at);
+      *word ^= 1u << bit;
+    }
+  }
+  assert_int_equal(llmd_region_check(g, len, &err), 0);
+  free(g);
+}
+
+/* ---- state -------------------------------------------------------------------------------------------------------- */
+
+static int fill(void *mem, size_t bytes, void *ud)
+{
+  for (size_t i = 0; i < bytes; i++)
+    assert_int_equal(((const char *)mem)[i], 0);
+  memset(mem, *(const int *)ud, bytes);
+  return 0;
+}
+
+static void state_is_made_once_and_found_by_name(void **state)
+{
+  llmd_region_options o = small();
+  uint64_t a = 0, b = 0, c = 0, bytes = 0;
+  int seven = 7, eight = 8;
+  size_t len;
+  llmd__region *g = make(&o, &len);
+  (void)state;
+  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 100, fill, &seven, &a, &bytes), 0);
+  assert_int_equal(bytes, 128);
+  assert_int_equal(llmd__region_state(g, "x/b/table", 1, 100, fill, &eight, &b, &bytes), 0);
+  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 5000, fill, &eight, &c, &bytes), 0);
+  assert_true(a == c && a != b && a % 64 == 0);
+  assert_int_equal(bytes, 128); /* as it was made */
+  assert_int_equal(*(const char *)llmd__at(g, a), 7);
+  assert_int_equal(*(const char *)llmd__at(g, b), 8);
+  assert_int_equal(llmd__region_state(g, "x/a/table", 2, 100, NULL, NULL, &c, &bytes), LLMD_E_TYPE);
+  assert_string_equal(llmd__region_state_at(g, 0)->name, "x/a/table");
+  assert_string_equal(llmd__region_state_at(g, 1)->name, "x/b/table");
+  assert_null(llmd__region_state_at(g, 2));
+  assert_null(llmd__region_state_at(g, LLMD__STATES));
+  free(g);
+}
+
+static int refuse(void *mem, size_t bytes, void *ud)
+{
+  (void)mem;
+  (void)bytes;
+  return *(const int *)ud;
+}
+
+static void refused_state_leaves_no_trace(void **state)
+{
+  char name[200];
+  llmd_region_options o = small();
+  int rc = LLMD_E_MISMATCH;
+  uint64_t off = 3, bytes = 4;
+  size_t len;
+  llmd__region *g = make(&o, &len);
+  (void)state;
+  for (int i = 0; i < 1000; i++)
+    assert_int_equal(llmd__region_state(g, "x/a/table", 1, 4096, refuse, &rc, &off, &bytes), LLMD_E_MISMATCH);
+  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 8192, NULL, NULL, &off, &bytes), LLMD_E_FULL);
+  assert_int_equal(llmd__region_state(g, "x/a/table", 1, UINT64_MAX, NULL, NULL, &off, &bytes), LLMD_E_FULL);
+  memset(name, 'n', sizeof name);
+  name[199] = 0;
+  assert_int_equal(llmd__region_state(g, name, 1, 64, NULL, NULL, &off, &bytes), LLMD_E_LIMIT);
+  assert_true(off == 3 && bytes == 4);
+  assert_null(llmd__region_state_at(g, 0));
+  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 4096, NULL, NULL, &off, &bytes), 0);
+  free(g);
+}
+
+static void the_directory_fills_up(void **state)
+{
+  char name[32];
+  llmd_region_options o = small();
+  uint64_t off, bytes;
+  size_t len;
+  llmd__region *g;
+  (void)state;
+  o.state_bytes = 1 << 20;
+  g = make(&o, &len);
+  for (uint32_t i = 0; i < LLMD__STATES; i++) {
+    snprintf(name, sizeof name, "x/%u/table", i);
+    assert_int_equal(llmd__region_state(g, name, 1, 64, NULL, NULL, &off, &bytes), 0);
+  }
+  assert_int_equal(llmd__region_state(g, "one/more", 1, 64, NULL, NULL, &off, &bytes), LLMD_E_FULL);
+  assert_int_equal(llmd__region_state(g, "x/63/table", 1, 64, NULL, NULL, &off, &bytes), 0);
+  free(g);
+}
+
+/* While one process makes its state, another has made the same: both go on with the one that was there first. */
+typedef struct race {
+  llmd__region *g;
+  uint64_t theirs;
+} race;
+
+static int overtaken(void *mem, size_t bytes, void *ud)
+{
+  race *r = ud;
+  uint64_t got;
+  memset(mem, 1, bytes);
+  return llmd__region_state(r->g, "x/a/table", 1, 64, NULL, NULL, &r->theirs, &got);
+}
+
+static void two_that_make_the_same_share_it(void **state)
+{
+  llmd_region_options o = small();
+  uint64_t mine = 0, again = 0, bytes;
+  size_t len;
+  race r = {make(&o, &len), 0};
+  (void)state;
+  assert_int_equal(llmd__region_state(r.g, "x/a/table", 1, 64, overtaken, &r, &mine, &bytes), 0);
+  assert_true(mine != 0 && mine == r.theirs);
+  assert_int_equal(llmd__region_state(r.g, "x/a/table", 1, 64, NULL, NULL, &again, &bytes), 0);
+  assert_true(again == mine);
+  assert_null(llmd__region_state_at(r.g, 1));
+  free(r.g);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sizes_follow_the_options),
+      cmocka_unit_test(format_needs_room_and_alignment),
+      cmocka_unit_test(shorter_options_are_not_read_past_their_end),
+      cmocka_unit_test(every_damaged_word_of_the_layout_is_seen),
+      cmocka_unit_test(state_is_made_once_and_found_by_name),
+      cmocka_unit_test(refused_state_leaves_no_trace),
+      cmocka_unit_test(the_directory_fills_up),
+      cmocka_unit_test(two_that_make_the_same_share_it),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
