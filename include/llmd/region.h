@@ -16,15 +16,15 @@ LLMD_BEGIN
 
 #define LLMD_SECRET_BYTES 192u
 
-/* Caps; 0 = the default in brackets. */
+/* Caps; 0 = the default in brackets. More than the most counts as the most. */
 typedef struct llmd_region_options {
   uint32_t size;
   uint32_t max_endpoints;  /* [1024] at most 16384 */
-  uint32_t max_attributes; /* [64] */
-  uint32_t max_labels;     /* [16] labels of one endpoint */
-  uint32_t max_models;     /* [32] members of one set attribute (loaded adapters) of one endpoint */
-  uint32_t max_lanes;      /* [64] deciding threads, all processes together */
-  uint32_t max_tickets;    /* [16384] requests in flight */
+  uint32_t max_attributes; /* [64] at most 4096 */
+  uint32_t max_labels;     /* [16] labels of one endpoint, at most 64 */
+  uint32_t max_models;     /* [32] members of one set attribute (loaded adapters) of one endpoint, at most 4096 */
+  uint32_t max_lanes;      /* [64] deciding threads, all processes together, at most 65536 */
+  uint32_t max_tickets;    /* [16384] requests in flight, at most 16777216 */
   uint32_t ring_bytes;     /* [65536] per lane: what it saw and the writer has not applied yet */
   uint64_t string_bytes;   /* [1 MiB] names, labels, models */
   uint64_t state_bytes;    /* [80 MiB] all state of plugins together */

@@ -57,7 +57,8 @@ LLMD_API void llmd_scheduler_free(llmd_scheduler *s);
 LLMD_API int llmd_scheduler_write_config(const llmd_scheduler *s, llmd_write_fn fn, void *ud);
 
 #define LLMD_LANE_WRITER 1u /* runs in the pool's writer thread: what plugins learn is applied at once, not posted */
-/* A lane for the calling thread, made after fork(). LLMD_E_FULL: all lane slots of the region are taken. */
+/* A lane for the calling thread, made after fork(). LLMD_E_FULL: all lane slots of the region are taken. LLMD_E_DENIED:
+ * LLMD_LANE_WRITER on a pool that does not write. */
 LLMD_API int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out);
 /* NULL allowed. A request in flight stays charged: report it on another lane. */
 LLMD_API void llmd_lane_free(llmd_lane *lane);

@@ -32,27 +32,54 @@ static llmd_region_options known(const llmd_region_options *o)
   return all;
 }
 
+static void at_most(uint32_t *v, uint32_t most)
+{
+  *v = *v < most ? *v : most;
+}
+
+static void at_most64(uint64_t *v, uint64_t most)
+{
+  *v = *v < most ? *v : most;
+}
+
+/* What no region exceeds. So no sum of sizes overflows, and the number of a string fits in 32 bits. */
+static void limit(llmd__caps *c)
+{
+  at_most(&c->endpoints, 16384);
+  at_most(&c->attributes, 4096);
+  at_most(&c->labels, 64);
+  at_most(&c->models, 4096);
+  at_most(&c->lanes, 65536 + LLMD__SPARE_LANES);
+  at_most(&c->tickets, 1u << 24);
+  at_most(&c->ring_bytes, 1u << 30);
+  at_most64(&c->string_bytes, UINT64_C(1) << 34);
+  at_most64(&c->state_bytes, UINT64_C(1) << 44);
+  at_most64(&c->prefix_bytes, UINT64_C(1) << 44);
+}
+
 static void read_caps(llmd__caps *c, const llmd_region_options *o)
 {
   llmd_region_options zero = known(o);
   c->endpoints = pick32(zero.max_endpoints, 1024);
-  if (c->endpoints > 16384)
-    c->endpoints = 16384;
   c->attributes = pick32(zero.max_attributes, 64);
   c->attributes = c->attributes < 16 ? 16 : c->attributes;
   c->labels = pick32(zero.max_labels, 16);
   c->models = pick32(zero.max_models, 32);
   c->lanes = pick32(zero.max_lanes, 64);
-  c->lanes = (c->lanes > 65536 ? 65536 : c->lanes) + LLMD__SPARE_LANES;
+  c->lanes = (c->lanes < 65536 ? c->lanes : 65536) + LLMD__SPARE_LANES;
   c->tickets = pick32(zero.max_tickets, 16384);
   c->ring_bytes = pick32(zero.ring_bytes, 65536);
-  c->ring_bytes = c->ring_bytes > 1u << 30 ? 1u << 30 : (c->ring_bytes + 63u) & ~63u;
-  c->string_bytes = up(pick64(zero.string_bytes, 1u << 20));
+  c->string_bytes = pick64(zero.string_bytes, 1u << 20);
+  c->state_bytes = pick64(zero.state_bytes, 80u << 20);
+  c->prefix_bytes = pick64(zero.prefix_bytes, 64u << 20);
+  limit(c);
+  c->ring_bytes = (c->ring_bytes + 63u) & ~63u;
+  c->string_bytes = up(c->string_bytes);
+  c->state_bytes = up(c->state_bytes);
+  c->prefix_bytes = up(c->prefix_bytes);
   c->string_slots = 1024;
   while (c->string_slots < c->string_bytes / 16 && c->string_slots < 1u << 24)
     c->string_slots *= 2;
-  c->state_bytes = up(pick64(zero.state_bytes, 80u << 20));
-  c->prefix_bytes = up(pick64(zero.prefix_bytes, 64u << 20));
 }
 
 static uint64_t buffer_bytes(const llmd__caps *c)
@@ -156,11 +183,13 @@ static int is_whole(const llmd__region *g, size_t len)
 {
   llmd__region again;
   const llmd__caps *c = &g->caps;
-  if (!c->endpoints || c->endpoints > 16384 || c->lanes <= LLMD__SPARE_LANES || !c->tickets || !c->string_slots || c->ring_bytes < 64 ||
-      (c->string_slots & (c->string_slots - 1)) || g->sum != head_sum(g))
-    return 0;
   memset(&again, 0, sizeof again);
   again.caps = *c;
+  limit(&again.caps);
+  if (g->sum != head_sum(g) || memcmp(&again.caps, c, sizeof *c) || !c->endpoints || c->attributes < 16 ||
+      c->lanes <= LLMD__SPARE_LANES || !c->tickets || c->ring_bytes < 64 || (c->ring_bytes & 63u) || !c->string_slots ||
+      (c->string_slots & (c->string_slots - 1)))
+    return 0;
   return lay_out(&again) == g->bytes && g->bytes <= len && again.attr_off == g->attr_off &&
          again.table_off == g->table_off && again.string_off == g->string_off &&
          again.staging_off == g->staging_off && again.buffer_off == g->buffer_off &&

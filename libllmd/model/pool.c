@@ -9,6 +9,7 @@
 #include "model/columns.h"
 
 #define REGION_ALIGN 64u
+#define LONGEST_NS (UINT64_MAX / 4) /* added to any time of a clock it does not overflow */
 
 void llmd__pool_log(const llmd_pool *p, int level, const char *component, const char *fmt, ...)
 {
@@ -65,6 +66,13 @@ static int become_writer(llmd_pool *p, uint32_t flags, llmd_err *err)
   return llmd__attributes_init(p);
 }
 
+/* A span of time as the host gave it; UINT64_MAX means "for ever". */
+static uint64_t span(uint64_t given, uint64_t preset)
+{
+  uint64_t ns = given ? given : preset;
+  return ns < LONGEST_NS ? ns : LONGEST_NS;
+}
+
 static int open_parts(llmd_pool *p, const llmd_pool_options *o, llmd_err *err)
 {
   int rc = find_region(p, o, err);
@@ -97,8 +105,8 @@ int llmd_pool_open(const llmd_pool_options *options, llmd_pool **out, llmd_err *
   p->alloc = alloc;
   p->log = o.log;
   p->log_ud = o.log_ud;
-  p->stale_ns = o.stale_ns ? o.stale_ns : 2000000000u;
-  p->lease_ns = o.lease_ns ? o.lease_ns : 300000000000u;
+  p->stale_ns = span(o.stale_ns, 2000000000u);
+  p->lease_ns = span(o.lease_ns, 300000000000u);
   rc = open_parts(p, &o, err);
   if (rc) {
     llmd_pool_close(p);

@@ -51,6 +51,7 @@ typedef struct llmd__request_chain {
 } llmd__request_chain;
 typedef struct llmd__request_sched {
   uint64_t ticket;
+  const void *region; /* where the ticket is from: one region's tickets say nothing in another */
   uint64_t scheduler; /* identity of the scheduler that decided */
   uint32_t n_chains;
   uint32_t rewritten; /* a model has been drawn for it: once for all attempts */

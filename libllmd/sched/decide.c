@@ -430,6 +430,7 @@ static void charge(llmd_lane *l, llmd_decision *d)
   }
   d->ticket = llmd__ledger_reserve(l->pool->g, l->slot, &l->ticket_hint, in, n, l->now->mono + l->pool->lease_ns);
   st->ticket = d->ticket;
+  st->region = l->pool->g;
 }
 
 /* What the request keeps for commit, when the lane has long been at other requests. */
@@ -618,7 +619,7 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
   if (!lane || !r || !now || !out || out->size < sizeof *out)
     return LLMD_E_INVALID;
   st = llmd__request_sched_state(r);
-  if (st->ticket)
+  if (st->ticket && st->region == l->pool->g)
     llmd__ledger_release(l->pool->g, st->ticket);
   st->ticket = 0;
   st->n_chains = 0;

@@ -194,8 +194,10 @@ int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
   llmd_lane *l;
   uint32_t slot;
   int rc;
-  if (!s || !out)
+  if (!s || !out || (flags & ~LLMD_LANE_WRITER))
     return LLMD_E_INVALID;
+  if (flags && !s->pool->writer)
+    return LLMD_E_DENIED;
   l = llmd__calloc(&s->alloc, 1, sizeof *l);
   if (!l)
     return LLMD_E_NOMEM;

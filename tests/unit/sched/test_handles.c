@@ -1,0 +1,173 @@
+/* What handles refuse or survive: caps beyond all measure, spans of time without end, a lane that says it writes where
+ * nobody does, a request that wanders from one pool to another. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <llmd/llmd.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/region.h"
+
+#define BODY "{\"model\":\"m\",\"prompt\":\"hello\"}"
+
+typedef struct host {
+  llmd_pool *pool;
+  llmd_scheduler *scheduler;
+  llmd_lane *lane;
+  llmd_endpoint_id id;
+} host;
+
+static const llmd_now start = {1000000000, 0};
+
+static void open_host(host *h, const llmd_pool_options *given)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 1 << 20, .state_bytes = 2 << 20};
+  llmd_pool_options po = {.size = sizeof po};
+  llmd_endpoint e = {.size = sizeof e, .port = 8000, .address = {"10.0.0.1", 8}};
+  if (given)
+    po = *given;
+  po.region = &ro;
+  assert_int_equal(llmd_pool_open(&po, &h->pool, NULL), 0);
+  assert_int_equal(llmd_pool_add(h->pool, &e, &h->id), 0);
+  assert_int_equal(llmd_pool_touch(h->pool, h->id, 1), 0);
+  assert_int_equal(llmd_pool_publish(h->pool, &start), 0);
+  assert_int_equal(llmd_scheduler_create(NULL, h->pool, NULL, 0, &h->scheduler, NULL), 0);
+  assert_int_equal(llmd_lane_create(h->scheduler, LLMD_LANE_WRITER, &h->lane), 0);
+}
+
+static void close_host(host *h)
+{
+  llmd_lane_free(h->lane);
+  llmd_scheduler_free(h->scheduler);
+  llmd_pool_close(h->pool);
+}
+
+static llmd_request *new_request(void)
+{
+  size_t len = llmd_request_size(NULL);
+  llmd_request *r;
+  assert_int_equal(llmd_request_init(malloc(len), len, NULL, &r), 0);
+  assert_int_equal(llmd_request_feed(r, BODY, sizeof BODY - 1, LLMD_FEED_FINAL), 0);
+  return r;
+}
+
+static void caps_have_a_most(void **state)
+{
+  llmd_region_options all, one[7];
+  size_t normal = llmd_region_size(NULL);
+  (void)state;
+  memset(&all, 0xff, sizeof all);
+  all.size = sizeof all;
+  all.secret = NULL;
+  assert_true(llmd_region_size(&all) > (size_t)1 << 45);
+  memset(one, 0, sizeof one);
+  one[0].max_labels = one[1].max_models = one[2].max_attributes = one[3].max_tickets = UINT32_MAX;
+  one[4].string_bytes = one[5].state_bytes = one[6].state_bytes = UINT64_MAX;
+  one[6].string_bytes = (uint64_t)1 << 63;
+  for (int i = 0; i < 7; i++) {
+    one[i].size = sizeof *one;
+    assert_true(llmd_region_size(&one[i]) > normal);
+  }
+}
+
+/* A header that was written with other caps than its places: nothing is looked up through it. */
+static void absurd_caps_are_refused(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 1 << 20, .state_bytes = 2 << 20};
+  size_t len = llmd_region_size(&ro);
+  llmd__region *g = aligned_alloc(64, (len + 63) & ~(size_t)63);
+  llmd_err err = LLMD_ERR_INIT;
+  (void)state;
+  assert_int_equal(llmd_region_format(g, len, &ro), 0);
+  assert_int_equal(llmd_region_check(g, len, &err), 0);
+  assert_int_equal(llmd_region_check(g, len - 1, &err), LLMD_E_MISMATCH);
+  g->caps.models = UINT32_MAX; /* 1 + models would be 0 */
+  assert_int_equal(llmd_region_check(g, len, &err), LLMD_E_MISMATCH);
+  free(g);
+}
+
+static void spans_may_be_endless(void **state)
+{
+  llmd_pool_options po = {.size = sizeof po, .stale_ns = UINT64_MAX, .lease_ns = UINT64_MAX};
+  llmd_decision d = {.size = sizeof d};
+  llmd_now now = start;
+  llmd_request *r = new_request();
+  host h;
+  (void)state;
+  open_host(&h, &po);
+  assert_int_equal(llmd_decide(h.lane, r, &now, 1, &d), 0);
+  assert_int_equal(d.status, LLMD_ROUTED);
+  assert_int_equal(d.ladder & LLMD_LADDER_STALE, 0);
+  for (int i = 0; i < 32; i++) { /* the sweep has passed every ticket */
+    now.mono += 1000000000;
+    assert_int_equal(llmd_pool_tick(h.pool, &now, NULL), 0);
+  }
+  assert_int_equal(llmd_report(h.lane, d.ticket, LLMD_REPORT_END, NULL, &now), 0);
+  close_host(&h);
+  free(r);
+}
+
+static void only_a_writer_has_writing_lanes(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 1 << 20, .state_bytes = 2 << 20};
+  size_t len = llmd_region_size(&ro);
+  llmd_pool_options po = {.size = sizeof po, .mem = aligned_alloc(64, (len + 63) & ~(size_t)63), .mem_len = len};
+  llmd_pool *pool;
+  llmd_scheduler *s;
+  llmd_lane *lane = NULL;
+  (void)state;
+  assert_int_equal(llmd_region_format(po.mem, len, &ro), 0);
+  assert_int_equal(llmd_pool_open(&po, &pool, NULL), 0);
+  assert_int_equal(llmd_scheduler_create(NULL, pool, NULL, 0, &s, NULL), 0);
+  assert_int_equal(llmd_lane_create(s, LLMD_LANE_WRITER, &lane), LLMD_E_DENIED);
+  assert_int_equal(llmd_lane_create(s, 0x80u, &lane), LLMD_E_INVALID);
+  assert_null(lane);
+  assert_int_equal(llmd_lane_create(s, 0, &lane), 0);
+  llmd_lane_free(lane);
+  llmd_scheduler_free(s);
+  llmd_pool_close(pool);
+  free(po.mem);
+}
+
+/* Tickets of two pools have the same numbers. The one that the request was decided on first is not given back in the
+ * other's ledger. */
+static void a_ticket_is_given_back_where_it_is_from(void **state)
+{
+  llmd_decision here = {.size = sizeof here}, there = {.size = sizeof there}, again = {.size = sizeof again};
+  llmd_request *wanders = new_request(), *stays = new_request();
+  int64_t requests = 0, tokens = 0;
+  host a, b;
+  (void)state;
+  open_host(&a, NULL);
+  open_host(&b, NULL);
+  assert_int_equal(llmd_decide(a.lane, wanders, &start, 1, &here), 0);
+  assert_int_equal(llmd_decide(b.lane, stays, &start, 1, &there), 0);
+  assert_true(here.ticket == there.ticket);
+  assert_int_equal(llmd_decide(b.lane, wanders, &start, 1, &again), 0);
+  assert_int_equal(llmd_pool_inflight(b.pool, b.id, &requests, &tokens), 0);
+  assert_int_equal(requests, 2);
+  assert_int_equal(llmd_report(b.lane, there.ticket, LLMD_REPORT_END, NULL, &start), 0);
+  assert_int_equal(llmd_report(a.lane, here.ticket, LLMD_REPORT_CANCEL, NULL, &start), 0);
+  close_host(&a);
+  close_host(&b);
+  free(wanders);
+  free(stays);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(caps_have_a_most),
+    cmocka_unit_test(absurd_caps_are_refused),
+    cmocka_unit_test(spans_may_be_endless),
+    cmocka_unit_test(only_a_writer_has_writing_lanes),
+    cmocka_unit_test(a_ticket_is_given_back_where_it_is_from),
+  };
+  cmocka_set_message_output(CM_OUTPUT_TAP);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
