@@ -100,7 +100,7 @@ static const engine *engines(void)
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   size_t size = llmd_request_size(NULL);
   llmd_now now = {1, 1};
-  llmd_request *r;
+  llmd_request *r = NULL;
   void *memory;
   if (pool)
     return all;
