@@ -68,8 +68,8 @@ static int add_detector(llmd__loader *l)
   if (i == LLMD_NO_INDEX)
     return l->rc;
   if (!(l->c->instance[i].plugin->kind & LLMD_DETECTOR))
-    return llmd__node_fail(l->detector_at || i >= l->n_file ? l->detector_at : l->node[i], l->err, LLMD_E_TYPE, "\"%s\" is not a saturation detector",
-                           l->c->instance[i].name);
+    return llmd__node_fail(l->detector_at || i >= l->n_file ? l->detector_at : l->node[i], l->err, LLMD_E_TYPE,
+                           "\"%s\" is not a saturation detector", l->c->instance[i].name);
   l->c->detector = i;
   return 0;
 }
