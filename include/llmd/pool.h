@@ -52,7 +52,7 @@ typedef struct llmd_endpoint {
   uint32_t rank;    /* data-parallel rank */
   llmd_str name;    /* unique with space; "" = address:port */
   llmd_str space;   /* namespace; "" = "default" */
-  llmd_str address; /* numeric address or host name */
+  llmd_str address; /* numeric address (IPv6 without brackets) or host name */
   uint32_t port;
   uint32_t n_labels;
   const llmd_label *labels;

@@ -95,11 +95,22 @@ static int intern_labels(llmd_pool *p, const llmd_label *labels, uint32_t n, uin
   return 0;
 }
 
+/* Addresses go into headers, in lists: no blank, control character or comma, and brackets are ours to add. */
+static int plain_address(const llmd_str *a)
+{
+  for (size_t i = 0; i < a->len; i++) {
+    unsigned char c = (unsigned char)a->ptr[i];
+    if (c <= ' ' || c == 0x7f || c == ',' || c == '[' || c == ']')
+      return 0;
+  }
+  return a->len > 0;
+}
+
 int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, uint32_t *labels)
 {
   name_buf name;
   int rc;
-  if (!e->address.len || e->port > 65535 || (e->space.len && memchr(e->space.ptr, '/', e->space.len)))
+  if (!plain_address(&e->address) || e->port > 65535 || (e->space.len && memchr(e->space.ptr, '/', e->space.len)))
     return LLMD_E_INVALID;
   if (e->address.len > ADDRESS_MAX)
     return LLMD_E_LIMIT;

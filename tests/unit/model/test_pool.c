@@ -91,6 +91,11 @@ static void what_is_no_endpoint_is_refused(void **state)
   memset(longer, 'x', sizeof longer);
   assert_int_equal(llmd_pool_add(p, NULL, &id), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_add(p, &e, &id), LLMD_E_INVALID);
+  static const char *const forged[] = {"10.0.0.1\r\nx-evil: 1", "10.0.0.1,10.0.0.2", "[fe80::1]", "10.0.0.1 ", "a\x7f"};
+  for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) { /* it would go into a header's list */
+    e = at(forged[i], 1);
+    assert_int_equal(llmd_pool_add(p, &e, &id), LLMD_E_INVALID);
+  }
   e = at("10.0.0.1", 65536);
   assert_int_equal(llmd_pool_add(p, &e, &id), LLMD_E_INVALID);
   e = at("10.0.0.1", 1);
