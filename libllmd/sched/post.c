@@ -159,3 +159,22 @@ int llmd__post(llmd_lane *l, uint32_t op, uint64_t state_off, const void *head, 
   atomic_store_explicit(&slot->head, at + bytes, memory_order_release);
   return 0;
 }
+
+void llmd__post_pending(const llmd_lane *l, uint64_t state_off, llmd__post_fn fn, void *ud)
+{
+  const llmd__region *g = l->pool->g;
+  const llmd__lane_slot *slot = &llmd__region_lanes(g)[l->slot];
+  uint64_t head = atomic_load_explicit(&slot->head, memory_order_relaxed); /* the lane's own */
+  uint64_t tail = atomic_load_explicit(&slot->tail, memory_order_acquire);
+  uint32_t cap = g->caps.ring_bytes;
+  while (tail < head) {
+    uint32_t at = (uint32_t)(tail % cap);
+    const frame *f = (const frame *)(void *)(ring_of(g, l->slot) + at);
+    const char *body = (const char *)(f + 1);
+    if (!sane(g, f, cap - at))
+      return;
+    if (f->op && f->state_off == state_off)
+      fn(ud, f->op, body, (const llmd_key *)(const void *)(body + head_bytes(f->op)));
+    tail += f->bytes;
+  }
+}

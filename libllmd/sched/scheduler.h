@@ -293,6 +293,10 @@ typedef struct llmd__post_put {
 /* head is one of these; tail the keys of a store. */
 int llmd__post(llmd_lane *l, uint32_t op, uint64_t state_off, const void *head, size_t head_len, const void *tail,
                size_t tail_len);
+/* Calls fn for each of the lane's own posts to that state which the writer has not applied yet, oldest first: a lane sees
+ * what it has just learnt without waiting for the writer. tail: the keys of a store. */
+typedef void (*llmd__post_fn)(void *ud, uint32_t op, const void *head, const llmd_key *tail);
+void llmd__post_pending(const llmd_lane *l, uint64_t state_off, llmd__post_fn fn, void *ud);
 /* Applies everything in all rings (writer). Returns how many posts. */
 uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now);
 

@@ -166,6 +166,27 @@ static void add_matches(llmd_lane *l, const llmd__service_ctx *c, uint32_t n, do
   }
 }
 
+/* What the lane has posted and the writer has not applied yet, on top of the index's answer. */
+typedef struct pending {
+  const llmd__service_ctx *c;
+  const llmd_key *keys; /* of the one prompt */
+  uint32_t n;
+  double *blocks;
+} pending;
+
+static void add_pending(void *ud, uint32_t op, const void *head, const llmd_key *tail)
+{
+  const pending *p = ud;
+  llmd__post_store h;
+  uint32_t same = 0;
+  memcpy(&h, head, sizeof h);
+  while (op == LLMD__POST_STORE && same < p->n && same < h.n && !memcmp(&tail[same], &p->keys[same], sizeof *tail))
+    same++;
+  for (uint32_t i = 0; i < p->c->cand->n; i++)
+    if (p->c->cand->id[i] == h.endpoint && (op == LLMD__POST_FORGET || p->blocks[i] < same))
+      p->blocks[i] = same;
+}
+
 static int sv_match(void *ctx, uint32_t flags, double *blocks)
 {
   llmd__service_ctx *c = ctx;
@@ -189,6 +210,10 @@ static int sv_match(void *ctx, uint32_t flags, double *blocks)
                                    l->match_id, l->match_blocks, l->cap);
     add_matches(l, c, n, blocks);
     first = k->end[p];
+  }
+  if (l->n_prompts == 1 && !(l->flags & LLMD_LANE_WRITER)) {
+    pending own = {c, l->keys + k->first, first, blocks};
+    llmd__post_pending(l, binding(c)->prefix_off, add_pending, &own);
   }
   return 0;
 }
@@ -244,11 +269,37 @@ static int sv_release_tokens(void *ctx)
  * ----------------------------------------------------------------------------------------------------------------------
  */
 
+/* The last own post about a key decides over what the table says. */
+typedef struct pending_key {
+  llmd_key key;
+  uint64_t value;
+  int found; /* 0 not posted, 1 put, 2 deleted */
+} pending_key;
+
+static void look_pending(void *ud, uint32_t op, const void *head, const llmd_key *tail)
+{
+  pending_key *p = ud;
+  llmd__post_put h;
+  (void)tail;
+  memcpy(&h, head, sizeof h);
+  if (h.key.lo != p->key.lo || h.key.hi != p->key.hi)
+    return;
+  p->found = op == LLMD__POST_PUT ? 1 : 2;
+  p->value = h.value;
+}
+
 static int sv_get(void *ctx, const llmd_key *key, uint64_t *value)
 {
   llmd__service_ctx *c = ctx;
+  pending_key own = {*key, 0, 0};
   if (!binding(c)->table_off)
     return LLMD_E_NONE;
+  if (!(c->lane->flags & LLMD_LANE_WRITER))
+    llmd__post_pending(c->lane, binding(c)->table_off, look_pending, &own);
+  if (own.found == 1)
+    *value = own.value;
+  if (own.found)
+    return own.found == 1;
   return llmd__table_get(llmd__at(c->lane->pool->g, binding(c)->table_off), key->lo, key->hi, c->lane->now->mono,
                          value);
 }

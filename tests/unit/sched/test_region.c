@@ -139,6 +139,7 @@ static void two_addresses(void **state)
     assert_int_equal(decide_and_leave(&a, i % 20, i, 0), decide_and_leave(&b, i % 20, i, 0));
   for (unsigned i = 0; i < 20; i++) { /* b learns by posting, a applies */
     llmd_endpoint_id home = decide_and_leave(&b, i, 7 * i, 1);
+    assert_int_equal(decide_and_leave(&b, i, 500 + i, 0), home); /* before anybody has applied it */
     assert_int_equal(llmd_pool_tick(a.pool, &now, NULL), 0);
     assert_int_equal(decide_and_leave(&a, i, 1000 + i, 0), home);
     assert_int_equal(decide_and_leave(&b, i, 2000 + i, 0), home);
