@@ -70,9 +70,9 @@ static int add(void *ud, const llmd_plugin *p, const char *file, llmd_err *err)
   why = refuse(to);
   if (why)
     return llmd__fail(err, LLMD_E_PLUGIN, 0, 0, file, "plugin %s cannot be used: %s", to->type ? to->type : "?", why);
-  if (find_type(r, to->type, r->built_in, r->n))
-    return llmd__fail(err, LLMD_E_DUPLICATE, 0, 0, file, "plugin type %s exists already", to->type);
   same = find_type(r, to->type, 0, r->built_in);
+  if (find_type(r, to->type, r->built_in, r->n) || (same && same->type != llmd__builtins()[same - r->plugin]->type))
+    return llmd__fail(err, LLMD_E_DUPLICATE, 0, 0, file, "plugin type %s exists already", to->type);
   if (same) {
     tell_replaced(r, to->type, file);
     *same = *to;

@@ -1,0 +1,312 @@
+/* Loadable plugins, from a directory of our own: what is taken, and what is refused before or after it is opened.
+ * LLMD_STRANGERS is where the build leaves the modules made of stranger.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <llmd/llmd.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plugin/registry.h"
+
+static char dir[256];
+static char said[512];
+
+static const char *in_dir(const char *name)
+{
+  static char path[512];
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  return path;
+}
+
+static void put_bytes(const char *to, const char *bytes, size_t n, mode_t mode)
+{
+  FILE *out = fopen(in_dir(to), "wb");
+  assert_non_null(out);
+  assert_int_equal(fwrite(bytes, 1, n, out), n);
+  assert_int_equal(fclose(out), 0);
+  assert_int_equal(chmod(in_dir(to), mode), 0);
+}
+
+/* Copies a module of the build. */
+static void put(const char *module, const char *to, mode_t mode)
+{
+  char from[512], *bytes;
+  long n;
+  FILE *in;
+  snprintf(from, sizeof from, "%s/%s.so", LLMD_STRANGERS, module);
+  in = fopen(from, "rb");
+  if (!in)
+    fail_msg("%s is not built", from);
+  fseek(in, 0, SEEK_END);
+  n = ftell(in);
+  rewind(in);
+  bytes = malloc((size_t)n);
+  assert_int_equal(fread(bytes, 1, (size_t)n, in), n);
+  fclose(in);
+  put_bytes(to, bytes, (size_t)n, mode);
+  free(bytes);
+}
+
+static int set_up(void **state)
+{
+  (void)state;
+  snprintf(dir, sizeof dir, "%s/llmd-modules-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+  assert_non_null(mkdtemp(dir));
+  assert_int_equal(chmod(dir, 0700), 0);
+  said[0] = 0;
+  return 0;
+}
+
+static int tear_down(void **state)
+{
+  static const char *const names[] = {"a.so", "b.so", "c.so", "link.so", "notes.txt", "sub.so"};
+  (void)state;
+  chmod(dir, 0700);
+  rmdir(in_dir("sub.so"));
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    unlink(in_dir(names[i]));
+  return rmdir(dir);
+}
+
+static void note(void *ud, int level, const char *component, const char *text, size_t len)
+{
+  (void)ud;
+  (void)component;
+  if (level <= LLMD_LOG_WARN)
+    snprintf(said, sizeof said, "%.*s", (int)len, text);
+}
+
+static int load(const char *from, llmd__registry **out, llmd_err *err)
+{
+  llmd_allocator a;
+  llmd__alloc_init(&a, NULL);
+  *out = NULL;
+  return llmd__registry_create(&a, from, note, NULL, out, err);
+}
+
+static void refused(int code, const char *path, const char *text)
+{
+  llmd__registry *r;
+  llmd_err err = LLMD_ERR_INIT;
+  int rc = load(dir, &r, &err);
+  if (rc != code || !strstr(err.path, path) || !strstr(err.text, text))
+    fail_msg("%s %s: %s", llmd_errname(rc), err.path, err.text);
+  assert_null(r);
+  assert_int_equal(err.code, code);
+}
+
+/* ---- taken -------------------------------------------------------------------------------------------------------- */
+
+static void a_module_is_loaded(void **state)
+{
+  llmd__registry *r;
+  const llmd_plugin *p;
+  int old;
+  (void)state;
+  put("stranger", "a.so", 0600);
+  put_bytes("notes.txt", "no module", 9, 0666); /* not looked at */
+  assert_int_equal(load(dir, &r, NULL), 0);
+  p = llmd__registry_find(r, "strangers-scorer", &old);
+  assert_non_null(p);
+  assert_int_equal(p->kind, LLMD_SCORER);
+  assert_ptr_equal(llmd__registry_find(r, "odd-scorer", &old), p);
+  assert_int_equal(old, 1);
+  assert_non_null(llmd__registry_find(r, "strangers-producer", &old));
+  assert_string_equal(said, "");
+  llmd__registry_free(r);
+}
+
+static void an_empty_directory_is_fine(void **state)
+{
+  llmd__registry *r;
+  (void)state;
+  assert_int_equal(load(dir, &r, NULL), 0);
+  llmd__registry_free(r);
+}
+
+static void a_module_takes_the_place_of_a_built_in(void **state)
+{
+  llmd__registry *r;
+  int old;
+  (void)state;
+  put("twin", "a.so", 0600);
+  assert_int_equal(load(dir, &r, NULL), 0);
+  assert_string_equal(llmd__registry_find(r, "queue-scorer", &old)->summary, "for tests");
+  assert_non_null(strstr(said, "queue-scorer"));
+  llmd__registry_free(r);
+}
+
+/* ---- refused ------------------------------------------------------------------------------------------------------ */
+
+static void no_two_modules_with_one_type(void **state)
+{
+  (void)state;
+  put("stranger", "a.so", 0600);
+  put("stranger", "b.so", 0600);
+  refused(LLMD_E_DUPLICATE, "b.so", "strangers-scorer");
+}
+
+static void no_two_modules_for_one_built_in(void **state)
+{
+  (void)state;
+  put("twin", "a.so", 0600);
+  put("twin", "c.so", 0600);
+  refused(LLMD_E_DUPLICATE, "c.so", "queue-scorer");
+}
+
+static void only_what_nobody_else_can_write(void **state)
+{
+  static const mode_t modes[] = {0620, 0602, 0666};
+  llmd__registry *r;
+  llmd_err err = LLMD_ERR_INIT;
+  (void)state;
+  for (size_t i = 0; i < 3; i++) {
+    put("stranger", "a.so", modes[i]);
+    refused(LLMD_E_DENIED, "a.so", "writable by others");
+  }
+  put("stranger", "a.so", 0644);
+  assert_int_equal(chmod(dir, 0770), 0);
+  refused(LLMD_E_DENIED, dir, "writable by others");
+  assert_int_equal(chmod(dir, 0707), 0);
+  refused(LLMD_E_DENIED, dir, "writable by others");
+  assert_int_equal(chmod(dir, 0755), 0);
+  assert_int_equal(load(dir, &r, &err), 0);
+  llmd__registry_free(r);
+}
+
+static void no_links_and_no_folders(void **state)
+{
+  (void)state;
+  put("stranger", "notes.txt", 0600);
+  assert_int_equal(symlink("notes.txt", in_dir("link.so")), 0);
+  refused(LLMD_E_DENIED, "link.so", "not a regular file");
+  assert_int_equal(unlink(in_dir("link.so")), 0);
+  assert_int_equal(mkdir(in_dir("sub.so"), 0700), 0);
+  refused(LLMD_E_DENIED, "sub.so", "not a regular file");
+}
+
+static void the_directory_is_named_in_full_and_is_one(void **state)
+{
+  char file[512], link[512];
+  llmd__registry *r;
+  llmd_err err = LLMD_ERR_INIT;
+  (void)state;
+  assert_int_equal(load("modules", &r, &err), LLMD_E_INVALID);
+  assert_int_equal(load("", &r, &err), LLMD_E_INVALID);
+  assert_int_equal(load("/no/such/directory", &r, &err), LLMD_E_DENIED);
+  put_bytes("notes.txt", "x", 1, 0600);
+  snprintf(file, sizeof file, "%s", in_dir("notes.txt"));
+  assert_int_equal(load(file, &r, &err), LLMD_E_DENIED);
+  snprintf(link, sizeof link, "%s", in_dir("link.so"));
+  assert_int_equal(symlink(dir, link), 0);
+  assert_int_equal(load(link, &r, &err), LLMD_E_DENIED);
+  assert_string_equal(err.path, link);
+}
+
+static void what_is_no_module(void **state)
+{
+  (void)state;
+  put_bytes("a.so", "these are not the bytes of an object", 36, 0600);
+  refused(LLMD_E_PLUGIN, "a.so", "cannot be loaded");
+}
+
+static void what_is_no_module_of_ours(void **state)
+{
+  (void)state;
+  put("broken_none", "a.so", 0600);
+  refused(LLMD_E_MISMATCH, "a.so", "no llmd_module");
+  assert_int_equal(unlink(in_dir("a.so")), 0);
+  put("broken_list", "b.so", 0600);
+  refused(LLMD_E_MISMATCH, "b.so", "ABI 1");
+}
+
+static void broken_one(const char *module, const char *file, const char *text)
+{
+  put(module, file, 0600); /* each under a name of its own: what is open stays open under its path */
+  refused(LLMD_E_PLUGIN, file, text);
+  assert_int_equal(unlink(in_dir(file)), 0);
+}
+
+static void descriptors_that_cannot_work(void **state)
+{
+  (void)state;
+  broken_one("broken_abi", "a.so", "another ABI");
+  broken_one("broken_verb", "b.so", "a verb of its kind is missing");
+  broken_one("broken_name", "c.so", "no type");
+  broken_one("broken_short", "link.so", "no type");
+}
+
+/* ---- all the way -------------------------------------------------------------------------------------------------- */
+
+static void a_policy_of_a_stranger_decides(void **state)
+{
+  static const char policy[] =
+      "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: strangers-scorer\n"
+      "  parameters: {value: 4}\n- type: max-score-picker\n";
+  static const char body[] = "{\"model\":\"m\",\"prompt\":\"hello\"}";
+  static llmd_decision d;
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 4, .state_bytes = 1 << 20, .prefix_bytes = 1 << 16};
+  llmd_pool_options po = {.size = sizeof po, .region = &ro};
+  llmd_scheduler_options so = {.size = sizeof so, .module_dir = dir};
+  llmd_now now = {1, 1};
+  llmd_endpoint_id id[3];
+  llmd_scheduler *s;
+  llmd_request *r;
+  llmd_pool *pool;
+  llmd_lane *lane;
+  void *mem = malloc(llmd_request_size(NULL));
+  llmd_err err = LLMD_ERR_INIT;
+  (void)state;
+  put("stranger", "a.so", 0600);
+  assert_int_equal(llmd_pool_open(&po, &pool, &err), 0);
+  for (uint32_t i = 0; i < 3; i++) {
+    llmd_endpoint e = {.size = sizeof e, .address = {"10.0.0.1", 8}, .port = 8000 + i};
+    assert_int_equal(llmd_pool_add(pool, &e, &id[i]), 0);
+    assert_int_equal(llmd_pool_set(pool, id[i], LLMD_ATTR_WAITING, 3 + i), 0);
+  }
+  assert_int_equal(llmd_pool_publish(pool, &now), 0);
+  if (llmd_scheduler_create(&so, pool, policy, sizeof policy - 1, &s, &err))
+    fail_msg("%s: %s", err.path, err.text);
+  assert_int_equal(llmd_lane_create(s, LLMD_LANE_WRITER, &lane), 0);
+  assert_int_equal(llmd_request_init(mem, llmd_request_size(NULL), NULL, &r), 0);
+  assert_int_equal(llmd_request_feed(r, body, sizeof body - 1, LLMD_FEED_FINAL), 0);
+  d.size = sizeof d;
+  for (uint64_t seed = 0; seed < 10; seed++) {
+    assert_int_equal(llmd_decide(lane, r, &now, seed, &d), 0);
+    assert_int_equal(d.status, LLMD_ROUTED);
+    assert_true(d.target[0].id == id[1] && d.target[0].score == 1);
+  }
+  llmd_lane_free(lane);
+  llmd_scheduler_free(s);
+  llmd_pool_close(pool);
+  free(mem);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      CASE(a_module_is_loaded),
+      CASE(an_empty_directory_is_fine),
+      CASE(a_module_takes_the_place_of_a_built_in),
+      CASE(no_two_modules_with_one_type),
+      CASE(no_two_modules_for_one_built_in),
+      CASE(only_what_nobody_else_can_write),
+      CASE(no_links_and_no_folders),
+      CASE(the_directory_is_named_in_full_and_is_one),
+      CASE(what_is_no_module),
+      CASE(what_is_no_module_of_ours),
+      CASE(descriptors_that_cannot_work),
+      CASE(a_policy_of_a_stranger_decides),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
