@@ -48,7 +48,9 @@ typedef struct llmd_scheduler_options {
 } llmd_scheduler_options;
 
 /* Reads an EndpointPickerConfig (YAML or JSON; len 0 = the reference's default policy) and binds it to the pool. text
- * is not kept. On failure err has line, column and path. The pool must outlive the scheduler. */
+ * is not kept. On failure err has line, column and path. LLMD_E_BUSY: another process makes state in the region at this
+ * moment and there is no room for both (try again). On a pool that writes this is a (writer) function. The pool must
+ * outlive the scheduler. */
 LLMD_API int llmd_scheduler_create(const llmd_scheduler_options *options, llmd_pool *pool, const char *text, size_t len,
                                    llmd_scheduler **out, llmd_err *err);
 /* Drops the owner's reference; memory goes when the last lane has left. NULL allowed. */

@@ -6,6 +6,7 @@
 #include "base/error.h"
 
 #define ALIGN 64u
+#define PATIENCE (1u << 26) /* looks at the directory: about a second */
 
 static uint64_t up(uint64_t n)
 {
@@ -316,13 +317,37 @@ static int make_state(llmd__region *g, const char *name, uint32_t kind, uint64_t
   return rc ? rc : *out ? 0 : LLMD_E_FULL;
 }
 
+/* Has somebody taken room for state that is not in the directory yet? */
+static int being_made(const llmd__region *g)
+{
+  uint64_t used = atomic_load(&g->state_used), ready = 0;
+  const llmd__state *s;
+  for (uint32_t i = 0; (s = llmd__region_state_at(g, i)) != NULL; i++)
+    ready += up(sizeof *s) + s->bytes;
+  return used > ready;
+}
+
+/* Workers start together and want the same state. One makes it, the others look on for a while instead of taking room
+ * of their own for what they would give back. A maker that died stops nobody whose state still fits. */
 int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
                        int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got)
 {
-  const llmd__state *s = find_state(g, name);
-  int rc = s ? 0 : make_state(g, name, kind, bytes, init, ud, &s);
-  if (rc)
-    return rc;
+  const llmd__state *s;
+  uint32_t patience = PATIENCE;
+  while ((s = find_state(g, name)) == NULL) {
+    int rc;
+    if (patience && being_made(g)) {
+      patience--;
+      continue;
+    }
+    rc = make_state(g, name, kind, bytes, init, ud, &s);
+    if (!rc)
+      break;
+    if (rc != LLMD_E_FULL || (!being_made(g) && !find_state(g, name)))
+      return rc;
+    if (!patience)
+      return LLMD_E_BUSY;
+  }
   if (s->kind != kind)
     return LLMD_E_TYPE;
   *off = s->off;

@@ -1,5 +1,5 @@
 /* What handles refuse or survive: caps beyond all measure, spans of time without end, a lane that says it writes where
- * nobody does, a request that wanders from one pool to another. */
+ * nobody does, a request that wanders from one pool to another, workers that start together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +8,12 @@
 
 #include <llmd/llmd.h>
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/region.h"
 
@@ -159,6 +163,43 @@ static void a_ticket_is_given_back_where_it_is_from(void **state)
   free(stays);
 }
 
+#define WORKERS 4
+
+/* One worker: waits for the start, makes a scheduler. */
+static int work(void *mem, size_t len, atomic_int *go)
+{
+  llmd_pool_options po = {.size = sizeof po, .mem = mem, .mem_len = len};
+  llmd_scheduler *s;
+  llmd_pool *pool;
+  int rc = llmd_pool_open(&po, &pool, NULL);
+  while (!atomic_load(go))
+    ;
+  return rc ? rc : llmd_scheduler_create(NULL, pool, NULL, 0, &s, NULL);
+}
+
+/* The region has room for one prefix index. All workers of a proxy start at once and share it. */
+static void workers_start_together(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 24 << 20, .state_bytes = 30 << 20};
+  size_t len = llmd_region_size(&ro);
+  char *mem = mmap(NULL, len + 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  atomic_int *go = (atomic_int *)(void *)(mem + (len + 63) / 64 * 64);
+  pid_t child[WORKERS];
+  (void)state;
+  assert_true(mem != MAP_FAILED);
+  assert_int_equal(llmd_region_format(mem, len, &ro), 0);
+  for (int i = 0; i < WORKERS; i++)
+    if ((child[i] = fork()) == 0)
+      _exit(work(mem, len, go) ? 1 : 0);
+  atomic_store(go, 1);
+  for (int i = 0; i < WORKERS; i++) {
+    int status = -1;
+    assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+    assert_int_equal(status, 0);
+  }
+  munmap(mem, len + 4096);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -167,6 +208,7 @@ int main(void)
     cmocka_unit_test(spans_may_be_endless),
     cmocka_unit_test(only_a_writer_has_writing_lanes),
     cmocka_unit_test(a_ticket_is_given_back_where_it_is_from),
+    cmocka_unit_test(workers_start_together),
   };
   cmocka_set_message_output(CM_OUTPUT_TAP);
   return cmocka_run_group_tests(tests, NULL, NULL);
