@@ -31,12 +31,20 @@ typedef struct llmd_pool_options {
   const llmd_region_options *region; /* with mem == NULL */
   uint64_t stale_ns;           /* [2 s] metrics older than this are stale */
   uint64_t lease_ns;           /* [5 min] a ticket nobody reports on is given back after this */
+  uint64_t owner;              /* [a number of the handle] who this process is, for llmd_pool_reclaim: its pid, ... */
 } llmd_pool_options;
 
 /* options NULL = a pool of this process alone, on the heap, as writer. LLMD_E_BUSY: another writer holds the region. */
 LLMD_API int llmd_pool_open(const llmd_pool_options *options, llmd_pool **out, llmd_err *err);
 /* NULL allowed. All schedulers on it must be freed before. The region's content stays. */
 LLMD_API void llmd_pool_close(llmd_pool *pool);
+/* In a child after fork(), before it makes lanes: from now on its copy of the handle is `owner`'s (not 0). Without
+ * LLMD_POOL_WRITER in flags it only reads: the parent, or one of the other children, goes on writing. */
+LLMD_API int llmd_pool_forked(llmd_pool *pool, uint64_t owner, uint32_t flags);
+/* (writer) The host knows that the process `owner` is dead: its lanes and what they pinned are free again; its requests
+ * in flight end with their leases. Returns the number of lanes. Until then a dead reader's pin keeps one buffer from
+ * being published into, and its lanes count against max_lanes. */
+LLMD_API int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner);
 
 /* ---- endpoints (writer) ----------------------------------------------------------------------------------------- */
 typedef struct llmd_label {

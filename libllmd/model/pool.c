@@ -107,6 +107,7 @@ int llmd_pool_open(const llmd_pool_options *options, llmd_pool **out, llmd_err *
   p->log_ud = o.log_ud;
   p->stale_ns = span(o.stale_ns, 2000000000u);
   p->lease_ns = span(o.lease_ns, 300000000000u);
+  p->owner = o.owner ? o.owner : (uint64_t)(uintptr_t)p | 1;
   rc = open_parts(p, &o, err);
   if (rc) {
     llmd_pool_close(p);
@@ -131,9 +132,31 @@ void llmd_pool_close(llmd_pool *pool)
   llmd__free(&pool->alloc, pool, sizeof *pool);
 }
 
-static uint64_t owner_tag(const llmd_pool *p)
+int llmd_pool_forked(llmd_pool *pool, uint64_t owner, uint32_t flags)
 {
-  return (uint64_t)(uintptr_t)p | 1;
+  if (!pool || !owner || (flags & ~LLMD_POOL_WRITER) || (flags && !pool->writer))
+    return LLMD_E_INVALID;
+  pool->owner = owner;
+  pool->writer = flags != 0;
+  return 0;
+}
+
+int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner)
+{
+  llmd__lane_slot *slots = llmd__region_lanes(pool->g);
+  int n = 0;
+  if (!owner || owner == pool->owner)
+    return LLMD_E_INVALID;
+  if (!pool->writer)
+    return LLMD_E_DENIED;
+  for (uint32_t i = 0; i < pool->g->caps.lanes; i++) {
+    if (atomic_load(&slots[i].owner) != owner)
+      continue;
+    atomic_store(&slots[i].pin, 0);
+    atomic_store(&slots[i].owner, 0);
+    n++;
+  }
+  return n;
 }
 
 static int take_slot(const llmd_pool *p, uint32_t first, uint32_t end, uint32_t *lane)
@@ -141,7 +164,7 @@ static int take_slot(const llmd_pool *p, uint32_t first, uint32_t end, uint32_t 
   llmd__lane_slot *slots = llmd__region_lanes(p->g);
   for (uint32_t i = first; i < end; i++) {
     uint64_t nobody = 0;
-    if (!atomic_compare_exchange_strong(&slots[i].owner, &nobody, owner_tag(p)))
+    if (!atomic_compare_exchange_strong(&slots[i].owner, &nobody, p->owner))
       continue;
     atomic_store(&slots[i].pin, 0);
     *lane = i;
@@ -158,7 +181,7 @@ int llmd__pool_lane_take(const llmd_pool *p, uint32_t *lane)
 int llmd__pool_lane_pins(const llmd_pool *p, uint32_t lane)
 {
   const llmd__lane_slot *slot = &llmd__region_lanes(p->g)[lane];
-  return atomic_load(&slot->pin) && atomic_load(&slot->owner) == owner_tag(p);
+  return atomic_load(&slot->pin) && atomic_load(&slot->owner) == p->owner;
 }
 
 void llmd__pool_lane_leave(const llmd_pool *p, uint32_t lane)

@@ -23,6 +23,7 @@ struct llmd_pool {
   uint32_t sweep;       /* tick: next ticket to look at */
   uint64_t recounted;   /* tick: when the totals were last recounted */
   uint64_t writer_tag;
+  uint64_t owner;       /* whose the lanes are that this handle takes */
   int64_t *drift;       /* [endpoints][2] last seen difference between totals and records */
   struct llmd__tables *tables; /* objectives and rewrites: model/tables.c */
 };

@@ -8,6 +8,7 @@
 
 #include <llmd/llmd.h>
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,90 @@ static void workers_start_together(void **state)
   munmap(mem, len + 4096);
 }
 
+/* ---- processes that die ----------------------------------------------------------------------------------------- */
+
+static uint64_t die_late(void *calls)
+{
+  if (++*(int *)calls > 1) /* the first is before the pin */
+    raise(SIGKILL);
+  return 1;
+}
+
+/* A worker that is killed in the middle of a decision. */
+static void killed_worker(llmd_pool *pool, uint64_t owner)
+{
+  int calls = 0, status = 0;
+  llmd_scheduler_options so = {.size = sizeof so, .clock = die_late, .clock_ud = &calls};
+  llmd_decision d = {.size = sizeof d};
+  llmd_scheduler *s;
+  llmd_lane *lane;
+  pid_t child = fork();
+  if (child == 0) {
+    if (!llmd_pool_forked(pool, owner, 0) && !llmd_scheduler_create(&so, pool, NULL, 0, &s, NULL) &&
+        !llmd_lane_create(s, 0, &lane))
+      llmd_decide(lane, new_request(), &start, 1, &d);
+    _exit(1);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFSIGNALED(status));
+}
+
+static void the_dead_stop_nobody(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 1 << 20, .state_bytes = 2 << 20};
+  size_t len = llmd_region_size(&ro);
+  char *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  llmd_pool_options po = {.size = sizeof po, .flags = LLMD_POOL_WRITER, .mem = mem, .mem_len = len, .owner = 1};
+  llmd_endpoint e = {.size = sizeof e, .port = 8000, .address = {"10.0.0.1", 8}};
+  llmd_pool *pool;
+  llmd_endpoint_id id;
+  (void)state;
+  assert_int_equal(llmd_region_format(mem, len, &ro), 0);
+  assert_int_equal(llmd_pool_open(&po, &pool, NULL), 0);
+  assert_int_equal(llmd_pool_add(pool, &e, &id), 0);
+  for (uint64_t owner = 2; owner < 6; owner++) {
+    llmd_pool_publish(pool, &start); /* so that each pins another buffer, while there are any */
+    killed_worker(pool, owner);
+  }
+  assert_int_equal(llmd_pool_publish(pool, &start), LLMD_E_BUSY);
+  assert_int_equal(llmd_pool_reclaim(pool, 1), LLMD_E_INVALID); /* that is the writer itself */
+  assert_int_equal(llmd_pool_reclaim(pool, 99), 0);
+  for (uint64_t owner = 2; owner < 6; owner++)
+    assert_int_equal(llmd_pool_reclaim(pool, owner), 1);
+  assert_int_equal(llmd_pool_publish(pool, &start), 0);
+  llmd_pool_close(pool);
+  munmap(mem, len);
+}
+
+/* A child that only reads does not take the writer's place, nor gives it up. */
+static void a_child_reads(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 1 << 20, .state_bytes = 2 << 20};
+  size_t len = llmd_region_size(&ro);
+  char *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  llmd_pool_options po = {.size = sizeof po, .flags = LLMD_POOL_WRITER, .mem = mem, .mem_len = len};
+  llmd_pool *pool, *other;
+  int status = -1;
+  pid_t child;
+  (void)state;
+  assert_int_equal(llmd_region_format(mem, len, &ro), 0);
+  assert_int_equal(llmd_pool_open(&po, &pool, NULL), 0);
+  assert_int_equal(llmd_pool_forked(pool, 0, 0), LLMD_E_INVALID);
+  child = fork();
+  if (child == 0) {
+    int denied = !llmd_pool_forked(pool, 7, 0) && llmd_pool_publish(pool, &start) == LLMD_E_DENIED &&
+                 llmd_pool_reclaim(pool, 8) == LLMD_E_DENIED;
+    llmd_pool_close(pool);
+    _exit(denied ? 0 : 1);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(llmd_pool_open(&po, &other, NULL), LLMD_E_BUSY);
+  assert_int_equal(llmd_pool_publish(pool, &start), 0);
+  llmd_pool_close(pool);
+  munmap(mem, len);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -209,6 +294,8 @@ int main(void)
     cmocka_unit_test(only_a_writer_has_writing_lanes),
     cmocka_unit_test(a_ticket_is_given_back_where_it_is_from),
     cmocka_unit_test(workers_start_together),
+    cmocka_unit_test(the_dead_stop_nobody),
+    cmocka_unit_test(a_child_reads),
   };
   cmocka_set_message_output(CM_OUTPUT_TAP);
   return cmocka_run_group_tests(tests, NULL, NULL);
