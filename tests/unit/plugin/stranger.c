@@ -9,6 +9,7 @@ typedef struct stranger {
   uint32_t wild; /* filter and picker answer with positions that do not exist */
   double value;
   int64_t order; /* the filter reverses the candidates */
+  llmd_str from; /* the producer also reads what that one writes */
 } stranger;
 
 static int score(const void *self, const llmd_batch *b, double *out)
@@ -64,7 +65,7 @@ static int produce(const void *self, const llmd_services *s, const llmd_batch *b
   llmd_key key = {1, 0};
   int there = s->get(s->ctx, &key, &n);
   for (uint32_t i = 0; i < b->n; i++)
-    out[0][i] = me->value + (there > 0 ? (double)n : 0);
+    out[0][i] = me->value + b->f64[0][i] + (there > 0 ? (double)n : 0);
   return me->fail ? LLMD_E_PLUGIN : 0;
 }
 
@@ -93,9 +94,14 @@ static const llmd_param params[] = {
     {.name = "value", .type = LLMD_PARAM_FLOAT, .offset = offsetof(stranger, value), .preset = "0",
      .doc = "the queue length that scores 1"},
     {.name = "order", .type = LLMD_PARAM_INT, .offset = offsetof(stranger, order), .preset = "0", .doc = "reverse"},
+    {.name = "from", .type = LLMD_PARAM_STRING, .offset = offsetof(stranger, from), .doc = "another producer"},
     {0}};
 static const llmd_read reads[] = {
     {.kind = LLMD_READ_F64, .name = "WaitingQueueSize", .if_unknown = NAN, .if_unknown_strict = NAN}, {0}};
+static const llmd_read producer_reads[] = {
+    {.kind = LLMD_READ_F64, .flags = LLMD_READ_OPTIONAL | LLMD_READ_FROM_PARAM, .name = "Strange.value",
+     .from = "nobody", .from_offset = offsetof(stranger, from), .if_unknown = 0, .if_unknown_strict = 0},
+    {0}};
 static const llmd_write writes[] = {{"Strange.value", "things", LLMD_WRITE_DEFAULT}, {0}};
 
 #define STRANGER(type_, kind_, ...)                                                                             \
@@ -109,5 +115,5 @@ static const llmd_plugin filtering = STRANGER("strangers-filter", LLMD_FILTER, .
 static const llmd_plugin picker = STRANGER("strangers-picker", LLMD_PICKER, .pick = pick);
 static const llmd_plugin handler = STRANGER("strangers-handler", LLMD_PROFILE_HANDLER, .next = next, .finish = finish);
 static const llmd_plugin producer = STRANGER("strangers-producer", LLMD_PRODUCER, .table_entries = 64,
-                                             .writes = writes, .produce = produce, .commit = commit, .forget = forget);
+                                             .reads = producer_reads, .writes = writes, .produce = produce, .commit = commit, .forget = forget);
 LLMD_MODULE(&scorer, &filtering, &picker, &handler, &producer);

@@ -1,5 +1,4 @@
-/* Loadable plugins, from a directory of our own: what is taken, and what is refused before or after it is opened.
- * LLMD_STRANGERS is where the build leaves the modules made of stranger.c. */
+/* Loadable plugins, from a directory of our own: what is taken, and what is refused before or after it is opened. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,72 +7,37 @@
 
 #include <llmd/llmd.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "../module_dir.h"
 #include "plugin/registry.h"
 
-static char dir[256];
+static module_dir dir;
 static char said[512];
 
 static const char *in_dir(const char *name)
 {
-  static char path[512];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
+  static char path[600];
+  snprintf(path, sizeof path, "%s/%s", dir.path, name);
   return path;
 }
 
-static void put_bytes(const char *to, const char *bytes, size_t n, mode_t mode)
-{
-  FILE *out = fopen(in_dir(to), "wb");
-  assert_non_null(out);
-  assert_int_equal(fwrite(bytes, 1, n, out), n);
-  assert_int_equal(fclose(out), 0);
-  assert_int_equal(chmod(in_dir(to), mode), 0);
-}
-
-/* Copies a module of the build. */
 static void put(const char *module, const char *to, mode_t mode)
 {
-  char from[512], *bytes;
-  long n;
-  FILE *in;
-  snprintf(from, sizeof from, "%s/%s.so", LLMD_STRANGERS, module);
-  in = fopen(from, "rb");
-  if (!in)
-    fail_msg("%s is not built", from);
-  fseek(in, 0, SEEK_END);
-  n = ftell(in);
-  rewind(in);
-  bytes = malloc((size_t)n);
-  assert_int_equal(fread(bytes, 1, (size_t)n, in), n);
-  fclose(in);
-  put_bytes(to, bytes, (size_t)n, mode);
-  free(bytes);
+  module_dir_copy(&dir, module, to, mode);
 }
 
 static int set_up(void **state)
 {
   (void)state;
-  snprintf(dir, sizeof dir, "%s/llmd-modules-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-  assert_non_null(mkdtemp(dir));
-  assert_int_equal(chmod(dir, 0700), 0);
+  module_dir_make(&dir);
   said[0] = 0;
   return 0;
 }
 
 static int tear_down(void **state)
 {
-  static const char *const names[] = {"a.so", "b.so", "c.so", "link.so", "notes.txt", "sub.so"};
   (void)state;
-  chmod(dir, 0700);
-  rmdir(in_dir("sub.so"));
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    unlink(in_dir(names[i]));
-  return rmdir(dir);
+  module_dir_remove(&dir);
+  return 0;
 }
 
 static void note(void *ud, int level, const char *component, const char *text, size_t len)
@@ -96,7 +60,7 @@ static void refused(int code, const char *path, const char *text)
 {
   llmd__registry *r;
   llmd_err err = LLMD_ERR_INIT;
-  int rc = load(dir, &r, &err);
+  int rc = load(dir.path, &r, &err);
   if (rc != code || !strstr(err.path, path) || !strstr(err.text, text))
     fail_msg("%s %s: %s", llmd_errname(rc), err.path, err.text);
   assert_null(r);
@@ -112,8 +76,8 @@ static void a_module_is_loaded(void **state)
   int old;
   (void)state;
   put("stranger", "a.so", 0600);
-  put_bytes("notes.txt", "no module", 9, 0666); /* not looked at */
-  assert_int_equal(load(dir, &r, NULL), 0);
+  module_dir_write(&dir, "notes.txt", "no module", 9, 0666); /* not looked at */
+  assert_int_equal(load(dir.path, &r, NULL), 0);
   p = llmd__registry_find(r, "strangers-scorer", &old);
   assert_non_null(p);
   assert_int_equal(p->kind, LLMD_SCORER);
@@ -128,7 +92,7 @@ static void an_empty_directory_is_fine(void **state)
 {
   llmd__registry *r;
   (void)state;
-  assert_int_equal(load(dir, &r, NULL), 0);
+  assert_int_equal(load(dir.path, &r, NULL), 0);
   llmd__registry_free(r);
 }
 
@@ -138,7 +102,7 @@ static void a_module_takes_the_place_of_a_built_in(void **state)
   int old;
   (void)state;
   put("twin", "a.so", 0600);
-  assert_int_equal(load(dir, &r, NULL), 0);
+  assert_int_equal(load(dir.path, &r, NULL), 0);
   assert_string_equal(llmd__registry_find(r, "queue-scorer", &old)->summary, "for tests");
   assert_non_null(strstr(said, "queue-scorer"));
   llmd__registry_free(r);
@@ -173,12 +137,12 @@ static void only_what_nobody_else_can_write(void **state)
     refused(LLMD_E_DENIED, "a.so", "writable by others");
   }
   put("stranger", "a.so", 0644);
-  assert_int_equal(chmod(dir, 0770), 0);
-  refused(LLMD_E_DENIED, dir, "writable by others");
-  assert_int_equal(chmod(dir, 0707), 0);
-  refused(LLMD_E_DENIED, dir, "writable by others");
-  assert_int_equal(chmod(dir, 0755), 0);
-  assert_int_equal(load(dir, &r, &err), 0);
+  assert_int_equal(chmod(dir.path, 0770), 0);
+  refused(LLMD_E_DENIED, dir.path, "writable by others");
+  assert_int_equal(chmod(dir.path, 0707), 0);
+  refused(LLMD_E_DENIED, dir.path, "writable by others");
+  assert_int_equal(chmod(dir.path, 0755), 0);
+  assert_int_equal(load(dir.path, &r, &err), 0);
   llmd__registry_free(r);
 }
 
@@ -202,11 +166,11 @@ static void the_directory_is_named_in_full_and_is_one(void **state)
   assert_int_equal(load("modules", &r, &err), LLMD_E_INVALID);
   assert_int_equal(load("", &r, &err), LLMD_E_INVALID);
   assert_int_equal(load("/no/such/directory", &r, &err), LLMD_E_DENIED);
-  put_bytes("notes.txt", "x", 1, 0600);
+  module_dir_write(&dir, "notes.txt", "x", 1, 0600);
   snprintf(file, sizeof file, "%s", in_dir("notes.txt"));
   assert_int_equal(load(file, &r, &err), LLMD_E_DENIED);
   snprintf(link, sizeof link, "%s", in_dir("link.so"));
-  assert_int_equal(symlink(dir, link), 0);
+  assert_int_equal(symlink(dir.path, link), 0);
   assert_int_equal(load(link, &r, &err), LLMD_E_DENIED);
   assert_string_equal(err.path, link);
 }
@@ -214,7 +178,7 @@ static void the_directory_is_named_in_full_and_is_one(void **state)
 static void what_is_no_module(void **state)
 {
   (void)state;
-  put_bytes("a.so", "these are not the bytes of an object", 36, 0600);
+  module_dir_write(&dir, "a.so", "these are not the bytes of an object", 36, 0600);
   refused(LLMD_E_PLUGIN, "a.so", "cannot be loaded");
 }
 
@@ -255,7 +219,7 @@ static void a_policy_of_a_stranger_decides(void **state)
   static llmd_decision d;
   llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 4, .state_bytes = 1 << 20, .prefix_bytes = 1 << 16};
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
-  llmd_scheduler_options so = {.size = sizeof so, .module_dir = dir};
+  llmd_scheduler_options so = {.size = sizeof so, .module_dir = dir.path};
   llmd_now now = {1, 1};
   llmd_endpoint_id id[3];
   llmd_scheduler *s;
