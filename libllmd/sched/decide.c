@@ -115,12 +115,20 @@ void llmd__lane_ids(llmd_lane *l)
   l->ids_shape = l->snap.shape + 1;
 }
 
-static int listed(const llmd_endpoint_id *ids, size_t n, llmd_endpoint_id id)
+static uint32_t row_of(const llmd_lane *l, llmd_endpoint_id id)
 {
-  for (size_t i = 0; i < n; i++)
-    if (ids[i] == id)
-      return 1;
-  return 0;
+  uint32_t slot = llmd__slot_of(id), row = slot < l->cap ? l->snap.view.row_of[slot] : LLMD__NO_ROW;
+  return id && row < l->snap.n && l->all_id[row] == id ? row : LLMD__NONE;
+}
+
+/* keep[row] = value for the rows of these endpoints. */
+static void mark(llmd_lane *l, const llmd_endpoint_id *ids, size_t n, uint8_t value)
+{
+  for (size_t i = 0; i < n; i++) {
+    uint32_t row = row_of(l, ids[i]);
+    if (row != LLMD__NONE)
+      l->keep[row] = value;
+  }
 }
 
 static void narrow(llmd_lane *l)
@@ -131,13 +139,15 @@ static void narrow(llmd_lane *l)
   llmd__candidates *c = &l->start;
   c->n = 0;
   c->identity = 0;
+  memset(l->keep, !subset, l->snap.n);
+  if (subset)
+    mark(l, subset, n_subset, 1);
+  mark(l, exclude, n_exclude, 0);
   for (uint32_t i = 0; i < l->snap.n; i++) {
-    llmd_endpoint_id id = l->all_id[i];
-    if ((l->snap.view.row[i].flags & LLMD__ROW_DRAIN) || (subset && !listed(subset, n_subset, id)) ||
-        listed(exclude, n_exclude, id))
+    if (!l->keep[i] || (l->snap.view.row[i].flags & LLMD__ROW_DRAIN))
       continue;
     c->row[c->n] = i;
-    c->id[c->n++] = id;
+    c->id[c->n++] = l->all_id[i];
   }
 }
 
@@ -163,13 +173,6 @@ llmd__candidates llmd__lane_start(const llmd_lane *l)
     c.id = l->all_id;
   }
   return c;
-}
-
-/* The peer that the request came with, until the handler names one. */
-static uint32_t row_of(const llmd_lane *l, llmd_endpoint_id id)
-{
-  uint32_t slot = llmd__slot_of(id), row = slot < l->cap ? l->snap.view.row_of[slot] : LLMD__NO_ROW;
-  return id && row < l->snap.n && l->all_id[row] == id ? row : LLMD__NONE;
 }
 
 /* ---- admission -------------------------------------------------------------------------------------------------- */
@@ -547,7 +550,7 @@ static void decide_pinned(llmd_lane *l, llmd_decision *d)
   llmd__lane_attributes(l);
   view_request(l);
   view_model(l);
-  l->peer_row = row_of(l, llmd__request_peer(l->req));
+  l->peer_row = row_of(l, llmd__request_peer(l->req)); /* until the handler names one */
   l->facts.peer = l->peer_row;
   l->facts.if_available = prefers_available(l);
   l->facts.bad_request = bad_request(l);
