@@ -1,6 +1,10 @@
 /* The cycle: the profile handler says which profiles run, each runs filters, scorers and a picker over columns. */
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "sched/scheduler.h"
 
 /* ---- candidates ------------------------------------------------------------------------------------------------- */
@@ -103,10 +107,18 @@ static void run_filter(llmd_lane *l, uint32_t profile, uint32_t instance)
   note_filter(l, profile, instance, c.n, rc);
 }
 
-/* Adds clamp01(score) * weight. NaN adds nothing. */
+/* Adds clamp01(score) * weight. NaN adds nothing: max and min give their second operand then, as the plain code does. */
 static void add_scores(double *restrict total, const double *restrict score, double weight, uint32_t n)
 {
-  for (uint32_t i = 0; i < n; i++) {
+  uint32_t i = 0;
+#if defined(__SSE2__)
+  const __m128d zero = _mm_setzero_pd(), one = _mm_set1_pd(1), w = _mm_set1_pd(weight);
+  for (; i + 2 <= n; i += 2) {
+    __m128d s = _mm_min_pd(_mm_max_pd(_mm_loadu_pd(score + i), zero), one);
+    _mm_storeu_pd(total + i, _mm_add_pd(_mm_loadu_pd(total + i), _mm_mul_pd(s, w)));
+  }
+#endif
+  for (; i < n; i++) {
     double s = score[i] > 0 ? score[i] : 0;
     s = s < 1 ? s : 1;
     total[i] += s * weight;

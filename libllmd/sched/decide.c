@@ -1,6 +1,5 @@
 /* One decision from pin to charge. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "model/columns.h"
@@ -289,8 +288,23 @@ static size_t host_port(const llmd_decision *d, const llmd_target *t, char *buf,
 {
   const char *address = d->text + t->address.off;
   int six = memchr(address, ':', t->address.len) != NULL;
-  int n = snprintf(buf, cap, six ? "[%.*s]:%u" : "%.*s:%u", (int)t->address.len, address, t->port);
-  return n > 0 && (size_t)n < cap ? (size_t)n : 0;
+  char digits[10];
+  uint32_t port = t->port;
+  size_t n = 0, k = sizeof digits;
+  do
+    digits[--k] = (char)('0' + port % 10);
+  while (port /= 10);
+  if (t->address.len + (sizeof digits - k) + 3 > cap)
+    return 0;
+  if (six)
+    buf[n++] = '[';
+  memcpy(buf + n, address, t->address.len);
+  n += t->address.len;
+  if (six)
+    buf[n++] = ']';
+  buf[n++] = ':';
+  memcpy(buf + n, digits + k, sizeof digits - k);
+  return n + sizeof digits - k;
 }
 
 /* The picks as a list, of which the end is cut when it does not fit. */
