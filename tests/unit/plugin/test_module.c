@@ -159,7 +159,7 @@ static void no_links_and_no_folders(void **state)
 
 static void the_directory_is_named_in_full_and_is_one(void **state)
 {
-  char file[512], link[512];
+  char file[600], link[600];
   llmd__registry *r;
   llmd_err err = LLMD_ERR_INIT;
   (void)state;
