@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import struct
 import subprocess
 import sys
@@ -548,7 +549,8 @@ def block(data):
 
 def run(dump, cases):
     text = b"".join(block(PATHS[d].encode()) + block(b) for d, b in cases)
-    done = subprocess.run([dump], input=text, stdout=subprocess.PIPE, check=True)
+    runner = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))  # the build may be for another machine
+    done = subprocess.run(runner + [dump], input=text, stdout=subprocess.PIPE, check=True)
     lines = done.stdout.decode().splitlines()
     if len(lines) != len(cases):
         raise SystemExit("Bail out! the dump gave %d lines for %d bodies" % (len(lines), len(cases)))

@@ -21,7 +21,7 @@ def decide(oracle, cases, folder):
     """The oracle's answers, as a file."""
     path = os.path.join(folder, 'decided.jsonl')
     with open(path, 'wb') as f:
-        done = subprocess.run([oracle, cases], stdout=f, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(tap.program(oracle) + [cases], stdout=f, stderr=subprocess.PIPE, check=False)
     problems = done.stderr.decode(errors='replace').splitlines()[:20]
     if done.returncode:
         problems.append(f'oracle ended with {done.returncode}')

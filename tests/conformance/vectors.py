@@ -49,7 +49,7 @@ def prepare(tables):
 
 def decide(oracle, situations):
     lines = ''.join(json.dumps(s) + '\n' for s in situations)
-    done = subprocess.run([oracle, '-'], input=lines, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    done = subprocess.run(tap.program(oracle) + ['-'], input=lines, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           universal_newlines=True, check=False)
     results = {r['id']: r for r in map(json.loads, done.stdout.splitlines())}
     return results, done.stderr.splitlines()

@@ -1,4 +1,6 @@
 """A few lines of TAP for the lint scripts: one point per thing checked, what is wrong as comments under it."""
+import os
+import shlex
 import sys
 
 _points = 0
@@ -17,6 +19,11 @@ def point(name, problems=(), skip=None):
     for line in problems:
         print('#   ' + str(line))
     _failed += bool(problems)
+
+
+def program(path):
+    """The command that runs a program of the build, which may be for another machine."""
+    return shlex.split(os.environ.get('MESON_EXE_WRAPPER', '')) + [path]
 
 
 def note(text):

@@ -37,7 +37,8 @@ def check_symbols(module):
 
 
 def types_of(harness, module):
-    run = subprocess.run([harness, module], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    run = subprocess.run(tap.program(harness) + [module], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         universal_newlines=True)
     if run.returncode:
         return [], [f'cannot be loaded: {run.stdout.strip()}']
     return run.stdout.split(), []
