@@ -126,8 +126,8 @@ typedef struct llmd__lane_slot {
   _Atomic uint64_t count[LLMD__COUNTERS]; /* only this lane adds; everybody may read. Survives the lane */
 } llmd__lane_slot;
 
-/* One piece of plugin state: this head, then its bytes. The state room begins with a directory of LLMD__STATES offsets of
- * heads, 0 = none; an offset is put there when everything behind it is ready. name: "type/instance/kind". */
+/* One piece of plugin state: this head, then its bytes. The state room begins with a directory of LLMD__STATES offsets
+ * of heads, 0 = none; an offset is put there when everything behind it is ready. name: "type/instance/kind". */
 typedef struct llmd__state {
   uint32_t kind, reserved;
   uint64_t off, bytes; /* of what follows the head */

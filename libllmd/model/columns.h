@@ -8,8 +8,8 @@
 int llmd__attributes_init(llmd_pool *p);
 /* The staging row of a live endpoint, or NULL. */
 llmd__row *llmd__staging_row(const llmd_pool *p, llmd_endpoint_id id, llmd__buffer_view *view);
-/* Everything about an endpoint that may fail, before anything of the staging copy changes: its strings become ids in *row
- * (without id and slot) and in labels (room for 2 x 64). LLMD_E_INVALID, LLMD_E_LIMIT, LLMD_E_FULL. */
+/* Everything about an endpoint that may fail, before anything of the staging copy changes: its strings become ids in
+ * *row (without id and slot) and in labels (room for 2 x 64). LLMD_E_INVALID, LLMD_E_LIMIT, LLMD_E_FULL. */
 int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, uint32_t *labels);
 /* All values of a slot unknown again. */
 void llmd__columns_clear(llmd_pool *p, uint32_t slot);

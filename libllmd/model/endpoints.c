@@ -469,8 +469,8 @@ static int last_number(const char *text, size_t len, size_t *at, uint32_t *out)
   return i < len;
 }
 
-/* "address:port" or "address:port/rank", an IPv6 address with or without brackets, cut into its parts; 0 when text is not
- * of that form. */
+/* "address:port" or "address:port/rank", an IPv6 address with or without brackets, cut into its parts; 0 when text is
+ * not of that form. */
 static int cut_place(const char *text, size_t len, llmd_str *address, uint32_t *port, uint32_t *rank)
 {
   size_t at;

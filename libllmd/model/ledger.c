@@ -170,8 +170,8 @@ llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t)
   return r ? atomic_load_explicit(&r->charge[0].endpoint, memory_order_relaxed) : 0;
 }
 
-/* A record between two states: somebody is at it, or died there. It gets GRACE_NS from when the writer first sees it; then
- * it is free again, and what its totals lack or have too much the recount puts right. */
+/* A record between two states: somebody is at it, or died there. It gets GRACE_NS from when the writer first sees it;
+ * then it is free again, and what its totals lack or have too much the recount puts right. */
 static void reclaim(llmd__ticket *r, uint64_t state, uint64_t now)
 {
   uint64_t lease = atomic_load_explicit(&r->lease, memory_order_relaxed), mark = now + GRACE_NS;

@@ -29,7 +29,8 @@ static void indent(out *o, uint32_t n)
   put_n(o, "                                ", n < 32 ? n : 32);
 }
 
-/* Bytes of the character at p when no plain YAML text can hold it: controls beyond ASCII's, and two that mean nothing. */
+/* Bytes of the character at p when no plain YAML text can hold it: controls, also beyond ASCII's, and three that mean
+ * nothing. */
 static uint32_t unprintable(const unsigned char *p, size_t n, uint32_t *code)
 {
   *code = p[0];

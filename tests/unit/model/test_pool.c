@@ -168,7 +168,7 @@ static void a_slot_is_free_after_the_next_tick(void **state)
   llmd_pool_close(p);
 }
 
-/* ---- publishing --------------------------------------------------------------------------------------------------- */
+/* ---- publishing ------------------------------------------------------------------------------------------------- */
 
 static void nothing_is_seen_before_publish(void **state)
 {
@@ -266,7 +266,7 @@ static void describes_what_was_published(void **state)
   llmd_pool_close(p);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------------------------------- */
 
 static void absurd_values_become_unknown(void **state)
 {
@@ -382,7 +382,7 @@ static void strings_run_out(void **state)
   llmd_pool_close(p);
 }
 
-/* ---- readers, writers --------------------------------------------------------------------------------------------- */
+/* ---- readers, writers ------------------------------------------------------------------------------------------- */
 
 static void only_the_writer_writes(void **state)
 {
@@ -428,7 +428,7 @@ static void only_the_writer_writes(void **state)
   free(mem);
 }
 
-/* ---- metrics pages ------------------------------------------------------------------------------------------------ */
+/* ---- metrics pages ---------------------------------------------------------------------------------------------- */
 
 static void scrapes_by_the_label_of_the_engine(void **state)
 {

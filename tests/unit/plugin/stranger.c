@@ -115,5 +115,6 @@ static const llmd_plugin filtering = STRANGER("strangers-filter", LLMD_FILTER, .
 static const llmd_plugin picker = STRANGER("strangers-picker", LLMD_PICKER, .pick = pick);
 static const llmd_plugin handler = STRANGER("strangers-handler", LLMD_PROFILE_HANDLER, .next = next, .finish = finish);
 static const llmd_plugin producer = STRANGER("strangers-producer", LLMD_PRODUCER, .table_entries = 64,
-                                             .reads = producer_reads, .writes = writes, .produce = produce, .commit = commit, .forget = forget);
+                                             .reads = producer_reads, .writes = writes, .produce = produce,
+                                             .commit = commit, .forget = forget);
 LLMD_MODULE(&scorer, &filtering, &picker, &handler, &producer);

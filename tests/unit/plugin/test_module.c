@@ -67,7 +67,7 @@ static void refused(int code, const char *path, const char *text)
   assert_int_equal(err.code, code);
 }
 
-/* ---- taken -------------------------------------------------------------------------------------------------------- */
+/* ---- taken ------------------------------------------------------------------------------------------------------ */
 
 static void a_module_is_loaded(void **state)
 {
@@ -108,7 +108,7 @@ static void a_module_takes_the_place_of_a_built_in(void **state)
   llmd__registry_free(r);
 }
 
-/* ---- refused ------------------------------------------------------------------------------------------------------ */
+/* ---- refused ---------------------------------------------------------------------------------------------------- */
 
 static void no_two_modules_with_one_type(void **state)
 {
@@ -208,7 +208,7 @@ static void descriptors_that_cannot_work(void **state)
   broken_one("broken_short", "link.so", "no type");
 }
 
-/* ---- all the way -------------------------------------------------------------------------------------------------- */
+/* ---- all the way ------------------------------------------------------------------------------------------------ */
 
 static void a_policy_of_a_stranger_decides(void **state)
 {

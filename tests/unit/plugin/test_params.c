@@ -97,7 +97,7 @@ static int validate(void *p, llmd_err *err)
 static const llmd_plugin plugin = {.size = sizeof plugin, .abi = LLMD_PLUGIN_ABI, .type = "test", .summary = "s",
                                    .self_size = sizeof(self), .params = rows, .validate = validate};
 
-/* ---- what is named ------------------------------------------------------------------------------------------------ */
+/* ---- what is named ---------------------------------------------------------------------------------------------- */
 
 static uint32_t olds;
 
@@ -185,7 +185,7 @@ static void assert_str(const llmd_str *s, const char *want)
   assert_memory_equal(s->ptr, want, s->len + 1);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------------------------------- */
 
 static void check_defaults(const char *text)
 {
@@ -277,7 +277,7 @@ static void an_empty_name_is_none(void **state)
   drop(&out);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------- */
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
 
 #define P "plugins[2].parameters"
 
@@ -398,7 +398,8 @@ static int load_and_free(const llmd_allocator *a, void *ctx)
 
 static void every_allocation_fails_once(void **state)
 {
-  char text[] = "parameters:\n  inner: {label: x}\n  words: [b, a]\n  pairs: {k: v}\n  items: [{name: one, tags: [p]}]\n";
+  char text[] = "parameters:\n  inner: {label: x}\n  words: [b, a]\n  pairs: {k: v}\n"
+                "  items: [{name: one, tags: [p]}]\n";
   (void)state;
   assert_true(fail_each_allocation(load_and_free, text) > 12);
 }

@@ -1,4 +1,4 @@
-/* For tests of the scheduler: a small region with a few endpoints, one lane, one request, and short ways to use them. */
+/* For tests of the scheduler: a small region with a few endpoints, one lane, one request, short ways to use them. */
 #ifndef LLMD_TESTS_SMALL_RIG_H
 #define LLMD_TESTS_SMALL_RIG_H
 

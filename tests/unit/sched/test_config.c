@@ -77,7 +77,7 @@ static double weight_of(const llmd_scheduler *s, uint32_t profile, const char *n
   return NAN;
 }
 
-/* ---- completed ---------------------------------------------------------------------------------------------------- */
+/* ---- completed -------------------------------------------------------------------------------------------------- */
 
 static void no_file_is_the_default_policy(void **state)
 {
@@ -135,7 +135,8 @@ static void a_profile_without_picker_takes_the_file_s(void **state)
 static void odd_weights_are_taken_as_they_are(void **state)
 {
   llmd_scheduler *s = load(HEAD Q "- {type: queue-scorer, name: b}\n- {type: queue-scorer, name: c}\n"
-                                  "schedulingProfiles:\n- name: a\n  plugins:\n  - {pluginRef: queue-scorer, weight: 0}\n"
+                                  "schedulingProfiles:\n- name: a\n  plugins:\n"
+                                  "  - {pluginRef: queue-scorer, weight: 0}\n"
                                   "  - {pluginRef: b, weight: -2.5}\n  - {pluginRef: c, weight: 1e3}\n");
   (void)state;
   assert_true(weight_of(s, 0, "queue-scorer") == 0 && weight_of(s, 0, "b") == -2.5 && weight_of(s, 0, "c") == 1000);
@@ -203,13 +204,16 @@ static void old_names_are_warned_of(void **state)
 static void json_and_yaml_say_the_same(void **state)
 {
   llmd_scheduler *y = load(HEAD "- {type: prefix-cache-scorer, parameters: {matchLengthWeight: 0.2}}\n"
-                                "- {type: label-selector-filter, name: \"\xf0\x9f\x98\x80\", parameters: {matchLabels: {a: b}}}\n"
+                                "- {type: label-selector-filter, name: \"\xf0\x9f\x98\x80\",\n"
+                                "   parameters: {matchLabels: {a: b}}}\n"
                                 "schedulingProfiles:\n- name: default\n  plugins:\n"
-                                "  - {pluginRef: \"\xf0\x9f\x98\x80\"}\n  - {pluginRef: prefix-cache-scorer, weight: 3}\n");
+                                "  - {pluginRef: \"\xf0\x9f\x98\x80\"}\n"
+                                "  - {pluginRef: prefix-cache-scorer, weight: 3}\n");
   llmd_scheduler *j =
       load("{\"apiVersion\":\"llm-d.ai/v1alpha1\",\"kind\":\"EndpointPickerConfig\",\"plugins\":[{\"type\":"
            "\"prefix-cache-scorer\",\"parameters\":{\"matchLengthWeight\":0.2}},{\"type\":\"label-selector-filter\","
-           "\"name\":\"\\ud83d\\ude00\",\"parameters\":{\"matchLabels\":{\"a\":\"b\"}}}],\"schedulingProfiles\":[{\"name\":\"default\","
+           "\"name\":\"\\ud83d\\ude00\",\"parameters\":{\"matchLabels\":{\"a\":\"b\"}}}],"
+           "\"schedulingProfiles\":[{\"name\":\"default\","
            "\"plugins\":[{\"pluginRef\":\"\\ud83d\\ude00\"},{\"pluginRef\":\"prefix-cache-scorer\",\"weight\":3}]}]}");
   (void)state;
   assert_string_equal(written(y, &one), written(j, &two));
@@ -237,7 +241,7 @@ static void producers_come_by_themselves(void **state)
   llmd_scheduler_free(s);
 }
 
-/* ---- refused ------------------------------------------------------------------------------------------------------ */
+/* ---- refused ---------------------------------------------------------------------------------------------------- */
 
 typedef struct bad {
   const char *what, *config;
@@ -302,13 +306,13 @@ static const bad reference[] = {
      "flowControl.usageLimitPolicyPluginRef", "nowhere"},
     {"policy of the wrong kind", HEAD Q "flowControl:\n  usageLimitPolicyPluginRef: queue-scorer\n", LLMD_E_TYPE, 6, 30,
      "flowControl.usageLimitPolicyPluginRef", "policy is needed"},
-    {"parser of the wrong kind", HEAD Q "requestHandler:\n  parsers:\n  - pluginRef: queue-scorer\n", LLMD_E_TYPE, 7, 16,
-     "requestHandler.parsers[0].pluginRef", "parser is needed"},
+    {"parser of the wrong kind", HEAD Q "requestHandler:\n  parsers:\n  - pluginRef: queue-scorer\n", LLMD_E_TYPE, 7,
+     16, "requestHandler.parsers[0].pluginRef", "parser is needed"},
     {"parser undefined", HEAD Q "requestHandler:\n  parsers:\n  - pluginRef: nowhere\n", LLMD_E_UNKNOWN_REF, 7, 16,
      "requestHandler.parsers[0].pluginRef", "nowhere"},
     {"a plugin that depends on itself",
-     HEAD "- {type: disagg-profile-handler, parameters: {deciders: {prefill: disagg-profile-handler}}}\n", LLMD_E_TYPE, 4,
-     67, "plugins[0].parameters.deciders.prefill", "not a decider"},
+     HEAD "- {type: disagg-profile-handler, parameters: {deciders: {prefill: disagg-profile-handler}}}\n", LLMD_E_TYPE,
+     4, 67, "plugins[0].parameters.deciders.prefill", "not a decider"},
 };
 
 static void what_the_reference_refuses(void **state)
@@ -343,16 +347,16 @@ static const bad ours[] = {
     {"a key twice", HEAD "- {type: queue-scorer, type: x}\n", LLMD_E_DUPLICATE, 4, 24, "plugins[0]", "twice"},
     {"detector of the wrong kind", HEAD Q "saturationDetector: {pluginRef: queue-scorer}\n", LLMD_E_TYPE, 5, 33,
      "saturationDetector.pluginRef", "detector is needed"},
-    {"another plugin with the detector's name", HEAD "- {type: queue-scorer, name: utilization-detector}\n", LLMD_E_TYPE,
-     4, 3, "plugins[0]", "not a saturation detector"},
+    {"another plugin with the detector's name", HEAD "- {type: queue-scorer, name: utilization-detector}\n",
+     LLMD_E_TYPE, 4, 3, "plugins[0]", "not a saturation detector"},
     {"another plugin with the handler's name", HEAD "- {type: queue-scorer, name: single-profile-handler}\n",
      LLMD_E_DUPLICATE, 4, 3, "plugins[0]", "needed by default"},
     {"a band without priority", HEAD Q "flowControl: {priorityBands: [{maxRequests: 5}]}\n", LLMD_E_MISSING, 5, 31,
      "flowControl.priorityBands[0]", "priority"},
     {"a size of letters", HEAD Q "flowControl: {maxBytes: lots}\n", LLMD_E_TYPE, 5, 25, "flowControl.maxBytes", "1G"},
     {"a decider that is none",
-     HEAD Q "- type: disagg-profile-handler\n  parameters:\n    deciders:\n      prefill: queue-scorer\n", LLMD_E_TYPE, 8,
-     16, "plugins[1].parameters.deciders.prefill", "\"queue-scorer\", which is not a decider"},
+     HEAD Q "- type: disagg-profile-handler\n  parameters:\n    deciders:\n      prefill: queue-scorer\n", LLMD_E_TYPE,
+     8, 16, "plugins[1].parameters.deciders.prefill", "\"queue-scorer\", which is not a decider"},
     {"a decider that is not there",
      HEAD "- type: disagg-profile-handler\n  parameters: {prefillDeciderPluginName: pd}\n", LLMD_E_UNKNOWN_REF, 5, 42,
      "plugins[0].parameters.prefillDeciderPluginName", "\"pd\", which is not configured"},
@@ -417,7 +421,7 @@ static void handles_that_are_not_there(void **state)
   llmd_lane_free(NULL);
 }
 
-/* ---- there and back ----------------------------------------------------------------------------------------------- */
+/* ---- there and back --------------------------------------------------------------------------------------------- */
 
 static void assert_same_uses(const llmd_scheduler *a, const llmd_scheduler *b, uint32_t profile)
 {
@@ -471,8 +475,8 @@ static const char *const configs[] = {
          "  plugins: [{pluginRef: prefill-filter}, {pluginRef: prefix-cache-scorer, weight: 2}]\n- name: decode\n"
          "  plugins: [{pluginRef: decode-filter}, {pluginRef: active-request-scorer, weight: 1}]\n"
          "flowControl: {saturationDetector: {pluginRef: concurrency-detector}}\n",
-    HEAD "- type: disagg-profile-handler\n  parameters: {prefillProfile: p, decodeProfile: d, stageOrder: DecodeFirst,\n"
-         "    deciderPluginName: always-disagg-pd-decider}\n- type: always-disagg-pd-decider\n- type: queue-scorer\n"
+    HEAD "- type: disagg-profile-handler\n  parameters: {prefillProfile: p, decodeProfile: d,\n"
+         "    stageOrder: DecodeFirst, deciderPluginName: always-disagg-pd-decider}\n- type: always-disagg-pd-decider\n- type: queue-scorer\n"
          "schedulingProfiles:\n- {name: d, plugins: [{pluginRef: queue-scorer}]}\n- {name: p, plugins: []}\n",
     HEAD "- {type: context-length-aware, parameters: {enableFiltering: true}}\n- type: decode-filter\n"
          "- type: queue-scorer\n- {type: random-picker, parameters: {maxNumOfEndpoints: 3}}\n"
@@ -486,18 +490,21 @@ static const char *const configs[] = {
     HEAD "- type: inflight-load-producer\n  parameters: {maxEstimatedOutputTokens: 0}\n- type: token-load-scorer\n",
     HEAD "- type: metrics-data-source\n- {type: dcgm-data-source, parameters: {interval: 250ms}}\n"
          "- type: core-metrics-extractor\n  parameters:\n    engineConfigs:\n"
-         "    - {name: own, queuedRequestsSpec: \"my_queue{a=b}\", customMetrics: [{attributeKey: X, metricSpec: x}]}\n",
+         "    - {name: own, queuedRequestsSpec: \"my_queue{a=b}\",\n"
+         "       customMetrics: [{attributeKey: X, metricSpec: x}]}\n",
     HEAD "- type: approx-prefix-cache-producer\n"
          "  parameters: {maxPrefixTokensToMatch: 0, maxPrefixBlocksToMatch: 10, blockSize: 128}\n"
          "- type: prefix-cache-scorer\n",
     HEAD "- type: label-selector-filter\n  parameters:\n    matchLabels: {b: \"2\", a: \"1\"}\n"
          "    matchExpressions: [{key: z, operator: In, values: [x, \"1\"]}, {key: w, operator: Exists}]\n",
-    HEAD "- type: session-affinity-scorer\n  parameters: {strategy: session_id, sessionIdConfig: {sources: [{header: X}]}}\n"
+    HEAD "- type: session-affinity-scorer\n  parameters: {strategy: session_id,\n"
+         "    sessionIdConfig: {sources: [{header: X}]}}\n"
          "- type: endpoint-attribute-scorer\n"
          "  parameters: {attributeKey: W, algorithm: {type: linear_lower_is_better,\n"
          "    normalization: {fixedRange: {min: 0, max: 10}}}}\n",
     HEAD "- {type: data-parallel-profile-handler, parameters: {primaryPort: 9000}}\n- type: weighted-random-picker\n"
-         "- type: session-id-producer\n  parameters: {cookieName: sid}\n- type: openai-parser\n- type: fcfs-ordering-policy\n",
+         "- type: session-id-producer\n  parameters: {cookieName: sid}\n- type: openai-parser\n"
+         "- type: fcfs-ordering-policy\n",
 };
 
 static void what_is_written_reads_back_the_same(void **state)
