@@ -6,7 +6,7 @@
 #include "base/error.h"
 
 #define ALIGN 64u
-#define PATIENCE (1u << 26) /* looks at the directory: about a second */
+#define PATIENCE (1u << 25) /* looks at the directory: some tenths of a second */
 
 static uint64_t up(uint64_t n)
 {
@@ -271,7 +271,8 @@ static uint64_t take_room(llmd__region *g, uint64_t bytes, uint64_t *used)
 /* Back to the room, unless somebody has taken more meanwhile. */
 static void leave_room(llmd__region *g, uint64_t bytes, uint64_t used)
 {
-  atomic_compare_exchange_strong(&g->state_used, &used, used - bytes);
+  if (!atomic_compare_exchange_strong(&g->state_used, &used, used - bytes))
+    atomic_fetch_add(&g->state_lost, bytes);
 }
 
 /* Puts a ready head into the first free place. Somebody else's of the same name that got there first wins. */
@@ -320,7 +321,7 @@ static int make_state(llmd__region *g, const char *name, uint32_t kind, uint64_t
 /* Has somebody taken room for state that is not in the directory yet? */
 static int being_made(const llmd__region *g)
 {
-  uint64_t used = atomic_load(&g->state_used), ready = 0;
+  uint64_t used = atomic_load(&g->state_used), ready = atomic_load(&g->state_lost);
   const llmd__state *s;
   for (uint32_t i = 0; (s = llmd__region_state_at(g, i)) != NULL; i++)
     ready += up(sizeof *s) + s->bytes;

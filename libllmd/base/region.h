@@ -43,6 +43,7 @@ typedef struct llmd__region {
   _Atomic uint32_t n_attributes;
   _Atomic uint64_t string_used;
   _Atomic uint64_t state_used;
+  _Atomic uint64_t state_lost;   /* of it: taken in vain, and somebody had taken more before it was given back */
   _Atomic uint32_t string_count;
   _Atomic uint32_t robin;        /* the ladder's round robin */
   uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
