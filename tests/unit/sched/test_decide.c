@@ -10,14 +10,15 @@
 
 static void wants_the_whole_body(void **state)
 {
+  static const char body[] = BODY;
   rig r;
   (void)state;
   rig_open(&r, 3, QUEUE, NULL, NULL);
   assert_int_equal(rig_decide(&r, 1), LLMD_NEED_BODY);
-  assert_int_equal(llmd_request_feed(r.request, BODY, 10, LLMD_FEED_KEEP), 0);
+  assert_int_equal(llmd_request_feed(r.request, body, 10, LLMD_FEED_KEEP), 0);
   assert_int_equal(rig_decide(&r, 1), LLMD_NEED_BODY);
   assert_true(r.d.ticket == 0 && r.d.n_targets == 0);
-  assert_int_equal(llmd_request_feed(r.request, BODY + 10, sizeof BODY - 11, LLMD_FEED_FINAL), 0);
+  assert_int_equal(llmd_request_feed(r.request, body + 10, sizeof body - 11, LLMD_FEED_FINAL), 0);
   assert_int_equal(rig_decide(&r, 1), LLMD_ROUTED);
   rig_close(&r);
 }
