@@ -107,6 +107,7 @@ LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *
  * and leave the value unknown: a bad sample never improves an endpoint. */
 LLMD_API int llmd_pool_set(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, double value);
 LLMD_API int llmd_pool_set_text(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const char *ptr, size_t len);
+/* The members of a set. LLMD_E_FULL: the pool's strings are full, the names that were new are left out. */
 LLMD_API int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const llmd_str *names,
                                   uint32_t n);
 /* The endpoint's metrics are as of `mono` (needed after set; scrape does it). */

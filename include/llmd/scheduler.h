@@ -151,7 +151,9 @@ typedef struct llmd_decision {
 LLMD_API int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out);
 
 /* ---- what happened ---------------------------------------------------------------------------------------------- */
-/* The request was sent to `used` (0 = the destination decided). Moves the charge, teaches the stateful plugins. */
+/* The request was sent to `used` (0 = the destination decided). Moves the charge, teaches the stateful plugins. From here
+ * on the ticket is the host's: it stays charged, also past llmd_request_reset, until a report ends it or its lease does.
+ * LLMD_E_STALE: there is no such endpoint any more; nothing has changed. */
 LLMD_API int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used,
                          const llmd_now *now);
 

@@ -70,7 +70,7 @@ static void read_caps(llmd__caps *c, const llmd_region_options *o)
   c->lanes = (c->lanes < 65536 ? c->lanes : 65536) + LLMD__SPARE_LANES;
   c->tickets = pick32(zero.max_tickets, 16384);
   c->ring_bytes = pick32(zero.ring_bytes, 65536);
-  c->string_bytes = pick64(zero.string_bytes, 1u << 20);
+  c->string_bytes = pick64(zero.string_bytes, 8u << 20);
   c->state_bytes = pick64(zero.state_bytes, 80u << 20);
   c->prefix_bytes = pick64(zero.prefix_bytes, 64u << 20);
   limit(c);
@@ -306,7 +306,7 @@ static int make_state(llmd__region *g, const char *name, uint32_t kind, uint64_t
   if (!at)
     return LLMD_E_FULL;
   s = llmd__at(g, at);
-  memset(s, 0, (size_t)(head + bytes));
+  memset(s, 0, (size_t)head); /* init clears what it needs: most of an index is never touched */
   s->kind = kind;
   s->off = at + head;
   s->bytes = bytes;

@@ -164,7 +164,8 @@ static inline llmd__lane_slot *llmd__region_lanes(const llmd__region *g)
 
 /* Entry i of the directory of plugin state; NULL = none there (nor after it). */
 const llmd__state *llmd__region_state_at(const llmd__region *g, uint32_t i);
-/* Finds plugin state by name, or makes it: bytes zeroed, then init(mem, bytes, ud) before anybody else sees it.
+/* Finds plugin state by name, or makes it: init(mem, bytes, ud) on memory that may hold anything, before anybody
+ * else sees it.
  * kind tells what it is. *off = its place. LLMD_E_FULL: no room. LLMD_E_BUSY: no room, and
  * somebody is making state meanwhile, or died in it. Any process, several at a time: all get the same. */
 int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,

@@ -216,7 +216,7 @@ int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribut
       set[1 + kept++] = text;
   }
   set[0] = kept;
-  return 0;
+  return kept < n ? LLMD_E_FULL : 0;
 }
 
 int llmd_pool_touch(llmd_pool *pool, llmd_endpoint_id id, uint64_t mono)

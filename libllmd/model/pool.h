@@ -7,8 +7,6 @@
 #include "base/alloc.h"
 #include "base/region.h"
 
-struct llmd__objective; /* model/tables.c */
-struct llmd__rewrite;
 
 struct llmd_pool {
   llmd_allocator alloc;

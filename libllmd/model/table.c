@@ -1,6 +1,7 @@
 #include "model/table.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #define WAYS 8u
 
@@ -30,6 +31,7 @@ int llmd__table_init(void *mem, size_t bytes, void *ud)
 {
   llmd__table *t = mem;
   (void)ud;
+  memset(mem, 0, bytes);
   t->buckets = (bytes - sizeof *t) / (WAYS * sizeof(entry));
   atomic_store(&t->clock, 2);
   return 0;

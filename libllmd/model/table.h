@@ -10,7 +10,7 @@
 typedef struct llmd__table llmd__table;
 
 size_t llmd__table_bytes(uint32_t entries);
-/* mem zeroed. The shape of llmd__region_state's init. */
+/* Clears mem. The shape of llmd__region_state's init. */
 int llmd__table_init(void *mem, size_t bytes, void *ud);
 int llmd__table_get(const llmd__table *t, uint64_t lo, uint64_t hi, uint64_t now, uint64_t *value);
 void llmd__table_put(llmd__table *t, uint64_t lo, uint64_t hi, uint64_t value, uint64_t now, uint64_t ttl);

@@ -110,6 +110,12 @@ static void commit_plugins(llmd_lane *l, llmd_request *r, const llmd_decision *d
     commit_one(l, l->s->config->producer[i], &c, name, primary);
 }
 
+static int is_there(const llmd_lane *l, llmd_endpoint_id id)
+{
+  uint32_t slot = llmd__slot_of(id), row = slot < l->cap ? l->snap.view.row_of[slot] : LLMD__NO_ROW;
+  return row < l->snap.n && l->snap.view.row[row].id == id;
+}
+
 int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used, const llmd_now *now)
 {
   llmd_lane *l = lane;
@@ -117,10 +123,14 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
     return LLMD_E_INVALID;
   if (!used)
     used = d->target[d->profile[d->primary].first].id;
-  if (d->ticket)
-    llmd__ledger_move(l->pool->g, d->ticket, used);
   if (llmd__pool_pin(l->pool, l->slot, &l->snap))
     return LLMD_E_NONE;
+  if (!is_there(l, used)) {
+    llmd__pool_unpin(l->pool, l->slot);
+    return LLMD_E_STALE;
+  }
+  if (d->ticket)
+    llmd__ledger_move(l->pool->g, d->ticket, used);
   l->now = now;
   llmd__lane_ids(l);
   llmd__lane_attributes(l);
@@ -131,9 +141,7 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
   return 0;
 }
 
-/* ---- reports
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- reports ---------------------------------------------------------------------------------------------------- */
 
 void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd_usage *u)
 {
