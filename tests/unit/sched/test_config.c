@@ -476,7 +476,8 @@ static const char *const configs[] = {
          "  plugins: [{pluginRef: decode-filter}, {pluginRef: active-request-scorer, weight: 1}]\n"
          "flowControl: {saturationDetector: {pluginRef: concurrency-detector}}\n",
     HEAD "- type: disagg-profile-handler\n  parameters: {prefillProfile: p, decodeProfile: d,\n"
-         "    stageOrder: DecodeFirst, deciderPluginName: always-disagg-pd-decider}\n- type: always-disagg-pd-decider\n- type: queue-scorer\n"
+         "    stageOrder: DecodeFirst, deciderPluginName: always-disagg-pd-decider}\n"
+         "- type: always-disagg-pd-decider\n- type: queue-scorer\n"
          "schedulingProfiles:\n- {name: d, plugins: [{pluginRef: queue-scorer}]}\n- {name: p, plugins: []}\n",
     HEAD "- {type: context-length-aware, parameters: {enableFiltering: true}}\n- type: decode-filter\n"
          "- type: queue-scorer\n- {type: random-picker, parameters: {maxNumOfEndpoints: 3}}\n"
