@@ -101,7 +101,8 @@ static void add_columns(llmd_scheduler *s, uint32_t instance, uint32_t **room)
     col->attribute = attribute_of(s, col->name, col->producer, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST);
     if (col->charge)
       s->charge_column = s->n_columns;
-    if (!strcmp(col->name, "PrefixCacheMatchInfo.match") && s->match_column == LLMD__NONE)
+    if (!strcmp(col->name, "PrefixCacheMatchInfo.match") &&
+        (s->match_column == LLMD__NONE || !strcmp(col->producer, "approx-prefix-cache-producer")))
       s->match_column = s->n_columns;
     b->column[w] = s->n_columns++;
   }

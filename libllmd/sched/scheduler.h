@@ -74,7 +74,7 @@ struct llmd_scheduler {
   uint32_t *index_room;   /* storage of all binding arrays */
   uint32_t n_index_room;
   uint32_t scratch_fixed, scratch_each; /* the largest that any plugin wants */
-  uint32_t match_column;  /* column of the default prefix producer's matches, for Prefer: if-available */
+  uint32_t match_column;  /* matches of the default prefix producer, else of the first: for Prefer: if-available */
   uint32_t charge_column; /* column charged to the ledger, LLMD__NONE = the prompt's tokens */
 };
 

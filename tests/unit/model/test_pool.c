@@ -125,10 +125,13 @@ static void an_id_dies_with_its_endpoint(void **state)
 {
   llmd_pool *p = small_pool(8);
   llmd_endpoint_id a = add(p, "10.0.0.1", 1), b;
+  llmd_str model = {"adapter", 7};
   int64_t requests, tokens;
   (void)state;
   assert_int_equal(llmd_pool_set(p, a, LLMD_ATTR_WAITING, 4), 0);
+  assert_int_equal(llmd_pool_set_models(p, a, LLMD_ATTR_ACTIVE_MODELS, &model, 1), 0);
   publish(p);
+  assert_int_equal(llmd_pool_models(p, a, LLMD_ATTR_ACTIVE_MODELS, &model, 1), 1);
   assert_int_equal(llmd_pool_remove(p, a), 0);
   assert_int_equal(llmd_pool_remove(p, a), LLMD_E_STALE);
   assert_int_equal(llmd_pool_set(p, a, LLMD_ATTR_WAITING, 5), LLMD_E_STALE);
@@ -148,6 +151,7 @@ static void an_id_dies_with_its_endpoint(void **state)
   assert_int_equal((uint32_t)b, (uint32_t)a); /* the slot again, */
   assert_true(b != a);                        /* under another id, */
   assert_true(isnan(llmd_pool_value(p, b, LLMD_ATTR_WAITING))); /* knowing nothing */
+  assert_int_equal(llmd_pool_models(p, b, LLMD_ATTR_ACTIVE_MODELS, &model, 1), 0);
   assert_int_equal(llmd_pool_remove(p, a), LLMD_E_STALE);
   assert_int_equal(llmd_pool_count(p), 1);
   llmd_pool_close(p);
@@ -165,6 +169,11 @@ static void a_slot_is_free_after_the_next_tick(void **state)
   assert_int_equal(llmd_pool_add(p, &third, &id), LLMD_E_FULL); /* plugins have not forgotten the first one yet */
   tick(p);
   assert_int_equal(llmd_pool_add(p, &third, &id), 0);
+  assert_int_equal(llmd_pool_remove(p, id), 0);
+  assert_int_equal(llmd_pool_remove(p, find(p, "10.0.0.2:1")), 0);
+  tick(p); /* neighbours, both */
+  add(p, "10.0.0.4", 1);
+  add(p, "10.0.0.5", 1);
   llmd_pool_close(p);
 }
 

@@ -44,7 +44,7 @@ static int pick(const void *self, const llmd_batch *b, const double *total, uint
 static int next(const void *self, const llmd_stages *s, llmd_next *out)
 {
   const stranger *me = self;
-  if (s->run[0].state == LLMD_RUN_NOT)
+  if (s->run[0].state == LLMD_RUN_NOT || me->wild) /* wild: never comes to an end */
     out->run = 1;
   return me->fail ? LLMD_E_PLUGIN : 0;
 }
@@ -76,7 +76,7 @@ static int commit(const void *self, const llmd_services *s, const llmd_commit_in
   llmd_key key = {1, 0};
   s->get(s->ctx, &key, &n);
   if (c->primary < c->batch->n && !isnan(c->wrote[0][c->primary]))
-    n++;
+    n += c->batch->n;
   return me->fail ? LLMD_E_PLUGIN : s->put(s->ctx, &key, n, 0);
 }
 

@@ -241,6 +241,16 @@ static void producers_come_by_themselves(void **state)
   llmd_scheduler_free(s);
 }
 
+/* A name that is a producer's, but not of what is read: nobody comes, the host may fill it. */
+static void producers_of_other_things_do_not_come(void **state)
+{
+  llmd_scheduler *s = load(HEAD "- type: prefix-cache-scorer\n"
+                                "  parameters: {prefixMatchInfoProducerName: inflight-load-producer}\n");
+  (void)state;
+  assert_int_equal(s->config->n_producers, 0);
+  llmd_scheduler_free(s);
+}
+
 /* ---- refused ---------------------------------------------------------------------------------------------------- */
 
 typedef struct bad {
@@ -552,6 +562,7 @@ int main(void)
       CASE(old_names_are_warned_of),
       CASE(json_and_yaml_say_the_same),
       CASE(producers_come_by_themselves),
+      CASE(producers_of_other_things_do_not_come),
       CASE(what_the_reference_refuses),
       CASE(what_else_is_refused),
       CASE(names_and_numbers_of_profiles_have_limits),

@@ -2,6 +2,7 @@
 #include "small_rig.h"
 
 #include "../module_dir.h"
+#include "sched/scheduler.h"
 
 #define BODY "{\"model\":\"m\",\"prompt\":\"hello\"}"
 #define QUEUE HEAD "- type: queue-scorer\n- type: max-score-picker\n"
@@ -250,6 +251,14 @@ static void only_where_it_is_cached(void **state)
   rig_header(&r, "Prefer", "if-available");
   assert_int_equal(rig_goes_to(&r, 1), 1);
   rig_close(&r);
+  rig_open(&r, 3,
+           HEAD "- {type: approx-prefix-cache-producer, name: other}\n- type: approx-prefix-cache-producer\n"
+                "- {type: approx-prefix-cache-producer, name: third}\n- type: queue-scorer\n- type: max-score-picker\n",
+           NULL, NULL);
+  rig_body(&r, body);
+  assert_int_equal(rig_decide(&r, 1), LLMD_ROUTED);
+  assert_int_equal(r.lane->s->match_column, 4); /* the default one's, whatever stands around it */
+  rig_close(&r);
   rig_open(&r, 3, QUEUE, NULL, NULL); /* nobody knows what is cached */
   rig_body(&r, body);
   rig_header(&r, "Prefer", "if-available");
@@ -406,9 +415,10 @@ static void stale_metrics_give_way_to_own_counts(void **state)
     assert_true(rig_goes_to(&r, seed) >= 1);
     assert_int_equal(r.d.ladder, LLMD_LADDER_STALE);
   }
-  llmd_pool_touch(r.pool, r.id[2], r.now.mono); /* one of them is fresh: the others are merely unknown */
+  llmd_pool_touch(r.pool, r.id[2], r.now.mono - 2 * SECOND); /* one is just fresh: the others are merely unknown */
   rig_publish(&r);
   assert_int_equal(rig_goes_to(&r, 1), 2);
+  assert_true(r.d.target[0].score == 1);
   assert_int_equal(r.d.ladder, 0);
   rig_close(&r);
 }
@@ -457,6 +467,7 @@ static void a_failing_plugin_is_left_out(void **state)
   with_a_failing("- {type: strangers-producer, parameters: {fail: true}}\n", LLMD_LADDER_PLUGIN);
   with_a_failing("- {type: strangers-handler, parameters: {fail: true}}\n", LLMD_LADDER_PLUGIN | LLMD_LADDER_ROBIN);
   with_a_failing("- {type: strangers-filter, parameters: {wild: true}}\n", LLMD_LADDER_PLUGIN);
+  with_a_failing("- {type: strangers-handler, parameters: {wild: true}}\n", 0); /* stopped after many turns */
   with_a_failing("- {type: strangers-handler}\n", 0);
   with_a_failing("- {type: strangers-filter, parameters: {order: 1}}\n", 0);
 }

@@ -175,6 +175,46 @@ static void a_full_ring_drops_posts(void **state)
   rig_close(&r);
 }
 
+/* A process that died while it wrote, or one with other ideas: what cannot be is dropped, the lane goes on. */
+static void nonsense_in_a_ring_is_dropped(void **state)
+{
+  llmd__lane_slot *slot;
+  uint32_t *ring;
+  rig r;
+  (void)state;
+  open_prefix(&r, PREFIX);
+  llmd_lane_free(r.lane);
+  assert_int_equal(llmd_lane_create(r.scheduler, 0, &r.lane), 0);
+  slot = &llmd__region_lanes(r.pool->g)[r.lane->slot];
+  ring = llmd__at(r.pool->g, r.pool->g->ring_off + (size_t)r.lane->slot * r.pool->g->caps.ring_bytes);
+  for (uint32_t word = 0; word < 5; word++) {
+    uint64_t dropped = atomic_load(&r.pool->g->posts_dropped), before;
+    uint32_t *frame;
+    assert_int_equal(llmd_pool_tick(r.pool, &r.now, NULL), 0);
+    before = atomic_load(&slot->head);
+    send_to(&r, prompt(20 + word, 4), 2);
+    frame = ring + before % r.pool->g->caps.ring_bytes / 4;
+    assert_int_equal(frame[1], LLMD__POST_STORE); /* bytes, op, place of the index, endpoint, capacity, n, ... */
+    if (word == 0)
+      frame[0] = 8;
+    else if (word == 1)
+      frame[1] = 99;
+    else if (word == 2)
+      memset(&frame[2], 0xff, 8);
+    else if (word == 3)
+      frame[7] = 1000000; /* more keys than there are */
+    else
+      memset(&frame[8], 0xff, 8); /* an index larger than the region */
+    assert_int_equal(llmd_pool_tick(r.pool, &r.now, NULL), 0);
+    assert_int_equal(atomic_load(&r.pool->g->posts_dropped), dropped + 1);
+    assert_true(known(&r, prompt(20 + word, 4), 2) == 0);
+  }
+  send_to(&r, prompt(1, 4), 2);
+  assert_int_equal(llmd_pool_tick(r.pool, &r.now, NULL), 0);
+  assert_true(known(&r, prompt(1, 4), 2) == 1);
+  rig_close(&r);
+}
+
 /* ---- chains ----------------------------------------------------------------------------------------------------- */
 
 static const char two_sizes[] =
@@ -428,6 +468,7 @@ int main(void)
       cmocka_unit_test(reports_do_not_come_between),
       cmocka_unit_test(other_lanes_post_and_the_tick_applies),
       cmocka_unit_test(a_full_ring_drops_posts),
+      cmocka_unit_test(nonsense_in_a_ring_is_dropped),
       cmocka_unit_test(each_producer_cuts_in_its_own_way),
       cmocka_unit_test(limits_count_for_each_prompt),
       cmocka_unit_test(a_commit_across_a_reload_teaches_nothing_wrong),
