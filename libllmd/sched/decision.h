@@ -21,4 +21,18 @@ const char *llmd__kept_text(llmd_lane *l, const char *ptr, size_t len);
 /* Copies what explain and record need out of the snapshot, so that no buffer stays pinned (options.explain). */
 void llmd__why_keep(llmd_lane *l, const llmd_decision *d);
 
+/* view.c: fills l->view from l->req; lists l->start, the candidates before any filter. */
+void llmd__view_request(llmd_lane *l);
+void llmd__list_candidates(llmd_lane *l);
+/* The model after all rewrites, into l->view. */
+void llmd__view_model(llmd_lane *l);
+/* Row of an endpoint in the pinned snapshot; LLMD__NONE = it is not there. */
+uint32_t llmd__lane_row(const llmd_lane *l, llmd_endpoint_id id);
+
+/* answer.c: writes the lane's results into *d as a refusal, as the profiles' picks (primary LLMD_NO_INDEX: none first), or
+ * as a routed decision. */
+void llmd__answer_reject(llmd_decision *d, uint32_t reason);
+void llmd__answer_profiles(llmd_lane *l, llmd_decision *d, uint32_t primary);
+void llmd__answer_routed(llmd_lane *l, llmd_decision *d, const llmd_outcome *o);
+
 #endif
