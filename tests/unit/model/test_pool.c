@@ -448,12 +448,12 @@ static void scrapes_by_the_label_of_the_engine(void **state)
                              "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"100\"} 1\n";
   static const char sglang[] = "sglang:num_queue_reqs 2\nsglang:num_running_reqs 3\nsglang:token_usage 0.25\n"
                                "sglang:cache_config_info{page_size=\"64\",num_pages=\"10\"} 1\n";
-  llmd_label engine = {{"llm-d.ai/engine-type", 20}, {"sglang", 6}};
+  llmd_label engine[2] = {{{"zone", 4}, {"vllm", 4}}, {{"llm-d.ai/engine-type", 20}, {"sglang", 6}}};
   llmd_label old = {{"inference.networking.k8s.io/engine-type", 39}, {"sglang", 6}};
   llmd_pool *p = small_pool(8);
   llmd_endpoint_id a = add(p, "10.0.0.1", 1), b = add(p, "10.0.0.2", 1), c = add(p, "10.0.0.3", 1);
   (void)state;
-  assert_int_equal(llmd_pool_set_labels(p, b, &engine, 1), 0);
+  assert_int_equal(llmd_pool_set_labels(p, b, engine, 2), 0);
   assert_int_equal(llmd_pool_set_labels(p, c, &old, 1), 0);
   assert_int_equal(llmd_pool_scrape(p, a, vllm, sizeof vllm - 1, 5), 8);
   assert_int_equal(llmd_pool_scrape(p, b, sglang, sizeof sglang - 1, 5), 5);

@@ -357,6 +357,26 @@ static void after_commit_the_ticket_is_the_host_s(void **state)
   rig_close(&r);
 }
 
+static void every_endpoint_s_load_is_seen(void **state)
+{
+  rig r;
+  (void)state;
+  rig_open(&r, 3, HEAD "- type: active-request-scorer\n- type: max-score-picker\n", NULL, NULL);
+  for (uint32_t i = 0; i < 12; i++) { /* 3, 4 and 5 on them */
+    rig_body(&r, BODY);
+    assert_int_equal(rig_decide(&r, i), LLMD_ROUTED);
+    assert_int_equal(llmd_commit(r.lane, r.request, &r.d, r.id[i < 3 ? 0 : i < 7 ? 1 : 2], &r.now), 0);
+  }
+  assert_true(rig_inflight(&r, 0) == 3 && rig_inflight(&r, 1) == 4 && rig_inflight(&r, 2) == 5);
+  rig_body(&r, BODY);
+  assert_int_equal(rig_goes_to(&r, 1), 0);
+  assert_true(r.d.target[0].score == 2.0 / 5);
+  assert_int_equal(llmd_request_set_exclude(r.request, r.id, 1), 0);
+  assert_int_equal(rig_goes_to(&r, 1), 1);
+  assert_true(r.d.target[0].score == 1.0 / 5);
+  rig_close(&r);
+}
+
 static void forgotten_tickets_expire(void **state)
 {
   uint64_t next = 0;
@@ -481,6 +501,17 @@ static void a_picker_that_points_nowhere(void **state)
   rig_open(&r, 3, HEAD "- type: queue-scorer\n- {type: strangers-picker, parameters: {wild: true}}\n", &so, NULL);
   rig_body(&r, BODY);
   rejected(&r, LLMD_REASON_SATURATED, 429);
+  rig_close(&r);
+}
+
+static void a_handler_that_names_no_profile(void **state)
+{
+  llmd_scheduler_options so = {.size = sizeof so, .module_dir = dir.path};
+  rig r;
+  (void)state;
+  rig_open(&r, 3, HEAD "- type: queue-scorer\n- {type: strangers-handler, parameters: {order: 1}}\n", &so, NULL);
+  rig_body(&r, BODY);
+  rejected(&r, LLMD_REASON_NO_TARGET, 429);
   rig_close(&r);
 }
 
@@ -617,11 +648,13 @@ int main(void)
       cmocka_unit_test(models_are_rewritten),
       cmocka_unit_test(a_retry_gives_the_former_charge_back),
       cmocka_unit_test(after_commit_the_ticket_is_the_host_s),
+      cmocka_unit_test(every_endpoint_s_load_is_seen),
       cmocka_unit_test(forgotten_tickets_expire),
       cmocka_unit_test(a_full_ledger_still_routes),
       cmocka_unit_test(stale_metrics_give_way_to_own_counts),
       cmocka_unit_test_setup_teardown(a_failing_plugin_is_left_out, with_strangers, without_strangers),
       cmocka_unit_test_setup_teardown(a_picker_that_points_nowhere, with_strangers, without_strangers),
+      cmocka_unit_test_setup_teardown(a_handler_that_names_no_profile, with_strangers, without_strangers),
       cmocka_unit_test(past_the_budget_scorers_are_left_out),
       cmocka_unit_test(the_same_seed_decides_the_same),
       cmocka_unit_test(several_picks_are_fallbacks_in_order),
