@@ -54,6 +54,7 @@ static int one(llmd_lane *lane, llmd_request *r, unsigned who, uint64_t k, llmd_
     body[n] = (char)('a' + (n * 7) % 26);
   n += snprintf(body + n, sizeof body - (size_t)n, "\"}");
   llmd_request_reset(r);
+  llmd_request_header(r, "x-llm-d-inference-objective", 27, "chat", 4);
   if (llmd_request_feed(r, body, (size_t)n, LLMD_FEED_KEEP | LLMD_FEED_FINAL))
     return 1;
   if (llmd_decide(lane, r, &now, k * 131 + who, d) || d->status != LLMD_ROUTED || !d->target[0].id)
@@ -179,6 +180,15 @@ static void metrics(llmd_endpoint_id *id, unsigned turn)
   }
 }
 
+/* Objectives and rewrites change under deciding lanes: old copies go as soon as nobody can be reading them. */
+static void tables(unsigned turn)
+{
+  int32_t priority = (int32_t)(turn % 7);
+  llmd_rewrite_target to[2] = {{{"m1", 2}, turn % 3, 0}, {{"m2", 2}, 1, 0}};
+  llmd_pool_objective(pool, "chat", 4, &priority);
+  llmd_pool_rewrite(pool, "m0", 2, to, turn % 5 ? 2 : 0);
+}
+
 static void *writer(void *ud)
 {
   llmd_endpoint_id *id = ud;
@@ -186,6 +196,7 @@ static void *writer(void *ud)
   for (unsigned turn = 1; !atomic_load(&stop); turn++) {
     llmd_now now = {turn, 1};
     metrics(id, turn);
+    tables(turn);
     if (turn % 20 == 0) { /* one leaves, another comes */
       unsigned k = turn / 20 % ENDPOINTS;
       llmd_pool_remove(pool, id[k]);
