@@ -46,7 +46,7 @@ static int read_block(char **out, uint32_t *len)
 
 static llmd_request *make(void)
 {
-  llmd_request *r;
+  llmd_request *r = NULL;
   size_t size = llmd_request_size(&options);
   void *mem = malloc(size);
   if (!mem || llmd_request_init(mem, size, &options, &r))
