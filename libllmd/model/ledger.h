@@ -27,6 +27,11 @@ int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t lease);
 int llmd__ledger_first(llmd__region *g, llmd_ticket t);
 int llmd__ledger_release_tokens(llmd__region *g, llmd_ticket t);
 int llmd__ledger_release(llmd__region *g, llmd_ticket t);
+/* Where the record of a released ticket was: the best place to look for a free one, since it is still in the cache. */
+static inline uint32_t llmd__ledger_place(llmd_ticket t)
+{
+  return (uint32_t)t - 1;
+}
 /* Endpoint of the primary charge, 0 when the ticket is not live. */
 llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t);
 /* Writer: releases tickets whose lease is over, looking at `slice` records from *cursor on. Returns how many. */

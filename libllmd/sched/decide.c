@@ -286,8 +286,8 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
   if (!lane || !r || !now || !out || out->size < sizeof *out)
     return LLMD_E_INVALID;
   st = llmd__request_sched_state(r);
-  if (st->ticket && st->region == l->pool->g)
-    llmd__ledger_release(l->pool->g, st->ticket);
+  if (st->ticket && st->region == l->pool->g && !llmd__ledger_release(l->pool->g, st->ticket))
+    l->ticket_hint = llmd__ledger_place(st->ticket);
   st->ticket = 0;
   st->n_chains = 0;
   llmd__decision_begin(l, out, now, seed);

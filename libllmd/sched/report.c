@@ -207,6 +207,8 @@ int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_u
   llmd__report_plugins(lane, ticket, kind, usage);
   if (kind >= LLMD_REPORT_END) {
     rc = llmd__ledger_release(g, ticket);
+    if (!rc)
+      lane->ticket_hint = llmd__ledger_place(ticket);
     if (!rc && usage)
       count_usage(lane, usage);
   }

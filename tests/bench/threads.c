@@ -68,7 +68,7 @@ static void beside_writer(void)
   pthread_join(w, NULL);
   bench_row("reader p99 alone, 1,000 endpoints", alone / 1e3, "us");
   bench_row("reader p99 beside a writer at 20 Hz", beside / 1e3, "us");
-  bench_row("  ratio", beside / alone, "x");
+  bench_row("reader p99 beside a writer, ratio", beside / alone, "x");
   cluster_close(&c);
 }
 
@@ -145,7 +145,7 @@ static void two_threads(int equal)
   b = bench_median(two, 3);
   bench_row(equal ? "decisions a second, one thread, equal endpoints" : "decisions a second, one thread, one best", a, "1/s");
   bench_row(equal ? "decisions a second, two threads" : "decisions a second, two threads, one best", b, "1/s");
-  bench_row("  ratio", b / a, "x");
+  bench_row(equal ? "two threads, ratio" : "two threads, one best, ratio", b / a, "x");
   cluster_close(&c);
 }
 
