@@ -67,7 +67,6 @@ typedef struct llmd__row {
   uint32_t address; /* interned */
   uint32_t port, rank;
   uint32_t flags;
-  uint32_t engine;
   uint32_t n_labels;
   uint32_t slot;
   uint64_t updated; /* mono ns of its metrics; 0 = never */

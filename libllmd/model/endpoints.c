@@ -144,6 +144,8 @@ int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out
   if (!e || e->size < sizeof *e || !out)
     return LLMD_E_INVALID;
   rc = llmd__endpoint_intern(pool, e, &row, labels);
+  if (rc == LLMD_E_FULL)
+    llmd__pool_log(pool, LLMD_LOG_ERROR, "pool", "the region's room for names and labels is full: an endpoint is refused");
   if (rc)
     return rc;
   slot = free_slot(pool, &row, &taken);

@@ -58,10 +58,12 @@ static int become_writer(llmd_pool *p, uint32_t flags, llmd_err *err)
   if (!(flags & LLMD_POOL_WRITER))
     return 0;
   p->writer_tag = (uint64_t)(uintptr_t)p | 1; /* differs from any other live handle of this process */
-  if (flags & LLMD_POOL_TAKEOVER)
-    atomic_store(&p->g->writer, p->writer_tag);
-  else if (!atomic_compare_exchange_strong(&p->g->writer, &nobody, p->writer_tag))
+  if (flags & LLMD_POOL_TAKEOVER) {
+    if (atomic_exchange(&p->g->writer, p->writer_tag))
+      llmd__pool_log(p, LLMD_LOG_WARN, "pool", "takes over a region whose writer left without closing it");
+  } else if (!atomic_compare_exchange_strong(&p->g->writer, &nobody, p->writer_tag)) {
     return llmd__fail(err, LLMD_E_BUSY, 0, 0, NULL, "the region has a writer already");
+  }
   p->writer = 1;
   return llmd__attributes_init(p);
 }

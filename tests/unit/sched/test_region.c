@@ -203,8 +203,14 @@ static void two_processes(void **state)
   close(fd);
 }
 
+static void note_takeover(void *ud, int level, const char *component, const char *text, size_t len)
+{
+  *(int *)ud += level == LLMD_LOG_WARN && !strcmp(component, "pool") && len == strlen(text) && strstr(text, "takes over");
+}
+
 static void refuses_what_is_no_region(void **state)
 {
+  int told = 0;
   llmd_err err = LLMD_ERR_INIT;
   llmd_region_options ro = options();
   size_t len = llmd_region_size(&ro);
@@ -225,7 +231,10 @@ static void refuses_what_is_no_region(void **state)
   assert_int_equal(llmd_pool_open(&po, &p, &err), 0);
   assert_int_equal(llmd_pool_open(&po, &q, &err), LLMD_E_BUSY);
   po.flags |= LLMD_POOL_TAKEOVER;
+  po.log = note_takeover;
+  po.log_ud = &told;
   assert_int_equal(llmd_pool_open(&po, &q, &err), 0);
+  assert_int_equal(told, 1);
   llmd_pool_close(q);
   llmd_pool_close(p);
   free(mem);
