@@ -4,9 +4,11 @@
 
 #include <llmd/alloc.h>
 #include <llmd/error.h>
+#include <llmd/events.h>
 #include <llmd/log.h>
 #include <llmd/metrics.h>
 #include <llmd/pool.h>
+#include <llmd/prefix.h>
 #include <llmd/region.h>
 #include <llmd/request.h>
 #include <llmd/scheduler.h>

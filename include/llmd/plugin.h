@@ -255,10 +255,6 @@ typedef struct llmd_outcome {
 /* State belongs to (plugin type, instance name), lives in the region, survives a reload, and is shared by all
  * processes. Mutations are applied at once by the process that is the writer, and posted to it by the others. All
  * functions return 0 / count / negative code and take the ctx of the table. */
-typedef struct llmd_key {
-  uint64_t lo, hi;
-} llmd_key;
-
 /* match: the reference's count; a holder need not hold the blocks before (compat = strict) */
 #define LLMD_PREFIX_ANY 1u
 #define LLMD_PREFIX_PARTIAL 2u /* chain: the last, partial block of each prompt is hashed too */

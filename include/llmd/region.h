@@ -27,10 +27,11 @@ typedef struct llmd_region_options {
   uint32_t max_tickets;    /* [16384] requests in flight, at most 16777216 */
   uint32_t ring_bytes;     /* [65536] per lane: what it saw and the writer has not applied yet */
   uint64_t string_bytes;   /* [8 MiB] names, labels, models: only ever added, never given back (docs/region.md) */
-  uint64_t state_bytes;    /* [80 MiB] all state of plugins together */
+  uint64_t state_bytes;    /* [160 MiB] all state of plugins together */
   uint64_t prefix_bytes;   /* [64 MiB] of these for each prefix index */
   const uint8_t *secret;   /* LLMD_SECRET_BYTES random bytes, copied; NULL = derived from seed (tests, simulations) */
   uint64_t seed;
+  uint64_t index_bytes;    /* [64 MiB] of state_bytes for the exact prefix index (prefix.h), once somebody asks for it */
 } llmd_region_options;
 
 /* Bytes a region with these options needs (NULL = defaults). Never fails. */

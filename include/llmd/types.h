@@ -50,6 +50,11 @@ typedef uint64_t llmd_endpoint_id;
 /* Names one request in flight (ledger). 0 is never a ticket. */
 typedef uint64_t llmd_ticket;
 
+/* A 128-bit key: of a block, of a table. */
+typedef struct llmd_key {
+  uint64_t lo, hi;
+} llmd_key;
+
 /* Receives output in pieces. Return 0 to go on; any other value stops the writer, which then returns LLMD_E_STOPPED. */
 typedef int (*llmd_write_fn)(void *ud, const char *ptr, size_t len);
 

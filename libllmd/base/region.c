@@ -71,7 +71,7 @@ static void read_caps(llmd__caps *c, const llmd_region_options *o)
   c->tickets = pick32(zero.max_tickets, 16384);
   c->ring_bytes = pick32(zero.ring_bytes, 65536);
   c->string_bytes = pick64(zero.string_bytes, 8u << 20);
-  c->state_bytes = pick64(zero.state_bytes, 80u << 20);
+  c->state_bytes = pick64(zero.state_bytes, 160u << 20);
   c->prefix_bytes = pick64(zero.prefix_bytes, 64u << 20);
   limit(c);
   c->ring_bytes = (c->ring_bytes + 63u) & ~63u;
