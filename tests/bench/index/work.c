@@ -43,6 +43,14 @@ uint64_t work_content(uint64_t segment, uint64_t j)
   return work_mix(work_mix(segment ^ UINT64_C(0x5EED000000000000)) + j * UINT64_C(0xD1342543DE82EF95));
 }
 
+uint64_t work_hash(const uint32_t *token, uint32_t n)
+{
+  uint8_t bytes[64 * 4];
+  for (uint32_t i = 0; i < 4 * n; i++)
+    bytes[i] = (uint8_t)(token[i / 4] >> 8 * (i % 4));
+  return XXH3_64bits_withSeed(bytes, 4 * n, 1337);
+}
+
 /* ---- chains ------------------------------------------------------------------------------------------------------ */
 
 void work_chain_reset(work_chain *c, uint32_t n)

@@ -29,6 +29,7 @@ typedef struct work_rng {
 uint64_t work_next(work_rng *r);
 uint64_t work_below(work_rng *r, uint64_t n);
 uint64_t work_content(uint64_t segment, uint64_t j);
+uint64_t work_hash(const uint32_t *token, uint32_t n); /* content of a block of tokens: XXH3-64, seed 1337 */
 
 /* ---- chains ------------------------------------------------------------------------------------------------------ */
 
