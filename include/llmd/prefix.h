@@ -47,7 +47,8 @@ typedef struct llmd_extra {
 /* Stands *chain at the root. secret: LLMD_SECRET_BYTES. LLMD_E_INVALID: block_tokens 0. Any thread. */
 LLMD_API int llmd_chain_begin(llmd_chain *chain, const uint8_t *secret, const llmd_chain_root *root);
 /* Keys of the whole blocks of tokens[0..n), at most cap of them; returns how many. XXH3-128 with the secret (xxHash
- * 0.8, Collet): block i's key = H(H(tokens of i, extras of i) ‖ key of i - 1). Any thread. */
+ * 0.8, Collet): block i's key = H(H(tokens of i, extras of i) ‖ key of i - 1). LLMD_E_RANGE: extras out of order.
+ * To go on, hand the tokens from chain->blocks * block_tokens onward. Any thread. */
 LLMD_API int llmd_chain_extend(llmd_chain *chain, const uint8_t *secret, const uint32_t *tokens, size_t n,
                                const llmd_extra *extra, size_t n_extra, llmd_key *out, uint32_t cap);
 
@@ -63,7 +64,64 @@ LLMD_API int llmd_chain_extend(llmd_chain *chain, const uint8_t *secret, const u
 #define LLMD_HASH_LLMD_CBOR_FNV 7u    /* llm-d's request keys */
 #define LLMD_HASH_LLMD_XXH64 8u
 #define LLMD_HASH_LLMD_APPROX 9u
-#define LLMD_HASH_NATIVE 10u
+#define LLMD_HASH_NATIVE 10u /* llmd_chain_begin makes these */
+
+/* Name of a scheme ("vllm-sha256-cbor"); NULL for a number that is none. Static. Any thread. */
+LLMD_API const char *llmd_hash_name(uint32_t scheme);
+/* The scheme with that name, or with the one its engine uses ("sha256_cbor"). LLMD_HASH_UNKNOWN: none. Any thread. */
+LLMD_API uint32_t llmd_hash_by_name(const char *name, size_t len);
+
+/* Something in the prompt that is hashed besides tokens. */
+#define LLMD_PART_MEDIA 0u  /* id: the engine's identifier of the image, sound... */
+#define LLMD_PART_EMBEDS 1u /* id: the 32 bytes that vLLM makes of prompt embeddings; covers one block */
+typedef struct llmd_hash_part {
+  llmd_str id;
+  uint64_t number; /* Dynamo's number for it; it has no use for id, the others none for number */
+  int64_t offset;  /* its first token, counted from tokens[0]; negative when it began before */
+  uint32_t length; /* in tokens */
+  uint32_t kind;   /* LLMD_PART_* */
+} llmd_hash_part;
+
+/* How vLLM spells what it hashes besides tokens. */
+#define LLMD_EXTRAS_TAGGED 0u  /* 0.32: ("lora", name, path), ("mm", id, offset), ("cache_salt", salt) */
+#define LLMD_EXTRAS_OFFSETS 1u /* before: name, (id, offset), salt */
+#define LLMD_EXTRAS_BARE 2u    /* about 0.18: name, id, salt */
+
+/* What a scheme does not hash it ignores where its program does so too, and refuses otherwise. */
+typedef struct llmd_hash_input {
+  uint32_t size;
+  uint32_t scheme;
+  uint32_t block_tokens; /* at most 8,192 */
+  uint32_t extras;       /* LLMD_EXTRAS_* */
+  const uint32_t *tokens;
+  size_t n_tokens;
+  llmd_str model;           /* llm-d's schemes */
+  llmd_str lora, lora_path; /* the path: vLLM, tagged */
+  llmd_str salt;            /* Dynamo: the cache namespace */
+  llmd_str seed;            /* vLLM: PYTHONHASHSEED, llm-d: hashSeed */
+  uint32_t has_seed;        /* vLLM: 0 = PYTHONHASHSEED is not set */
+  uint32_t parent_len;      /* of the digest before tokens[0]; 0 = they begin the prompt */
+  const uint8_t *parent;
+  const llmd_hash_part *parts; /* by offset */
+  size_t n_parts;
+} llmd_hash_input;
+
+typedef struct llmd_digest {
+  uint8_t bytes[32]; /* what the next block is chained to; a number is here with its highest byte first */
+  uint32_t len;      /* 8, 16 or 32; 0 = the first block has no parent (SGLang, Dynamo) */
+  uint32_t reserved;
+  uint64_t name;     /* what an event carries: vLLM the digest's last eight bytes, SGLang the first, others the number */
+  uint64_t local;    /* Dynamo: hash of the block alone (tokens_hash); else 0 */
+} llmd_digest;
+
+/* What the first block is chained to. LLMD_E_UNSUPPORTED: it cannot be known: vLLM's xxhash without a seed, and all of
+ * vLLM before 0.32 (LLMD_EXTRAS_OFFSETS, _BARE) without one: then it is random. Any thread. */
+LLMD_API int llmd_hash_root(const llmd_hash_input *in, llmd_digest *out);
+/* The whole blocks of the tokens, at most cap (LLMD_HASH_LLMD_APPROX: the last, partial one too); returns how many.
+ * LLMD_E_UNSUPPORTED: also when the scheme has no known place for salt, adapter or parts that are given.
+ * LLMD_E_RANGE: parts out of order. LLMD_E_LIMIT: more than 64 parts or 64 KiB in a block. Allocates nothing; *out may
+ * be written before a failure. Any thread. */
+LLMD_API int llmd_hash_blocks(const llmd_hash_input *in, llmd_digest *out, uint32_t cap);
 
 /* ---- the index --------------------------------------------------------------------------------------------------- */
 

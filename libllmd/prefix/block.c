@@ -1,5 +1,7 @@
 #include "prefix/block.h"
 
+#include <string.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -19,41 +21,62 @@ void llmd__hash_bytes(const uint8_t *secret, const void *ptr, size_t len, llmd_k
   *out = hash128(secret, ptr, len);
 }
 
-/* How many whole blocks to hash now; *rest = tokens of the partial block to hash after them, 0 = none. */
-static uint32_t split(const llmd__chain *c, size_t n, uint32_t flags, uint32_t cap, size_t *rest)
+/* ---- native keys ------------------------------------------------------------------------------------------------- */
+
+/* How a part is there in a record: no two different lists of parts give the same record. */
+typedef struct part {
+  uint64_t len;
+  llmd_key hash;
+} part;
+
+static part part_of(const uint8_t *secret, llmd_str text)
 {
-  size_t whole = n / c->block_tokens;
-  *rest = (flags & LLMD_PREFIX_PARTIAL) && whole < cap ? n % c->block_tokens : 0;
-  return whole < cap ? (uint32_t)whole : cap;
+  part p = {text.len, hash128(secret, text.ptr, text.len)};
+  return p;
 }
 
-/* ---- native ------------------------------------------------------------------------------------------------------ */
-
-/* The root is the hash of a record with fixed places: every part is there by its length and its own hash, so that no
- * two different lists of parts give the same record. */
-static int native_begin(llmd__chain *c, const uint8_t *secret, const llmd__root *root, uint32_t block_tokens)
+int llmd_chain_begin(llmd_chain *chain, const uint8_t *secret, const llmd_chain_root *root)
 {
-  const llmd_str part[5] = {root->model, root->lora, root->salt, root->tenant, root->modality};
+  llmd_chain_root r;
   struct {
     uint32_t version;
     uint32_t block_tokens;
-    struct {
-      uint64_t len;
-      llmd_key hash;
-    } part[5];
+    part part[5];
   } record;
-  if (block_tokens == 0)
+  memset(&r, 0, sizeof r);
+  memcpy(&r, root, root->size < sizeof r ? root->size : sizeof r);
+  if (r.block_tokens == 0)
     return LLMD_E_INVALID;
   record.version = 1;
-  record.block_tokens = block_tokens;
-  for (int i = 0; i < 5; i++) {
-    record.part[i].len = part[i].len;
-    record.part[i].hash = hash128(secret, part[i].ptr, part[i].len);
-  }
-  c->parent = hash128(secret, &record, sizeof record);
-  c->block_tokens = block_tokens;
-  c->blocks = 0;
+  record.block_tokens = r.block_tokens;
+  record.part[0] = part_of(secret, r.model);
+  record.part[1] = part_of(secret, r.lora);
+  record.part[2] = part_of(secret, r.salt);
+  record.part[3] = part_of(secret, r.tenant);
+  record.part[4] = part_of(secret, r.modality);
+  chain->parent = hash128(secret, &record, sizeof record);
+  chain->block_tokens = r.block_tokens;
+  chain->blocks = 0;
   return 0;
+}
+
+/* The local of a block that is not tokens alone: a record of it and the texts. */
+static llmd_key seal(const uint8_t *secret, llmd_key local, const llmd_extra *extra, uint64_t n)
+{
+  XXH3_state_t state;
+  XXH128_hash_t h;
+  llmd_key k;
+  XXH3_128bits_reset_withSecret(&state, secret, LLMD_SECRET_BYTES);
+  XXH3_128bits_update(&state, &local, sizeof local);
+  XXH3_128bits_update(&state, &n, sizeof n);
+  for (uint64_t i = 0; i < n; i++) {
+    const part p = part_of(secret, extra[i].text);
+    XXH3_128bits_update(&state, &p, sizeof p);
+  }
+  h = XXH3_128bits_digest(&state);
+  k.lo = h.low64;
+  k.hi = h.high64;
+  return k;
 }
 
 static llmd_key native_link(const uint8_t *secret, llmd_key local, llmd_key parent)
@@ -62,68 +85,91 @@ static llmd_key native_link(const uint8_t *secret, llmd_key local, llmd_key pare
   return hash128(secret, pair, sizeof pair);
 }
 
-static uint32_t native_extend(llmd__chain *c, const uint8_t *secret, const uint32_t *tokens, size_t n, uint32_t flags,
-                              llmd_key *out, uint32_t cap)
+static int in_order(const llmd_extra *extra, size_t n)
 {
-  size_t rest;
-  uint32_t whole = split(c, n, flags, cap, &rest);
-  llmd_key key = c->parent;
-  for (uint32_t i = 0; i < whole; i++, tokens += c->block_tokens) {
-    key = native_link(secret, hash128(secret, tokens, sizeof *tokens * c->block_tokens), key);
+  for (size_t i = 1; i < n; i++)
+    if (extra[i].block < extra[i - 1].block)
+      return 0;
+  return 1;
+}
+
+/* How many whole blocks to hash now. */
+static uint32_t whole_blocks(const llmd_chain *chain, size_t n, uint32_t cap)
+{
+  const uint32_t left = UINT32_MAX - chain->blocks, most = cap < INT32_MAX ? cap : INT32_MAX;
+  const size_t whole = n / chain->block_tokens;
+  const uint32_t room = most < left ? most : left;
+  return whole < room ? (uint32_t)whole : room;
+}
+
+int llmd_chain_extend(llmd_chain *chain, const uint8_t *secret, const uint32_t *tokens, size_t n,
+                      const llmd_extra *extra, size_t n_extra, llmd_key *out, uint32_t cap)
+{
+  const uint32_t size = chain->block_tokens;
+  llmd_key key = chain->parent;
+  uint32_t whole;
+  size_t x = 0;
+  if (size == 0)
+    return LLMD_E_INVALID;
+  if (!in_order(extra, n_extra))
+    return LLMD_E_RANGE;
+  whole = whole_blocks(chain, n, cap);
+  for (uint32_t i = 0; i < whole; i++, tokens += size) {
+    llmd_key local = hash128(secret, tokens, sizeof *tokens * size);
+    const size_t first = x;
+    while (x < n_extra && extra[x].block == i)
+      x++;
+    if (x > first)
+      local = seal(secret, local, extra + first, x - first);
+    key = native_link(secret, local, key);
     out[i] = key;
   }
-  c->parent = key;
-  c->blocks += whole;
-  if (rest == 0)
-    return whole;
-  out[whole] = native_link(secret, hash128(secret, tokens, sizeof *tokens * rest), key);
-  return whole + 1;
+  chain->parent = key;
+  chain->blocks += whole;
+  return (int)whole;
 }
 
-const llmd__hash_scheme llmd__hash_native = {"native", native_begin, native_extend};
+/* ---- for foreign schemes ----------------------------------------------------------------------------------------- */
 
-/* ---- llm-d's approximate chain ----------------------------------------------------------------------------------- */
+_Static_assert(sizeof(XXH3_state_t) <= sizeof(((llmd__xxh *)0)->state), "room for xxHash's state");
+_Static_assert(sizeof(XXH64_state_t) <= sizeof(((llmd__xxh *)0)->state), "room for xxHash's state");
 
-static int approx_begin(llmd__chain *c, const uint8_t *secret, const llmd__root *root, uint32_t block_tokens)
+void llmd__xxh_begin(llmd__xxh *x, uint32_t kind, uint64_t seed)
 {
-  XXH64_state_t state;
-  (void)secret;
-  if (block_tokens == 0)
-    return LLMD_E_INVALID;
-  XXH64_reset(&state, 0);
-  if (root->model.len)
-    XXH64_update(&state, root->model.ptr, root->model.len);
-  if (root->salt.len)
-    XXH64_update(&state, root->salt.ptr, root->salt.len);
-  c->parent.lo = XXH64_digest(&state);
-  c->parent.hi = 0;
-  c->block_tokens = block_tokens;
-  c->blocks = 0;
-  return 0;
+  void *state = x->state;
+  x->kind = kind;
+  if (kind == LLMD__XXH64)
+    XXH64_reset(state, seed);
+  else if (kind == LLMD__XXH3_64)
+    XXH3_64bits_reset_withSeed(state, seed);
+  else
+    XXH3_128bits_reset(state);
 }
 
-static uint64_t approx_link(const uint32_t *tokens, size_t n, uint64_t parent)
+void llmd__xxh_add(llmd__xxh *x, const void *ptr, size_t len)
 {
-  const uint64_t pair[2] = {XXH64(tokens, sizeof *tokens * n, 0), parent};
-  return XXH64(pair, sizeof pair, 0);
+  void *state = x->state;
+  if (len == 0)
+    return;
+  if (x->kind == LLMD__XXH64)
+    XXH64_update(state, ptr, len);
+  else if (x->kind == LLMD__XXH3_64)
+    XXH3_64bits_update(state, ptr, len);
+  else
+    XXH3_128bits_update(state, ptr, len);
 }
 
-static uint32_t approx_extend(llmd__chain *c, const uint8_t *secret, const uint32_t *tokens, size_t n, uint32_t flags,
-                              llmd_key *out, uint32_t cap)
+void llmd__xxh_end(const llmd__xxh *x, llmd_key *out)
 {
-  size_t rest;
-  uint32_t whole = split(c, n, flags, cap, &rest);
-  (void)secret;
-  for (uint32_t i = 0; i < whole; i++, tokens += c->block_tokens) {
-    c->parent.lo = approx_link(tokens, c->block_tokens, c->parent.lo);
-    out[i] = c->parent;
+  const void *state = x->state;
+  out->hi = 0;
+  if (x->kind == LLMD__XXH64) {
+    out->lo = XXH64_digest(state);
+  } else if (x->kind == LLMD__XXH3_64) {
+    out->lo = XXH3_64bits_digest(state);
+  } else {
+    const XXH128_hash_t h = XXH3_128bits_digest(state);
+    out->lo = h.low64;
+    out->hi = h.high64;
   }
-  c->blocks += whole;
-  if (rest == 0)
-    return whole;
-  out[whole].lo = approx_link(tokens, rest, c->parent.lo);
-  out[whole].hi = 0;
-  return whole + 1;
 }
-
-const llmd__hash_scheme llmd__hash_llmd_approx = {"llm-d-approx", approx_begin, approx_extend};

@@ -30,9 +30,11 @@ static int read_tokens(llmd_lane *l)
   return 0;
 }
 
-static void make_root(const llmd_lane *l, llmd__root *root)
+static void make_root(const llmd_lane *l, uint32_t block_tokens, llmd_chain_root *root)
 {
   memset(root, 0, sizeof *root);
+  root->size = sizeof *root;
+  root->block_tokens = block_tokens;
   root->model = l->view.model;
   root->lora = l->info.lora;
   root->salt = l->info.cache_salt;
@@ -47,24 +49,37 @@ static uint32_t keys_used(const llmd_lane *l)
   return used;
 }
 
-static int hash_prompts(llmd_lane *l, llmd__chain_kept *k)
+/* Keys of one prompt; with LLMD_PREFIX_PARTIAL what is left behind its whole blocks makes a last one. */
+static int hash_prompt(const llmd_lane *l, llmd_chain chain, uint32_t flags, const uint32_t *tokens, uint32_t n,
+                       llmd_key *out, uint32_t cap)
 {
   const uint8_t *secret = l->pool->g->secret;
+  const uint32_t rest = n % chain.block_tokens;
+  const int whole = llmd_chain_extend(&chain, secret, tokens, n, NULL, 0, out, cap);
+  if (whole < 0 || !(flags & LLMD_PREFIX_PARTIAL) || rest == 0 || (uint32_t)whole == cap)
+    return whole;
+  chain.block_tokens = rest;
+  return whole + llmd_chain_extend(&chain, secret, tokens + (n - rest), rest, NULL, 0, out + whole, 1);
+}
+
+static int hash_prompts(llmd_lane *l, llmd__chain_kept *k)
+{
   uint32_t first = 0, cap = 0;
-  llmd__root root;
-  llmd__chain start;
+  llmd_chain_root root;
+  llmd_chain start;
   int rc;
   l->keys = llmd__request_keys(l->req, &cap);
   k->first = keys_used(l);
-  make_root(l, &root);
-  rc = llmd__hash_native.begin(&start, secret, &root, k->block);
+  make_root(l, k->block, &root);
+  rc = llmd_chain_begin(&start, l->pool->g->secret, &root);
   if (rc)
     return rc;
   for (uint32_t p = 0; p < l->n_prompts; p++) {
-    llmd__chain c = start;
     uint32_t room = cap - k->first - k->n, most = k->max_blocks && k->max_blocks < room ? k->max_blocks : room;
-    k->n += llmd__hash_native.extend(&c, secret, l->tokens + first, l->prompt_end[p] - first, k->flags,
-                                     l->keys + k->first + k->n, most);
+    rc = hash_prompt(l, start, k->flags, l->tokens + first, l->prompt_end[p] - first, l->keys + k->first + k->n, most);
+    if (rc < 0)
+      return rc;
+    k->n += (uint32_t)rc;
     k->end[p] = k->n;
     first = l->prompt_end[p];
   }
