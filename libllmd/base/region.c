@@ -6,7 +6,6 @@
 #include "base/error.h"
 
 #define ALIGN 64u
-#define PATIENCE (1u << 25) /* looks at the directory: some tenths of a second */
 
 static uint64_t up(uint64_t n)
 {
@@ -56,6 +55,16 @@ static void limit(llmd__caps *c)
   at_most64(&c->string_bytes, UINT64_C(1) << 34);
   at_most64(&c->state_bytes, UINT64_C(1) << 44);
   at_most64(&c->prefix_bytes, UINT64_C(1) << 44);
+  at_most64(&c->index_bytes, UINT64_C(1) << 44);
+}
+
+/* Chains of strings: on average one or none in each, however short they are. */
+static uint32_t slots_for(uint64_t string_bytes)
+{
+  uint32_t n = 1024;
+  while (n < string_bytes / 16 && n < 1u << 24)
+    n *= 2;
+  return n;
 }
 
 static void read_caps(llmd__caps *c, const llmd_region_options *o)
@@ -73,14 +82,14 @@ static void read_caps(llmd__caps *c, const llmd_region_options *o)
   c->string_bytes = pick64(zero.string_bytes, 8u << 20);
   c->state_bytes = pick64(zero.state_bytes, 160u << 20);
   c->prefix_bytes = pick64(zero.prefix_bytes, 64u << 20);
+  c->index_bytes = pick64(zero.index_bytes, 64u << 20);
   limit(c);
   c->ring_bytes = (c->ring_bytes + 63u) & ~63u;
   c->string_bytes = up(c->string_bytes);
   c->state_bytes = up(c->state_bytes);
   c->prefix_bytes = up(c->prefix_bytes);
-  c->string_slots = 1024;
-  while (c->string_slots < c->string_bytes / 16 && c->string_slots < 1u << 24)
-    c->string_slots *= 2;
+  c->index_bytes = up(c->index_bytes);
+  c->string_slots = slots_for(c->string_bytes);
 }
 
 static uint64_t buffer_bytes(const llmd__caps *c)
@@ -114,7 +123,7 @@ static uint64_t lay_out(llmd__region *g)
   g->ring_off = at;
   at += (uint64_t)c->lanes * c->ring_bytes;
   g->state_off = at;
-  at += up(LLMD__STATES * sizeof(uint64_t)) + c->state_bytes;
+  at += up(LLMD__STATES * sizeof(uint64_t)) + up(LLMD__CLAIMS * sizeof(llmd__claim)) + c->state_bytes;
   g->bytes = at;
   return at;
 }
@@ -167,7 +176,7 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   /* Only what must be zero: state and string bytes are cleared when they are handed out. */
   memset((char *)mem, 0, (size_t)g.string_off);
   memset((char *)mem + g.buffer_off, 0, (size_t)(g.ring_off - g.buffer_off));
-  memset((char *)mem + g.state_off, 0, LLMD__STATES * sizeof(uint64_t));
+  memset((char *)mem + g.state_off, 0, (size_t)(llmd__region_state_room(&g) - g.state_off));
   g.magic = 0;
   g.layout = LLMD__LAYOUT;
   g.endian = LLMD__ENDIAN;
@@ -179,18 +188,25 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   return 0;
 }
 
+/* Caps that read_caps can have made. */
+static int are_caps(const llmd__caps *c)
+{
+  llmd__caps most = *c;
+  uint64_t odd = c->string_bytes | c->state_bytes | c->prefix_bytes | c->index_bytes | c->ring_bytes;
+  limit(&most);
+  return !memcmp(&most, c, sizeof *c) && c->endpoints && c->attributes >= 16 && c->lanes > LLMD__SPARE_LANES &&
+         c->tickets && c->ring_bytes && c->string_bytes && !(odd & (ALIGN - 1)) &&
+         c->string_slots == slots_for(c->string_bytes);
+}
+
 /* Would the caps of the header give the header's own places? Everything is found through these. */
 static int is_whole(const llmd__region *g, size_t len)
 {
   llmd__region again;
-  const llmd__caps *c = &g->caps;
-  memset(&again, 0, sizeof again);
-  again.caps = *c;
-  limit(&again.caps);
-  if (g->sum != head_sum(g) || memcmp(&again.caps, c, sizeof *c) || !c->endpoints || c->attributes < 16 ||
-      c->lanes <= LLMD__SPARE_LANES || !c->tickets || c->ring_bytes < 64 || (c->ring_bytes & 63u) || !c->string_slots ||
-      (c->string_slots & (c->string_slots - 1)))
+  if (g->sum != head_sum(g) || !are_caps(&g->caps))
     return 0;
+  memset(&again, 0, sizeof again);
+  again.caps = g->caps;
   return lay_out(&again) == g->bytes && g->bytes <= len && again.attr_off == g->attr_off &&
          again.table_off == g->table_off && again.string_off == g->string_off &&
          again.staging_off == g->staging_off && again.buffer_off == g->buffer_off &&
@@ -232,126 +248,4 @@ void llmd__region_view(llmd__region *g, uint32_t buffer, llmd__buffer_view *out)
   out->column = (uint64_t *)(void *)p;
   p += up(n * c->attributes * 8);
   out->set = (uint32_t *)(void *)p;
-}
-
-/* ---- plugin state ----------------------------------------------------------------------------------------------- */
-
-static _Atomic uint64_t *directory(const llmd__region *g)
-{
-  return (_Atomic uint64_t *)llmd__at(g, g->state_off);
-}
-
-const llmd__state *llmd__region_state_at(const llmd__region *g, uint32_t i)
-{
-  uint64_t at = i < LLMD__STATES ? atomic_load_explicit(&directory(g)[i], memory_order_acquire) : 0;
-  return at ? (const llmd__state *)llmd__at(g, at) : NULL;
-}
-
-static const llmd__state *find_state(const llmd__region *g, const char *name)
-{
-  const llmd__state *s;
-  for (uint32_t i = 0; (s = llmd__region_state_at(g, i)) != NULL; i++)
-    if (!strcmp(s->name, name))
-      return s;
-  return NULL;
-}
-
-/* Takes `bytes` of the state room; 0 = there are not so many. *used = the room's level after it. */
-static uint64_t take_room(llmd__region *g, uint64_t bytes, uint64_t *used)
-{
-  uint64_t at = atomic_load(&g->state_used);
-  do {
-    if (bytes > g->caps.state_bytes || at > g->caps.state_bytes - bytes)
-      return 0;
-  } while (!atomic_compare_exchange_weak(&g->state_used, &at, at + bytes));
-  *used = at + bytes;
-  return g->state_off + up(LLMD__STATES * sizeof(uint64_t)) + at;
-}
-
-/* Back to the room, unless somebody has taken more meanwhile. */
-static void leave_room(llmd__region *g, uint64_t bytes, uint64_t used)
-{
-  if (!atomic_compare_exchange_strong(&g->state_used, &used, used - bytes))
-    atomic_fetch_add(&g->state_lost, bytes);
-}
-
-/* Puts a ready head into the first free place. Somebody else's of the same name that got there first wins. */
-static const llmd__state *enter_state(const llmd__region *g, uint64_t at)
-{
-  const llmd__state *mine = (const llmd__state *)llmd__at(g, at);
-  for (uint32_t i = 0; i < LLMD__STATES; i++) {
-    uint64_t none = 0;
-    const llmd__state *there;
-    if (atomic_compare_exchange_strong(&directory(g)[i], &none, at))
-      return mine;
-    there = llmd__region_state_at(g, i);
-    if (!strcmp(there->name, mine->name))
-      return there;
-  }
-  return NULL;
-}
-
-static int make_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
-                      int (*init)(void *mem, size_t bytes, void *ud), void *ud, const llmd__state **out)
-{
-  uint64_t head = up(sizeof(llmd__state)), used = 0, at;
-  llmd__state *s;
-  int rc;
-  if (strlen(name) >= sizeof s->name)
-    return LLMD_E_LIMIT;
-  if (bytes > g->caps.state_bytes)
-    return LLMD_E_FULL;
-  bytes = up(bytes);
-  at = take_room(g, head + bytes, &used);
-  if (!at)
-    return LLMD_E_FULL;
-  s = llmd__at(g, at);
-  memset(s, 0, (size_t)head); /* init clears what it needs: most of an index is never touched */
-  s->kind = kind;
-  s->off = at + head;
-  s->bytes = bytes;
-  memcpy(s->name, name, strlen(name) + 1);
-  rc = init ? init(llmd__at(g, s->off), (size_t)bytes, ud) : 0;
-  *out = rc ? NULL : enter_state(g, at);
-  if (*out != s)
-    leave_room(g, head + bytes, used);
-  return rc ? rc : *out ? 0 : LLMD_E_FULL;
-}
-
-/* Has somebody taken room for state that is not in the directory yet? */
-static int being_made(const llmd__region *g)
-{
-  uint64_t used = atomic_load(&g->state_used), ready = atomic_load(&g->state_lost);
-  const llmd__state *s;
-  for (uint32_t i = 0; (s = llmd__region_state_at(g, i)) != NULL; i++)
-    ready += up(sizeof *s) + s->bytes;
-  return used > ready;
-}
-
-/* Workers start together and want the same state. One makes it, the others look on for a while instead of taking room
- * of their own for what they would give back. A maker that died stops nobody whose state still fits. */
-int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
-                       int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got)
-{
-  const llmd__state *s;
-  uint32_t patience = PATIENCE;
-  while ((s = find_state(g, name)) == NULL) {
-    int rc;
-    if (patience && being_made(g)) {
-      patience--;
-      continue;
-    }
-    rc = make_state(g, name, kind, bytes, init, ud, &s);
-    if (!rc)
-      break;
-    if (rc != LLMD_E_FULL || (!being_made(g) && !find_state(g, name)))
-      return rc;
-    if (!patience)
-      return LLMD_E_BUSY;
-  }
-  if (s->kind != kind)
-    return LLMD_E_TYPE;
-  *off = s->off;
-  *got = s->bytes;
-  return 0;
 }

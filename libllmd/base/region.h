@@ -13,19 +13,20 @@
 #include <stdatomic.h>
 
 #define LLMD__MAGIC 0x31474552444d4c4cu /* "LLMDREG1" */
-#define LLMD__LAYOUT 1u
+#define LLMD__LAYOUT 2u
 #define LLMD__ENDIAN 0x01020304u
 #define LLMD__BUFFERS 4u
 #define LLMD__SETS 2u /* set attributes with storage: active and waiting models */
 #define LLMD__CHARGES 6u
 #define LLMD__STATES 64u
+#define LLMD__CLAIMS 16u /* pieces of plugin state that may be in the making at a time, or lie free */
 #define LLMD__COUNTERS 36u
 #define LLMD__SPARE_LANES 2u /* slots beyond max_lanes, for whoever reads the published state without a lane */
 
 typedef struct llmd__caps {
   uint32_t endpoints, attributes, labels, models, lanes, tickets;
   uint32_t ring_bytes, string_slots;
-  uint64_t string_bytes, state_bytes, prefix_bytes;
+  uint64_t string_bytes, state_bytes, prefix_bytes, index_bytes;
 } llmd__caps;
 
 typedef struct llmd__region {
@@ -39,12 +40,14 @@ typedef struct llmd__region {
   uint8_t secret[LLMD_SECRET_BYTES];
 
   _Atomic uint64_t writer;       /* 0 = nobody writes */
+  _Atomic uint64_t writer_owner; /* who that process is (llmd_pool_options.owner); stays when it leaves */
   _Atomic uint32_t current;      /* published buffer + 1; 0 = none yet */
   _Atomic uint32_t n_attributes;
-  _Atomic uint64_t string_used;
-  _Atomic uint64_t state_used;
-  _Atomic uint64_t state_lost;   /* of it: taken in vain, and somebody had taken more before it was given back */
+  _Atomic uint64_t string_used;  /* bytes of strings that are there */
+  _Atomic uint64_t strings_freed; /* strings that nobody named any more */
+  _Atomic uint64_t state_used;   /* of the state room: everything from here on was never taken */
   _Atomic uint32_t string_count;
+  _Atomic uint32_t relabelled;   /* staging slot + 1 whose labels are half old, half new; 0 = none */
   _Atomic uint32_t robin;        /* the ladder's round robin */
   uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
   _Atomic uint64_t generation;   /* of the published buffer */
@@ -113,8 +116,10 @@ typedef struct llmd__ticket {
   _Atomic uint64_t state;
   _Atomic uint64_t lease;   /* mono ns */
   _Atomic uint64_t doubted; /* state that the writer found it in halfway, when it first did */
+  _Atomic uint64_t next;    /* ticket of the charges that did not fit here; 0 = all fitted */
   _Atomic uint32_t lane, n;
   llmd__charge charge[LLMD__CHARGES];
+  uint64_t reserved;        /* three cache lines */
 } llmd__ticket;
 
 /* One deciding thread. pin: buffer + 1 that it reads, 0 = none. head/tail: its ring, bytes ever written / applied. */
@@ -127,12 +132,19 @@ typedef struct llmd__lane_slot {
 } llmd__lane_slot;
 
 /* One piece of plugin state: this head, then its bytes. The state room begins with a directory of LLMD__STATES offsets
- * of heads, 0 = none; an offset is put there when everything behind it is ready. name: "type/instance/kind". */
+ * of heads, 0 = none; an offset is put there when everything behind it is ready. name: "type/instance/kind". After the
+ * directory come the claims: room that somebody makes state in, or that came back. */
 typedef struct llmd__state {
   uint32_t kind, reserved;
   uint64_t off, bytes; /* of what follows the head */
   char name[168];
 } llmd__state;
+
+typedef struct llmd__claim {
+  _Atomic uint64_t owner; /* who makes state there now; 0 = nobody: free for the taking */
+  _Atomic uint64_t off, bytes; /* off 0 = no room yet */
+  uint64_t reserved;
+} llmd__claim;
 
 void llmd__region_view(llmd__region *g, uint32_t buffer, llmd__buffer_view *out); /* buffer LLMD__BUFFERS = staging */
 
@@ -163,11 +175,18 @@ static inline llmd__lane_slot *llmd__region_lanes(const llmd__region *g)
 
 /* Entry i of the directory of plugin state; NULL = none there (nor after it). */
 const llmd__state *llmd__region_state_at(const llmd__region *g, uint32_t i);
+llmd__claim *llmd__region_claims(const llmd__region *g);
+/* Where the room for state begins: after directory and claims. */
+uint64_t llmd__region_state_room(const llmd__region *g);
+/* Bytes that a head takes before its state. */
+uint64_t llmd__region_state_head(void);
 /* Finds plugin state by name, or makes it: init(mem, bytes, ud) on memory that may hold anything, before anybody
- * else sees it.
+ * else sees it. owner: who makes it, so that its room comes back should it die.
  * kind tells what it is. *off = its place. LLMD_E_FULL: no room. LLMD_E_BUSY: no room, and
  * somebody is making state meanwhile, or died in it. Any process, several at a time: all get the same. */
-int llmd__region_state(llmd__region *g, const char *name, uint32_t kind, uint64_t bytes,
+int llmd__region_state(llmd__region *g, uint64_t owner, const char *name, uint32_t kind, uint64_t bytes,
                        int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got);
+/* (writer) The process `dead` is: what it was making is free room again. */
+void llmd__region_state_reclaim(llmd__region *g, uint64_t dead, uint64_t self);
 
 #endif

@@ -116,15 +116,15 @@ static void state_is_made_once_and_found_by_name(void **state)
   size_t len;
   llmd__region *g = make(&o, &len);
   (void)state;
-  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 100, fill, &seven, &a, &bytes), 0);
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 100, fill, &seven, &a, &bytes), 0);
   assert_int_equal(bytes, 128);
-  assert_int_equal(llmd__region_state(g, "x/b/table", 1, 100, fill, &eight, &b, &bytes), 0);
-  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 5000, fill, &eight, &c, &bytes), 0);
+  assert_int_equal(llmd__region_state(g, 7, "x/b/table", 1, 100, fill, &eight, &b, &bytes), 0);
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 5000, fill, &eight, &c, &bytes), 0);
   assert_true(a == c && a != b && a % 64 == 0);
   assert_int_equal(bytes, 128); /* as it was made */
   assert_int_equal(*(const char *)llmd__at(g, a), 7);
   assert_int_equal(*(const char *)llmd__at(g, b), 8);
-  assert_int_equal(llmd__region_state(g, "x/a/table", 2, 100, NULL, NULL, &c, &bytes), LLMD_E_TYPE);
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 2, 100, NULL, NULL, &c, &bytes), LLMD_E_TYPE);
   assert_string_equal(llmd__region_state_at(g, 0)->name, "x/a/table");
   assert_string_equal(llmd__region_state_at(g, 1)->name, "x/b/table");
   assert_null(llmd__region_state_at(g, 2));
@@ -149,15 +149,15 @@ static void refused_state_leaves_no_trace(void **state)
   llmd__region *g = make(&o, &len);
   (void)state;
   for (int i = 0; i < 1000; i++)
-    assert_int_equal(llmd__region_state(g, "x/a/table", 1, 4096, refuse, &rc, &off, &bytes), LLMD_E_MISMATCH);
-  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 8192, NULL, NULL, &off, &bytes), LLMD_E_FULL);
-  assert_int_equal(llmd__region_state(g, "x/a/table", 1, UINT64_MAX, NULL, NULL, &off, &bytes), LLMD_E_FULL);
+    assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 4096, refuse, &rc, &off, &bytes), LLMD_E_MISMATCH);
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 8192, NULL, NULL, &off, &bytes), LLMD_E_FULL);
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, UINT64_MAX, NULL, NULL, &off, &bytes), LLMD_E_FULL);
   memset(name, 'n', sizeof name);
   name[199] = 0;
-  assert_int_equal(llmd__region_state(g, name, 1, 64, NULL, NULL, &off, &bytes), LLMD_E_LIMIT);
+  assert_int_equal(llmd__region_state(g, 7, name, 1, 64, NULL, NULL, &off, &bytes), LLMD_E_LIMIT);
   assert_true(off == 3 && bytes == 4);
   assert_null(llmd__region_state_at(g, 0));
-  assert_int_equal(llmd__region_state(g, "x/a/table", 1, 4096, NULL, NULL, &off, &bytes), 0);
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 4096, NULL, NULL, &off, &bytes), 0);
   free(g);
 }
 
@@ -173,10 +173,10 @@ static void the_directory_fills_up(void **state)
   g = make(&o, &len);
   for (uint32_t i = 0; i < LLMD__STATES; i++) {
     snprintf(name, sizeof name, "x/%u/table", i);
-    assert_int_equal(llmd__region_state(g, name, 1, 64, NULL, NULL, &off, &bytes), 0);
+    assert_int_equal(llmd__region_state(g, 7, name, 1, 64, NULL, NULL, &off, &bytes), 0);
   }
-  assert_int_equal(llmd__region_state(g, "one/more", 1, 64, NULL, NULL, &off, &bytes), LLMD_E_FULL);
-  assert_int_equal(llmd__region_state(g, "x/63/table", 1, 64, NULL, NULL, &off, &bytes), 0);
+  assert_int_equal(llmd__region_state(g, 7, "one/more", 1, 64, NULL, NULL, &off, &bytes), LLMD_E_FULL);
+  assert_int_equal(llmd__region_state(g, 7, "x/63/table", 1, 64, NULL, NULL, &off, &bytes), 0);
   free(g);
 }
 
@@ -191,7 +191,7 @@ static int overtaken(void *mem, size_t bytes, void *ud)
   race *r = ud;
   uint64_t got;
   memset(mem, 1, bytes);
-  return llmd__region_state(r->g, "x/a/table", 1, 64, NULL, NULL, &r->theirs, &got);
+  return llmd__region_state(r->g, 7, "x/a/table", 1, 64, NULL, NULL, &r->theirs, &got);
 }
 
 static void two_that_make_the_same_share_it(void **state)
@@ -201,12 +201,76 @@ static void two_that_make_the_same_share_it(void **state)
   size_t len;
   race r = {make(&o, &len), 0};
   (void)state;
-  assert_int_equal(llmd__region_state(r.g, "x/a/table", 1, 64, overtaken, &r, &mine, &bytes), 0);
+  assert_int_equal(llmd__region_state(r.g, 7, "x/a/table", 1, 64, overtaken, &r, &mine, &bytes), 0);
   assert_true(mine != 0 && mine == r.theirs);
-  assert_int_equal(llmd__region_state(r.g, "x/a/table", 1, 64, NULL, NULL, &again, &bytes), 0);
+  assert_int_equal(llmd__region_state(r.g, 7, "x/a/table", 1, 64, NULL, NULL, &again, &bytes), 0);
   assert_true(again == mine);
   assert_null(llmd__region_state_at(r.g, 1));
   free(r.g);
+}
+
+/* Makers die: before they note their room, in the making, after the state was entered. */
+typedef struct death {
+  llmd__region *g, *copy;
+  size_t len;
+} death;
+
+static int die_in_it(void *mem, size_t bytes, void *ud)
+{
+  death *d = ud;
+  memset(mem, 2, bytes);
+  memcpy(d->copy, d->g, d->len); /* as it stands when the maker is killed here */
+  return 0;
+}
+
+static int left_out(uint64_t used, const llmd__region *g)
+{
+  return (int)(atomic_load(&g->state_used) - used);
+}
+
+static void what_a_dead_maker_took_comes_back(void **state)
+{
+  llmd_region_options o = small();
+  uint64_t off, bytes, used;
+  death d;
+  (void)state;
+  d.g = make(&o, &d.len);
+  d.copy = aligned_alloc(64, (d.len + 63) & ~(size_t)63);
+  assert_int_equal(llmd__region_state(d.g, 7, "x/a/table", 1, 64, NULL, NULL, &off, &bytes), 0);
+  used = atomic_load(&d.g->state_used);
+  assert_int_equal(llmd__region_state(d.g, 8, "x/b/table", 1, 6000, die_in_it, &d, &off, &bytes), 0);
+  assert_true(left_out(used, d.copy) > 6000);
+  assert_null(llmd__region_state_at(d.copy, 1));
+  assert_int_equal(llmd__region_state(d.copy, 7, "x/c/table", 1, 6000, NULL, NULL, &off, &bytes), LLMD_E_BUSY);
+  assert_int_equal(llmd__region_state(d.copy, 7, "x/d/table", 1, 64, NULL, NULL, &off, &bytes), 0); /* it fits */
+  llmd__region_state_reclaim(d.copy, 9, 7); /* somebody else is dead */
+  assert_int_equal(llmd__region_state(d.copy, 7, "x/c/table", 1, 6000, NULL, NULL, &off, &bytes), LLMD_E_BUSY);
+  llmd__region_state_reclaim(d.copy, 8, 7);
+  assert_int_equal(llmd__region_state(d.copy, 7, "x/c/table", 1, 6000, NULL, NULL, &off, &bytes), 0);
+  assert_string_equal(llmd__region_state_at(d.copy, 2)->name, "x/c/table");
+  free(d.copy);
+  free(d.g);
+}
+
+static void room_that_was_taken_and_not_noted_comes_back(void **state)
+{
+  llmd_region_options o = small();
+  uint64_t a, b, c, bytes;
+  size_t len;
+  llmd__region *g = make(&o, &len);
+  (void)state;
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 64, NULL, NULL, &a, &bytes), 0);
+  atomic_fetch_add(&g->state_used, 1024); /* killed here; it holds a claim */
+  atomic_store(&llmd__region_claims(g)[3].owner, 8);
+  assert_int_equal(llmd__region_state(g, 7, "x/b/table", 1, 64, NULL, NULL, &b, &bytes), 0);
+  assert_true(b > a + 1024);
+  atomic_fetch_add(&g->state_used, 1024); /* and another */
+  llmd__region_state_reclaim(g, 8, 7);
+  assert_int_equal(llmd__region_state(g, 7, "x/c/table", 1, 1024 - llmd__region_state_head(), NULL, NULL, &c, &bytes), 0);
+  assert_true(c > a && c < b); /* in the gap */
+  assert_int_equal(llmd__region_state(g, 7, "x/d/table", 1, 64, NULL, NULL, &c, &bytes), 0);
+  assert_true(c == b + 64 + llmd__region_state_head()); /* the last gap went back whence it came */
+  free(g);
 }
 
 int main(void)
@@ -220,6 +284,8 @@ int main(void)
       cmocka_unit_test(refused_state_leaves_no_trace),
       cmocka_unit_test(the_directory_fills_up),
       cmocka_unit_test(two_that_make_the_same_share_it),
+      cmocka_unit_test(what_a_dead_maker_took_comes_back),
+      cmocka_unit_test(room_that_was_taken_and_not_noted_comes_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
