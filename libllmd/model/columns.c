@@ -188,10 +188,28 @@ int llmd_pool_set_text(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute,
     return LLMD_E_STALE;
   if (!writable(pool, attribute, LLMD_TYPE_ID))
     return LLMD_E_TYPE;
-  if (len && !(text = llmd__string_add(pool->g, ptr, len)))
+  if (len && !(text = llmd__string_add(pool, ptr, len)) && llmd__strings_make_room(pool))
+    text = llmd__string_add(pool, ptr, len);
+  if (len && !text)
     return LLMD_E_FULL;
   llmd__column_id(&v, pool->g, attribute)[row->slot] = text;
   return 0;
+}
+
+/* Empty while it changes: a writer that dies leaves no set of old and new members, and the next page fills it. */
+static uint32_t write_set(llmd_pool *pool, uint32_t *set, const llmd_str *names, uint32_t n)
+{
+  uint32_t kept = 0;
+  set[0] = 0;
+  atomic_signal_fence(memory_order_seq_cst);
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t text = llmd__string_add(pool, names[i].ptr, names[i].len);
+    if (text)
+      set[1 + kept++] = text;
+  }
+  atomic_signal_fence(memory_order_seq_cst);
+  set[0] = kept;
+  return kept;
 }
 
 int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, const llmd_str *names, uint32_t n)
@@ -199,7 +217,7 @@ int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribut
   llmd__buffer_view v;
   llmd__row *row = llmd__staging_row(pool, id, &v);
   const llmd__attribute *a;
-  uint32_t *set, kept = 0;
+  uint32_t *set, kept;
   if (!pool->writer)
     return LLMD_E_DENIED;
   if (!row)
@@ -210,12 +228,9 @@ int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribut
   if (n > pool->g->caps.models)
     return LLMD_E_LIMIT;
   set = llmd__column_set(&v, pool->g, a->set, row->slot);
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t text = llmd__string_add(pool->g, names[i].ptr, names[i].len);
-    if (text)
-      set[1 + kept++] = text;
-  }
-  set[0] = kept;
+  kept = write_set(pool, set, names, n);
+  if (kept < n && llmd__strings_make_room(pool))
+    kept = write_set(pool, set, names, n);
   return kept < n ? LLMD_E_FULL : 0;
 }
 

@@ -11,6 +11,8 @@ llmd__row *llmd__staging_row(const llmd_pool *p, llmd_endpoint_id id, llmd__buff
 /* Everything about an endpoint that may fail, before anything of the staging copy changes: its strings become ids in
  * *row (without id and slot) and in labels (room for 2 x 64). LLMD_E_INVALID, LLMD_E_LIMIT, LLMD_E_FULL. */
 int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, uint32_t *labels);
+/* A new writer's: what its predecessor was in the middle of is finished, or undone. */
+void llmd__staging_repair(llmd_pool *p);
 /* All values of a slot unknown again. */
 void llmd__columns_clear(llmd_pool *p, uint32_t slot);
 

@@ -87,8 +87,8 @@ static int intern_labels(llmd_pool *p, const llmd_label *labels, uint32_t n, uin
   for (uint32_t i = 0; i < n; i++) {
     if (!labels[i].key.len)
       return LLMD_E_INVALID;
-    ids[2 * i] = llmd__string_add(p->g, labels[i].key.ptr, labels[i].key.len);
-    ids[2 * i + 1] = llmd__string_add(p->g, labels[i].value.ptr, labels[i].value.len);
+    ids[2 * i] = llmd__string_add(p, labels[i].key.ptr, labels[i].key.len);
+    ids[2 * i + 1] = llmd__string_add(p, labels[i].value.ptr, labels[i].value.len);
     if (!ids[2 * i] || (!ids[2 * i + 1] && labels[i].value.len))
       return LLMD_E_FULL;
   }
@@ -118,12 +118,29 @@ int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, 
   if (rc)
     return rc;
   memset(row, 0, sizeof *row);
-  row->address = llmd__string_add(p->g, e->address.ptr, e->address.len);
-  row->name = llmd__string_add(p->g, name.text, name.len);
+  row->address = llmd__string_add(p, e->address.ptr, e->address.len);
+  row->name = llmd__string_add(p, name.text, name.len);
   row->port = e->port;
   row->rank = e->rank;
   row->n_labels = e->n_labels;
   return row->address && row->name ? intern_labels(p, e->labels, e->n_labels, labels) : LLMD_E_FULL;
+}
+
+/* A name that finds no room may find it after a sweep; ids from before it are not held. */
+static int intern_or_sweep(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, uint32_t *labels)
+{
+  int rc = llmd__endpoint_intern(p, e, row, labels);
+  if (rc == LLMD_E_FULL && llmd__strings_make_room(p))
+    rc = llmd__endpoint_intern(p, e, row, labels);
+  if (rc == LLMD_E_FULL)
+    llmd__pool_log(p, LLMD_LOG_ERROR, "pool", "the region's room for names and labels is full: an endpoint is refused");
+  return rc;
+}
+
+/* What the compiler may not move past: a writer that dies leaves memory as it stood at one of these. */
+static void step(void)
+{
+  atomic_signal_fence(memory_order_seq_cst);
 }
 
 static void store_labels(const llmd_pool *p, llmd__buffer_view *v, uint32_t slot, const uint32_t *ids, uint32_t n)
@@ -133,9 +150,30 @@ static void store_labels(const llmd_pool *p, llmd__buffer_view *v, uint32_t slot
   v->row[slot].n_labels = n;
 }
 
-int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out)
+/* The id comes last: until then the slot is free, whatever stands in it. The shape changes first: what is published
+ * meanwhile by a successor is copied anew. */
+static void place_row(llmd_pool *p, const llmd__row *row, const uint32_t *labels)
 {
   llmd__buffer_view v;
+  llmd__row nobody = *row;
+  uint32_t slot = row->slot;
+  nobody.id = 0;
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  p->g->shape++;
+  step();
+  v.row[slot] = nobody;
+  store_labels(p, &v, slot, labels, row->n_labels);
+  llmd__columns_clear(p, slot);
+  llmd__ledger_slot(p->g, row->id);
+  step();
+  if (slot >= v.head->n)
+    v.head->n = slot + 1;
+  step();
+  v.row[slot].id = row->id;
+}
+
+int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out)
+{
   llmd__row row;
   uint32_t labels[2 * LABELS_MAX], slot;
   int taken, rc;
@@ -143,9 +181,7 @@ int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out
     return LLMD_E_DENIED;
   if (!e || e->size < sizeof *e || !out)
     return LLMD_E_INVALID;
-  rc = llmd__endpoint_intern(pool, e, &row, labels);
-  if (rc == LLMD_E_FULL)
-    llmd__pool_log(pool, LLMD_LOG_ERROR, "pool", "the region's room for names and labels is full: an endpoint is refused");
+  rc = intern_or_sweep(pool, e, &row, labels);
   if (rc)
     return rc;
   slot = free_slot(pool, &row, &taken);
@@ -153,16 +189,9 @@ int llmd_pool_add(llmd_pool *pool, const llmd_endpoint *e, llmd_endpoint_id *out
     return LLMD_E_DUPLICATE;
   if (slot == LLMD__NO_ROW)
     return LLMD_E_FULL;
-  llmd__region_view(pool->g, LLMD__BUFFERS, &v);
   row.id = (uint64_t)(atomic_load(&llmd__region_totals(pool->g)[slot].generation) + 1) << 32 | slot;
   row.slot = slot;
-  v.row[slot] = row;
-  store_labels(pool, &v, slot, labels, e->n_labels);
-  if (slot >= v.head->n)
-    v.head->n = slot + 1;
-  llmd__columns_clear(pool, slot);
-  llmd__ledger_slot(pool->g, row.id);
-  pool->g->shape++;
+  place_row(pool, &row, labels);
   *out = row.id;
   return 0;
 }
@@ -175,9 +204,11 @@ int llmd_pool_remove(llmd_pool *pool, llmd_endpoint_id id)
     return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
-  row->id = 0;
-  row->flags = FORGET;
   pool->g->shape++;
+  step();
+  row->flags = FORGET;
+  step();
+  row->id = 0;
   return 0;
 }
 
@@ -189,8 +220,9 @@ int llmd_pool_drain(llmd_pool *pool, llmd_endpoint_id id, int on)
     return LLMD_E_DENIED;
   if (!row)
     return LLMD_E_STALE;
-  row->flags = on ? row->flags | LLMD__ROW_DRAIN : row->flags & ~LLMD__ROW_DRAIN;
   pool->g->shape++;
+  step();
+  row->flags = on ? row->flags | LLMD__ROW_DRAIN : row->flags & ~LLMD__ROW_DRAIN;
   return 0;
 }
 
@@ -205,11 +237,54 @@ int llmd_pool_set_labels(llmd_pool *pool, llmd_endpoint_id id, const llmd_label 
   if (!row)
     return LLMD_E_STALE;
   rc = intern_labels(pool, labels, n, ids);
+  if (rc == LLMD_E_FULL && llmd__strings_make_room(pool))
+    rc = intern_labels(pool, labels, n, ids);
   if (rc)
     return rc;
-  store_labels(pool, &v, row->slot, ids, n);
   pool->g->shape++;
+  atomic_store(&pool->g->relabelled, row->slot + 1);
+  step();
+  store_labels(pool, &v, row->slot, ids, n);
+  step();
+  atomic_store(&pool->g->relabelled, 0);
   return 0;
+}
+
+/* Labels of which some are new and some old: those that are published stand again. An endpoint that was never published
+ * goes: nobody knows its number. */
+static void restore_labels(llmd_pool *p, uint32_t slot)
+{
+  llmd__buffer_view v, from;
+  uint32_t at = atomic_load(&p->g->current), row;
+  size_t most = (size_t)p->g->caps.labels * 2;
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  llmd__region_view(p->g, at ? at - 1 : 0, &from);
+  row = at ? from.row_of[slot] : LLMD__NO_ROW;
+  if (row >= p->g->caps.endpoints || from.row[row].id != v.row[slot].id) {
+    v.row[slot].flags = FORGET;
+    step();
+    v.row[slot].id = 0;
+    return;
+  }
+  memcpy(v.label + slot * most, from.label + row * most, most * sizeof *v.label);
+  step();
+  v.row[slot].n_labels = from.row[row].n_labels;
+}
+
+void llmd__staging_repair(llmd_pool *p)
+{
+  llmd__buffer_view v;
+  uint32_t slot = atomic_load(&p->g->relabelled);
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  if (slot && slot <= v.head->n && v.row[slot - 1].id) {
+    p->g->shape++;
+    restore_labels(p, slot - 1);
+  }
+  step();
+  atomic_store(&p->g->relabelled, 0);
+  for (uint32_t i = 0; i < v.head->n; i++)
+    if (v.row[i].id)
+      v.row[i].flags &= ~FORGET; /* it was about to be removed */
 }
 
 uint32_t llmd__pool_next_forgotten(llmd_pool *p, uint32_t from, uint32_t *slot)
@@ -311,8 +386,12 @@ int llmd_pool_publish(llmd_pool *pool, const llmd_now *now)
     return LLMD_E_BUSY;
   llmd__region_view(g, LLMD__BUFFERS, &from);
   llmd__region_view(g, b, &to);
-  if (to.head->shape != g->shape || !to.head->generation)
+  if (to.head->shape != g->shape || !to.head->generation) {
+    to.head->generation = 0; /* half a shape is none, whatever number it has */
+    step();
     copy_shape(pool, &from, &to);
+    step();
+  }
   copy_updated(&from, &to);
   copy_columns(pool, &from, &to);
   to.head->generation = atomic_load(&g->generation) + 1;
@@ -504,21 +583,27 @@ static llmd_endpoint_id find_row(const llmd__buffer_view *v, uint32_t name, uint
   return 0;
 }
 
+static llmd_endpoint_id find_in(const llmd_pool *p, const llmd__buffer_view *v, const char *text, size_t len)
+{
+  uint32_t name = llmd__string_find(p->g, text, len), address = 0, port = 0, rank = 0;
+  llmd_str place;
+  if (cut_place(text, len, &place, &port, &rank))
+    address = llmd__string_find(p->g, place.ptr, place.len);
+  return find_row(v, name, address, port, rank);
+}
+
 llmd_endpoint_id llmd_pool_find(const llmd_pool *pool, const char *text, size_t len)
 {
-  uint32_t name = llmd__string_find(pool->g, text, len), address = 0, port = 0, rank = 0, lane;
-  llmd_str place;
   llmd_endpoint_id id;
   llmd__snapshot snap;
-  if (cut_place(text, len, &place, &port, &rank))
-    address = llmd__string_find(pool->g, place.ptr, place.len);
+  uint32_t lane;
   if (pool->writer) {
     llmd__region_view(pool->g, LLMD__BUFFERS, &snap.view);
-    return find_row(&snap.view, name, address, port, rank);
+    return find_in(pool, &snap.view, text, len);
   }
   if (llmd__pool_glance(pool, &lane, &snap))
     return 0;
-  id = find_row(&snap.view, name, address, port, rank);
+  id = find_in(pool, &snap.view, text, len);
   llmd__pool_glance_end(pool, lane);
   return id;
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/columns.h"
+#include "model/strings.h"
 
 #define REGION_ALIGN 64u
 #define LONGEST_NS (UINT64_MAX / 4) /* added to any time of a clock it does not overflow */
@@ -52,6 +53,18 @@ static int find_region(llmd_pool *p, const llmd_pool_options *o, llmd_err *err)
   return rc ? llmd__fail(err, rc, 0, 0, NULL, "the region cannot be made: %s", llmd_strerror(rc)) : 0;
 }
 
+/* What a writer keeps in its own memory, and what its predecessor left half done. */
+static int make_books(llmd_pool *p)
+{
+  int rc = llmd__strings_open(p);
+  if (!rc)
+    rc = llmd__attributes_init(p);
+  p->drift = llmd__calloc(&p->alloc, (size_t)p->g->caps.endpoints * 4, sizeof *p->drift);
+  if (!rc)
+    llmd__staging_repair(p);
+  return rc ? rc : p->drift ? 0 : LLMD_E_NOMEM;
+}
+
 static int become_writer(llmd_pool *p, uint32_t flags, llmd_err *err)
 {
   uint64_t nobody = 0;
@@ -61,11 +74,13 @@ static int become_writer(llmd_pool *p, uint32_t flags, llmd_err *err)
   if (flags & LLMD_POOL_TAKEOVER) {
     if (atomic_exchange(&p->g->writer, p->writer_tag))
       llmd__pool_log(p, LLMD_LOG_WARN, "pool", "takes over a region whose writer left without closing it");
+    llmd__region_state_reclaim(p->g, atomic_load(&p->g->writer_owner), p->owner);
   } else if (!atomic_compare_exchange_strong(&p->g->writer, &nobody, p->writer_tag)) {
     return llmd__fail(err, LLMD_E_BUSY, 0, 0, NULL, "the region has a writer already");
   }
   p->writer = 1;
-  return llmd__attributes_init(p);
+  atomic_store(&p->g->writer_owner, p->owner);
+  return make_books(p);
 }
 
 /* A span of time as the host gave it; UINT64_MAX means "for ever". */
@@ -82,10 +97,6 @@ static int open_parts(llmd_pool *p, const llmd_pool_options *o, llmd_err *err)
     rc = become_writer(p, o->mem ? o->flags : o->flags | LLMD_POOL_WRITER, err);
   if (!rc)
     rc = llmd__tables_init(p);
-  if (!rc && p->writer) {
-    p->drift = llmd__calloc(&p->alloc, (size_t)p->g->caps.endpoints * 4, sizeof *p->drift);
-    rc = p->drift ? 0 : LLMD_E_NOMEM;
-  }
   if (rc == LLMD_E_NOMEM)
     llmd__fail(err, rc, 0, 0, NULL, "out of memory");
   return rc;
@@ -123,11 +134,14 @@ void llmd_pool_close(llmd_pool *pool)
 {
   if (!pool)
     return;
+  if (atomic_load(&pool->index))
+    atomic_load(&pool->index_close)(atomic_load(&pool->index));
   if (pool->writer) {
     uint64_t tag = pool->writer_tag;
     atomic_compare_exchange_strong(&pool->g->writer, &tag, 0);
   }
   llmd__tables_free(pool);
+  llmd__strings_close(pool);
   if (pool->drift)
     llmd__free(&pool->alloc, pool->drift, (size_t)pool->g->caps.endpoints * 4 * sizeof *pool->drift);
   llmd__free(&pool->alloc, pool->block, pool->block_len);
@@ -158,6 +172,7 @@ int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner)
     atomic_store(&slots[i].owner, 0);
     n++;
   }
+  llmd__region_state_reclaim(pool->g, owner, pool->owner);
   return n;
 }
 

@@ -22,6 +22,10 @@ struct llmd_pool {
   uint64_t recounted;   /* tick: when the totals were last recounted */
   uint64_t writer_tag;
   uint64_t owner;       /* whose the lanes are that this handle takes */
+  struct llmd__books *books;   /* writer: of the strings: model/strings.h */
+  /* the pool's exact index, opened at first need by the room that knows it, which also says how to close it */
+  struct llmd_index *_Atomic index;
+  void (*_Atomic index_close)(struct llmd_index *index);
   int64_t *drift;       /* [endpoints][2] last seen difference between totals and records */
   struct llmd__tables *tables; /* objectives and rewrites: model/tables.c */
 };

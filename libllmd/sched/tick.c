@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "model/ledger.h"
+#include "model/strings.h"
 #include "sched/state.h"
 
 #define PERIOD_NS 10000000u        /* posts wait at most this long */
@@ -40,6 +41,7 @@ int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next)
   llmd__post_apply_all(pool, now->mono);
   forget_gone(pool);
   llmd__state_each_index(pool->g, sweep_in, 0);
+  llmd__strings_tick(pool, now->mono);
   llmd__ledger_sweep(pool->g, &pool->sweep, SWEEP_SLICE, now->mono);
   if (now->mono - pool->recounted >= RECOUNT_NS) {
     llmd__ledger_recount(pool->g, pool->drift, pool->drift + (size_t)pool->g->caps.endpoints * 2);
