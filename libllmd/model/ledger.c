@@ -5,6 +5,7 @@
 #define STATE(s) ((uint32_t)(s) & 0xffu)
 #define GENERATION(s) ((uint32_t)((s) >> 8))
 #define GRACE_NS 60000000000u
+#define PROBES 256u /* records a decision looks at before it says that the ledger is full */
 
 static llmd_ticket ticket_of(uint32_t index, uint32_t generation)
 {
@@ -42,6 +43,12 @@ static void add_total(llmd__region *g, llmd_endpoint_id e, int64_t requests, int
     atomic_fetch_add_explicit(&total->tokens, tokens, memory_order_relaxed);
 }
 
+static uint32_t charges(const llmd__ticket *r)
+{
+  uint32_t n = atomic_load_explicit(&r->n, memory_order_relaxed);
+  return n < LLMD__CHARGES ? n : LLMD__CHARGES;
+}
+
 static void give_back(llmd__region *g, llmd__charge *c, int request)
 {
   llmd_endpoint_id endpoint = atomic_load_explicit(&c->endpoint, memory_order_relaxed);
@@ -51,12 +58,12 @@ static void give_back(llmd__region *g, llmd__charge *c, int request)
 }
 
 /* A free record, searched from a place of the lane's own so that lanes seldom meet and full stretches are passed once.
- */
+ * A search that finds none in a stretch ends there; the lane's next one goes on behind it. */
 static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uint32_t *generation)
 {
-  uint32_t n = g->caps.tickets;
+  uint32_t n = g->caps.tickets, most = n < PROBES ? n : PROBES;
   uint32_t start = *hint % n;
-  for (uint32_t i = 0; i < n; i++) {
+  for (uint32_t i = 0; i < most; i++) {
     uint32_t at = start + i < n ? start + i : start + i - n;
     llmd__ticket *r = &llmd__region_tickets(g)[at];
     uint64_t s = atomic_load_explicit(&r->state, memory_order_relaxed);
@@ -70,19 +77,21 @@ static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uin
     *generation = (uint32_t)(mine >> 8);
     return r;
   }
+  *hint = (start + most) % n;
   return NULL;
 }
 
-llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
-                                 uint32_t n, uint64_t lease)
+/* One record. next: the ticket that has the charges before these. */
+static llmd_ticket reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge, uint32_t n,
+                           uint64_t lease, llmd_ticket next)
 {
   uint32_t index = 0, generation = 0;
   llmd__ticket *r = claim(g, hint, &index, &generation);
-  n = n < LLMD__CHARGES ? n : LLMD__CHARGES;
   if (!r) {
     atomic_fetch_add_explicit(&g->tickets_full, 1, memory_order_relaxed);
     return 0;
   }
+  atomic_store_explicit(&r->next, next, memory_order_relaxed);
   atomic_store_explicit(&r->lane, lane, memory_order_relaxed);
   atomic_store_explicit(&r->n, n, memory_order_relaxed);
   for (uint32_t i = 0; i < n; i++) {
@@ -97,6 +106,25 @@ llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint,
   for (uint32_t i = 0; i < n; i++)
     add_total(g, charge[i].endpoint, 1, charge[i].tokens);
   return ticket_of(index, generation);
+}
+
+/* The last charges first, so that the ticket that is told is the one with the primary's. When a record more is not to
+ * be had, what was charged goes back. */
+llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
+                                 uint32_t n, uint64_t lease)
+{
+  uint32_t first = n ? (n - 1) / LLMD__CHARGES * LLMD__CHARGES : 0;
+  llmd_ticket t = 0;
+  for (;;) {
+    uint32_t here = n - first < LLMD__CHARGES ? n - first : LLMD__CHARGES;
+    llmd_ticket more = reserve(g, lane, hint, charge + first, here, lease, t);
+    if (!more)
+      llmd__ledger_release(g, t);
+    if (!more || !first)
+      return more;
+    t = more;
+    first -= LLMD__CHARGES;
+  }
 }
 
 int llmd__ledger_move(llmd__region *g, llmd_ticket t, llmd_endpoint_id used)
@@ -118,49 +146,67 @@ int llmd__ledger_move(llmd__region *g, llmd_ticket t, llmd_endpoint_id used)
   return 0;
 }
 
+/* The record after r: of the same request. */
+static llmd_ticket after(const llmd__ticket *r)
+{
+  return atomic_load_explicit(&r->next, memory_order_relaxed);
+}
+
 int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t lease)
 {
   uint64_t state;
-  llmd__ticket *r = record_of(g, t, &state);
-  if (!r)
-    return LLMD_E_STALE;
-  atomic_store_explicit(&r->lease, lease, memory_order_relaxed);
-  return 0;
+  llmd__ticket *first = record_of(g, t, &state);
+  for (llmd__ticket *r = first; r; r = record_of(g, after(r), &state))
+    atomic_store_explicit(&r->lease, lease, memory_order_relaxed);
+  return first ? 0 : LLMD_E_STALE;
 }
 
 int llmd__ledger_first(llmd__region *g, llmd_ticket t)
 {
   uint64_t state;
-  llmd__ticket *r = record_of(g, t, &state);
-  if (!r)
-    return LLMD_E_STALE;
-  for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
-    if (atomic_load_explicit(&r->charge[i].early, memory_order_relaxed))
-      give_back(g, &r->charge[i], 1);
-  return 0;
+  llmd__ticket *first = record_of(g, t, &state);
+  for (llmd__ticket *r = first; r; r = record_of(g, after(r), &state))
+    for (uint32_t i = 0; i < charges(r); i++)
+      if (atomic_load_explicit(&r->charge[i].early, memory_order_relaxed))
+        give_back(g, &r->charge[i], 1);
+  return first ? 0 : LLMD_E_STALE;
 }
 
 int llmd__ledger_release_tokens(llmd__region *g, llmd_ticket t)
 {
   uint64_t state;
-  llmd__ticket *r = record_of(g, t, &state);
-  if (!r)
-    return LLMD_E_STALE;
-  for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
-    give_back(g, &r->charge[i], 0);
-  return 0;
+  llmd__ticket *first = record_of(g, t, &state);
+  for (llmd__ticket *r = first; r; r = record_of(g, after(r), &state))
+    for (uint32_t i = 0; i < charges(r); i++)
+      give_back(g, &r->charge[i], 0);
+  return first ? 0 : LLMD_E_STALE;
 }
 
-int llmd__ledger_release(llmd__region *g, llmd_ticket t)
+/* Gives one record back; *next is the ticket after it. */
+static int release_one(llmd__region *g, llmd_ticket t, llmd_ticket *next)
 {
   uint64_t state;
   llmd__ticket *r = record_of(g, t, &state);
   if (!r || !advance(r, state, LLMD__TICKET_LEAVING))
     return LLMD_E_STALE; /* nobody has it, or somebody else is giving it back */
-  for (uint32_t i = 0; i < atomic_load_explicit(&r->n, memory_order_relaxed); i++)
+  *next = after(r);
+  for (uint32_t i = 0; i < charges(r); i++)
     give_back(g, &r->charge[i], 1);
   advance(r, (state & ~(uint64_t)0xff) | LLMD__TICKET_LEAVING, LLMD__TICKET_FREE);
   return 0;
+}
+
+int llmd__ledger_release(llmd__region *g, llmd_ticket t)
+{
+  llmd_ticket next = 0;
+  int rc = release_one(g, t, &next);
+  while (!rc && next) {
+    llmd_ticket more = 0;
+    if (release_one(g, next, &more))
+      break;
+    next = more;
+  }
+  return rc;
 }
 
 llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t)
@@ -215,7 +261,7 @@ static void sum_records(const llmd__region *g, int64_t *sum)
     uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
     if (STATE(s) != LLMD__TICKET_LIVE)
       continue;
-    for (uint32_t k = 0; k < atomic_load_explicit(&r->n, memory_order_relaxed) && k < LLMD__CHARGES; k++) {
+    for (uint32_t k = 0; k < charges(r); k++) {
       llmd_endpoint_id e = atomic_load_explicit(&r->charge[k].endpoint, memory_order_relaxed);
       if ((uint32_t)e >= g->caps.endpoints ||
           atomic_load(&llmd__region_totals(g)[(uint32_t)e].generation) != (uint32_t)(e >> 32))

@@ -4,6 +4,7 @@
  *   reserve ──► live ──► first token: early charges go back ──► release: all goes back
  *                 └─ move: the primary's charge changes endpoint     └─ lease over: the writer releases
  *
+ * A record has room for LLMD__CHARGES charges; a request with more has several, each with the ticket of the next.
  * Every part of a charge is given back by an atomic exchange with zero, so giving back twice does nothing. */
 #ifndef LLMD_MODEL_LEDGER_H
 #define LLMD_MODEL_LEDGER_H
@@ -17,7 +18,7 @@ typedef struct llmd__charge_in {
 } llmd__charge_in;
 
 /* Charges n endpoints; charge[0] is the primary's. hint: the lane's own word, where it looks first. Returns the ticket,
- * or 0 when the ledger is full (counted). */
+ * or 0 when the ledger is full there (counted): the next call looks further on. */
 llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
                                  uint32_t n, uint64_t lease);
 /* The primary's charge moves. */

@@ -83,10 +83,10 @@ static int64_t charge_tokens(const llmd_lane *l, uint32_t row)
 
 static void charge(llmd_lane *l, llmd_decision *d)
 {
-  llmd__charge_in in[LLMD__CHARGES];
+  llmd__charge_in in[LLMD_MAX_PROFILES];
   llmd__request_sched *st = llmd__request_sched_state(l->req);
   uint32_t n = 0;
-  for (uint32_t k = 0; k <= d->n_profiles && n < LLMD__CHARGES; k++) {
+  for (uint32_t k = 0; k <= d->n_profiles && n < LLMD_MAX_PROFILES; k++) {
     uint32_t p = k ? k - 1 : d->primary;
     const llmd__result *r = &l->result[p];
     if ((k && p == d->primary) || !r->n)

@@ -117,6 +117,79 @@ static void a_full_ledger_says_so_and_recovers(void **state)
   llmd_pool_close(r.pool);
 }
 
+/* Sixteen profiles may have a target each: more than one record holds. */
+static void every_charge_counts(void **state)
+{
+  rig r = open_rig();
+  llmd__charge_in in[16];
+  llmd_ticket t;
+  (void)state;
+  for (uint32_t i = 0; i < 16; i++) {
+    in[i].endpoint = i % 2 ? r.b : r.a;
+    in[i].tokens = 1 << i;
+    in[i].early = i >= 14;
+  }
+  t = llmd__ledger_reserve(r.g, 0, &r.hint, in, 16, 10);
+  assert_true(t != 0);
+  expect(&r, r.a, 8, 0x5555);
+  expect(&r, r.b, 8, 0xaaaa);
+  assert_int_equal(llmd__ledger_move(r.g, t, r.b), 0);
+  expect(&r, r.a, 7, 0x5554);
+  expect(&r, r.b, 9, 0xaaab);
+  assert_int_equal(llmd__ledger_first(r.g, t), 0); /* in the last record */
+  expect(&r, r.a, 6, 0x1554);
+  expect(&r, r.b, 8, 0x2aab);
+  assert_int_equal(llmd__ledger_renew(r.g, t, 1000), 0);
+  assert_int_equal(llmd__ledger_sweep(r.g, &r.cursor, TICKETS, 999), 0); /* all records live on */
+  assert_int_equal(llmd__ledger_release_tokens(r.g, t), 0);
+  expect(&r, r.a, 6, 0);
+  assert_int_equal(llmd__ledger_release(r.g, t), 0);
+  expect(&r, r.a, 0, 0);
+  expect(&r, r.b, 0, 0);
+  for (uint32_t i = 0; i < TICKETS; i++)
+    assert_true(reserve(&r, 10) != 0); /* no record was kept */
+  llmd_pool_close(r.pool);
+}
+
+static void charges_that_find_no_room_go_back(void **state)
+{
+  rig r = open_rig();
+  llmd__charge_in in[16];
+  (void)state;
+  for (uint32_t i = 0; i < TICKETS - 2; i++)
+    assert_true(reserve(&r, 10) != 0);
+  for (uint32_t i = 0; i < 16; i++)
+    in[i] = (llmd__charge_in){r.a, 7, 0};
+  assert_true(llmd__ledger_reserve(r.g, 0, &r.hint, in, 16, 10) == 0); /* three records, two are free */
+  expect(&r, r.a, TICKETS - 2, 100 * (TICKETS - 2));
+  assert_true(reserve(&r, 10) && reserve(&r, 10));
+  llmd_pool_close(r.pool);
+}
+
+/* A ledger without a free record costs a bounded look, and the look goes on where the last one ended. */
+static void a_full_ledger_is_looked_at_in_stretches(void **state)
+{
+  llmd_region_options ro = small_region(4);
+  llmd_pool_options po = {.size = sizeof po, .region = &ro};
+  llmd__charge_in in = {0, 1, 0};
+  uint32_t n = 4096, hint = 0, tries = 0;
+  llmd_ticket *t = calloc(n, sizeof *t), found = 0;
+  llmd_pool *p;
+  (void)state;
+  ro.max_tickets = n;
+  assert_int_equal(llmd_pool_open(&po, &p, NULL), 0);
+  for (uint32_t i = 0; i < n; i++)
+    assert_true((t[i] = llmd__ledger_reserve(p->g, 0, &hint, &in, 1, 10)) != 0);
+  assert_int_equal(llmd__ledger_release(p->g, t[2000]), 0);
+  hint = 2001;
+  while (!found && tries++ < n)
+    found = llmd__ledger_reserve(p->g, 0, &hint, &in, 1, 10);
+  assert_true(found != 0);
+  assert_true(tries > 4 && tries <= 16);
+  free(t);
+  llmd_pool_close(p);
+}
+
 static void leases_end(void **state)
 {
   rig r = open_rig();
@@ -242,7 +315,8 @@ int main(void)
       cmocka_unit_test(the_first_token_ends_the_early_stages),
       cmocka_unit_test(the_charge_moves),
       cmocka_unit_test(a_full_ledger_says_so_and_recovers),
-      cmocka_unit_test(leases_end),
+      cmocka_unit_test(every_charge_counts), cmocka_unit_test(charges_that_find_no_room_go_back),
+      cmocka_unit_test(a_full_ledger_is_looked_at_in_stretches), cmocka_unit_test(leases_end),
       cmocka_unit_test(totals_are_recounted),
       cmocka_unit_test(a_moving_difference_is_left_alone),
       cmocka_unit_test(half_way_records_come_back),
