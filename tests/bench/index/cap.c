@@ -16,6 +16,7 @@ struct stream {
   int own_names; /* every engine has its own names for blocks */
   uint32_t pair, document, holder;
   uint64_t held;
+  size_t at_once; /* blocks that are collected before they are applied */
 };
 
 static int next_pair(struct stream *t, work_pair *out)
@@ -36,9 +37,9 @@ static int next_pair(struct stream *t, work_pair *out)
   return 1;
 }
 
-static void make_own_names(work_batch *b)
+static void make_own_names(work_batch *b, size_t first)
 {
-  for (size_t i = 0; i < b->events; i++) {
+  for (size_t i = first; i < b->events; i++) {
     work_event *e = &b->event[i];
     const uint64_t salt = work_mix(e->worker);
     e->parent = work_mix(e->parent ^ salt);
@@ -47,20 +48,27 @@ static void make_own_names(work_batch *b)
   }
 }
 
+static void pump(struct stream *t, side_cost *cost)
+{
+  side_apply(&t->side, &t->batch, cost);
+  t->held += t->batch.blocks;
+  t->batch.events = t->batch.blocks = 0;
+}
+
 /* Stores one more pair. 0 at the end of the stream. */
 static int step(struct stream *t, side_cost *cost)
 {
   work_pair p;
   uint32_t from;
+  size_t first = t->batch.events;
   if (!next_pair(t, &p))
     return 0;
   from = work_shared_take(t->shared, p.worker, work_document_chain(p.document, &t->chain));
   work_store(&t->batch, p.worker, &t->chain, from, t->chain.n, p.document);
   if (t->own_names)
-    make_own_names(&t->batch);
-  side_apply(&t->side, &t->batch, cost);
-  t->held += t->batch.blocks;
-  t->batch.events = t->batch.blocks = 0;
+    make_own_names(&t->batch, first);
+  if (t->batch.blocks >= t->at_once)
+    pump(t, cost);
   return 1;
 }
 
@@ -95,8 +103,10 @@ static void full_rows(struct stream *t, const char *names)
   side_cost cost = {0};
   llmd_index_stats st;
   char row[64];
+  t->at_once = 1 << 17;
   while (t->held - held < side_set.held / 10 && step(t, &cost))
     ;
+  pump(t, &cost);
   st = side_stats(&t->side);
   side_row("cap_%s_store_when_full_blocks_per_cpu_s", (double)(t->held - held) / cost.cpu, names);
   side_row("cap_%s_held_when_full_pct", 100.0 * (double)st.held / (double)held, names);

@@ -25,10 +25,10 @@ static int right(const side *s, uint64_t digest)
   return got == digest;
 }
 
-static void replay(struct replay *r, const work_replay *model, uint32_t workers, uint32_t requests)
+static void replay(struct replay *r, const work_replay *model, uint32_t workers)
 {
   work_batch b = {0};
-  for (uint32_t i = 0; i < requests; i++) {
+  for (uint32_t i = 0; i < r->trace->requests; i++) {
     const work_chain *c = &r->trace->request[i];
     side_sample(&r->took, side_ask(&r->side, r->keys[i], c->n));
     r->wrong += !right(&r->side, model->digest[i]);
@@ -63,18 +63,18 @@ static void report(struct replay *r, uint32_t workers, double rss)
 }
 
 /* The secret comes from the seed, so keys made with one index serve all. */
-static llmd_key **ready_keys(const work_trace *t, uint32_t n)
+static llmd_key **ready_keys(const work_trace *t)
 {
-  llmd_key **keys = work_need(calloc(n, sizeof *keys));
+  llmd_key **keys = work_need(calloc(t->requests, sizeof *keys));
   side s;
   side_open(&s, 1 << 20, WORK_SLOTS);
-  for (uint32_t k = 0; k < n; k++)
+  for (uint32_t k = 0; k < t->requests; k++)
     keys[k] = side_keys(&s, &t->request[k]);
   side_close(&s);
   return keys;
 }
 
-static void replay_rows(const work_trace *t, llmd_key **keys, uint32_t workers, uint32_t n)
+static void replay_rows(const work_trace *t, llmd_key **keys, uint32_t workers)
 {
   const uint64_t bytes = (side_set.quick ? UINT64_C(64) : UINT64_C(512)) << 20;
   struct replay r = {.trace = t, .keys = keys};
@@ -83,7 +83,7 @@ static void replay_rows(const work_trace *t, llmd_key **keys, uint32_t workers, 
   work_replay_open(&model, t, workers);
   rss = side_rss();
   side_open(&r.side, bytes, WORK_SLOTS);
-  replay(&r, &model, workers, n);
+  replay(&r, &model, workers);
   report(&r, workers, side_rss() - rss);
   side_samples_free(&r.took);
   side_close(&r.side);
@@ -95,17 +95,15 @@ void part_moon(void)
   static const uint32_t workers[3] = {8, 64, 256};
   llmd_key **keys;
   work_trace t;
-  uint32_t n;
-  if (!work_trace_open(&t, side_set.trace)) {
+  if (!work_trace_open(&t, side_set.trace, side_set.quick ? 500 : UINT32_MAX)) {
     fprintf(stderr, "# skipped: the replay needs the trace %s\n", side_set.trace);
     return;
   }
   side_pin(0);
-  n = side_set.quick && t.requests > 500 ? 500 : t.requests;
-  keys = ready_keys(&t, n);
+  keys = ready_keys(&t);
   for (int i = 0; i < 3; i++)
-    replay_rows(&t, keys, workers[i], n);
-  for (uint32_t k = 0; k < n; k++)
+    replay_rows(&t, keys, workers[i]);
+  for (uint32_t k = 0; k < t.requests; k++)
     free(keys[k]);
   free(keys);
   work_trace_close(&t);

@@ -137,8 +137,8 @@ typedef struct work_trace {
   work_chain *request;
   uint32_t requests;
 } work_trace;
-/* Returns 0 when the file cannot be read. */
-int work_trace_open(work_trace *t, const char *path);
+/* At most `most` requests. Returns 0 when the file cannot be read. */
+int work_trace_open(work_trace *t, const char *path, uint32_t most);
 void work_trace_close(work_trace *t);
 typedef struct work_replay {
   uint32_t *have;   /* [requests] leading blocks that its worker holds already */

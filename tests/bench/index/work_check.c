@@ -70,7 +70,7 @@ static void check_trace(const char *path)
   static const uint64_t digest[3] = {UINT64_C(14571742082199479648), UINT64_C(9937510774389988597),
                                      UINT64_C(12634907658851607058)};
   work_trace t;
-  if (!work_trace_open(&t, path)) {
+  if (!work_trace_open(&t, path, UINT32_MAX)) {
     fprintf(stderr, "# skipped: no trace at %s\n", path);
     return;
   }

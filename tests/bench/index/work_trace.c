@@ -44,14 +44,14 @@ static void read_ids(const char *at, const char *end, work_chain *out)
   work_chain_name(out);
 }
 
-int work_trace_open(work_trace *t, const char *path)
+int work_trace_open(work_trace *t, const char *path, uint32_t most)
 {
   char *text = read_file(path), *line = text;
   uint32_t cap = 0;
   memset(t, 0, sizeof *t);
   if (!text)
     return 0;
-  while ((line = strstr(line, "\"hash_ids\""))) {
+  while (t->requests < most && (line = strstr(line, "\"hash_ids\""))) {
     char *open = strchr(line, '['), *end = open ? strchr(open, ']') : NULL;
     if (!end)
       break;
