@@ -20,11 +20,12 @@ from vectors_base import NotApplicable  # noqa: E402
 
 TABLES = {**vectors_plugins.TABLES, **vectors_policy.TABLES}
 LATER = 'the precise index and its events are a later part of the library'
-NOT_HERE = {
-    'golden_hashes': 'chains are not visible outside; the approximate ones are in tests/unit/prefix, the others belong to '
-                     'the precise index, a later part of the library',
-    'llm-d.approx_prefix.block_hashes': 'chains are not visible outside: tests/unit/prefix',
-}
+HASHES = 'no decision shows a hash: conformance/hashes'
+NOT_HERE = dict.fromkeys((
+    'golden_hashes', 'vllm.block_hash', 'vllm.block_hash.public', 'llm-d.kvblock.request_keys',
+    'llm-d.approx_prefix.block_hashes', 'dynamo.block_and_sequence_hash', 'sglang.page_hash',
+    'xxh64.parent8_tokens4.block_hash'), HASHES)
+NOT_HERE['llm-d.example_prompt_hashes'] = 'hashes of texts: they need the tokenizer of that model'
 
 
 def prepare(tables):

@@ -3,7 +3,7 @@ from situations import cached, completions, config, known, one_profile, places, 
 from vectors_base import Case, NotApplicable, expect_configs, expect_kept, expect_scores, scores_of, with_parameters
 
 TABLES = {}
-HASHES = 'a property of the hash function: tests/unit/prefix'
+HASHES = 'a property of the hash function: conformance/hashes'
 
 
 def table(*ids):

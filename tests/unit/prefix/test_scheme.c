@@ -94,6 +94,34 @@ static void whole_blocks_and_caps(void **state)
   }
 }
 
+/* llm-d: the salt is one more text behind the media of the first block, the adapter's name stands in for the model's.
+ * Dynamo: numbers count, not their order. */
+static void parts_have_their_places(void **state)
+{
+  const llmd_hash_part two[2] = {{{"img", 3}, 9, 0, 4, LLMD_PART_MEDIA}, {{"salt", 4}, 5, 4, 1, LLMD_PART_MEDIA}};
+  const llmd_hash_part turned[2] = {{{"", 0}, 5, 0, 4, LLMD_PART_MEDIA}, {{"", 0}, 9, 4, 1, LLMD_PART_MEDIA}};
+  (void)state;
+  for (uint32_t s = LLMD_HASH_DYNAMO; s <= LLMD_HASH_LLMD_XXH64; s++) {
+    llmd_hash_input in = input_of(s, 8, counting, 16), other = in;
+    llmd_digest a[2], b[2];
+    in.parts = two;
+    in.n_parts = 2;
+    other.parts = s == LLMD_HASH_DYNAMO ? turned : two;
+    other.n_parts = s == LLMD_HASH_DYNAMO ? 2 : 1;
+    if (s != LLMD_HASH_DYNAMO) {
+      other.salt.ptr = "salt", other.salt.len = 4;
+      other.model.ptr = "base", other.model.len = 4;
+      other.lora = in.model;
+    }
+    assert_int_equal(llmd_hash_blocks(&in, a, 2), 2);
+    assert_int_equal(llmd_hash_blocks(&other, b, 2), 2);
+    assert_memory_equal(a, b, sizeof a);
+    other.n_parts = 0;
+    assert_int_equal(llmd_hash_blocks(&other, b, 2), 2);
+    assert_true(a[0].name != b[0].name);
+  }
+}
+
 static void what_cannot_be_known_is_refused(void **state)
 {
   llmd_hash_input in = input_of(LLMD_HASH_VLLM_SHA256, 16, counting, 32);
@@ -270,6 +298,7 @@ int main(void)
     cmocka_unit_test(names),
     cmocka_unit_test(every_scheme_resumes),
     cmocka_unit_test(whole_blocks_and_caps),
+    cmocka_unit_test(parts_have_their_places),
     cmocka_unit_test(what_cannot_be_known_is_refused),
     cmocka_unit_test(wrong_input_is_refused),
     cmocka_unit_test(xxh64_collides_for_every_parent),
