@@ -26,18 +26,17 @@ static void die(const char *what, int rc)
 
 /* ---- the index --------------------------------------------------------------------------------------------------- */
 
-void side_open(side *s, uint64_t bytes, uint32_t rows)
+static llmd_index_options options_of(uint64_t bytes, uint32_t rows)
 {
   const llmd_index_options o = {.size = sizeof o, .rows = rows, .bytes = bytes, .seed = 42};
+  return o;
+}
+
+void side_format(side *s)
+{
+  const llmd_index_options o = options_of(s->bytes, s->rows);
   int rc;
-  memset(s, 0, sizeof *s);
-  s->rows = rows;
-  s->len = llmd_index_size(&o);
-  if (!s->len)
-    die("index size", LLMD_E_INVALID);
-  s->mem = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (s->mem == MAP_FAILED)
-    die("mmap", LLMD_E_NOMEM);
+  llmd_index_close(s->index);
   if ((rc = llmd_index_format(s->mem, s->len, &o)))
     die("index format", rc);
   if ((rc = llmd_index_open(s->mem, s->len, NULL, &s->index, NULL)))
@@ -45,6 +44,21 @@ void side_open(side *s, uint64_t bytes, uint32_t rows)
   if ((rc = llmd_index_takeover(s->index)) < 0)
     die("index takeover", rc);
   s->secret = llmd_index_secret(s->index);
+}
+
+void side_open(side *s, uint64_t bytes, uint32_t rows)
+{
+  const llmd_index_options o = options_of(bytes, rows);
+  memset(s, 0, sizeof *s);
+  s->bytes = bytes;
+  s->rows = rows;
+  s->len = llmd_index_size(&o);
+  if (!s->len)
+    die("index size", LLMD_E_INVALID);
+  s->mem = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (s->mem == MAP_FAILED)
+    die("mmap", LLMD_E_NOMEM);
+  side_format(s);
   s->scratch = work_need(calloc(1, llmd_index_scratch(s->index)));
   s->hit = work_need(calloc(rows, sizeof *s->hit));
 }

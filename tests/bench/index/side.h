@@ -29,6 +29,7 @@ typedef struct side_cost {
 typedef struct side {
   void *mem;
   size_t len;
+  uint64_t bytes; /* asked for */
   llmd_index *index;
   const uint8_t *secret;
   void *scratch;
@@ -38,6 +39,7 @@ typedef struct side {
 } side;
 
 void side_open(side *s, uint64_t bytes, uint32_t rows);
+void side_format(side *s); /* empty again */
 void side_close(side *s);
 llmd_endpoint_id side_endpoint(uint32_t worker);
 void side_apply(side *s, const work_batch *b, side_cost *cost);
