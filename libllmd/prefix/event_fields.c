@@ -21,6 +21,13 @@ static int next(llmd__event_reader *r, llmd__msgpack_value *v)
   return llmd__msgpack_next(&r->in, v);
 }
 
+static int pass_over(llmd__event_reader *r)
+{
+  const int rc = llmd__msgpack_skip_within(&r->in, r->limit.depth);
+  r->fault = r->in.at;
+  return rc;
+}
+
 static int is_text(const llmd__msgpack_value *v)
 {
   return v->kind == LLMD__MSGPACK_STR || v->kind == LLMD__MSGPACK_BIN;
@@ -99,10 +106,8 @@ static int read_lora(llmd__event_reader *r)
   llmd__msgpack ahead = r->in;
   llmd__msgpack_value v;
   const int rc = llmd__msgpack_next(&ahead, &v);
-  if (rc == 0 && (v.kind == LLMD__MSGPACK_ARRAY || v.kind == LLMD__MSGPACK_MAP)) {
-    r->fault = r->in.at;
-    return llmd__msgpack_skip_within(&r->in, r->limit.depth);
-  }
+  if (rc == 0 && (v.kind == LLMD__MSGPACK_ARRAY || v.kind == LLMD__MSGPACK_MAP))
+    return pass_over(r);
   return read_text(r, &r->event.lora);
 }
 
@@ -316,12 +321,12 @@ static int read_extra_list(llmd__event_reader *r, uint32_t block, uint32_t n)
     llmd__msgpack ahead = r->in;
     llmd__msgpack_value v;
     int rc = llmd__msgpack_next(&ahead, &v);
+    r->fault = r->in.at;
     if (rc == 0 && is_text(&v)) {
       lora |= i == 0 && n > 1 && is(v.text, "lora");
       rc = lora || (i == 0 && n > 1 && is_tag(v.text)) ? 0 : add_extra(r, block, v.text);
     }
-    r->fault = r->in.at;
-    rc = rc ? rc : llmd__msgpack_skip_within(&r->in, r->limit.depth);
+    rc = rc ? rc : pass_over(r);
     if (rc)
       return rc;
   }
@@ -336,12 +341,11 @@ static int read_extra_map(llmd__event_reader *r, uint32_t block, uint32_t n)
   for (uint32_t i = 0; i < n; i++) {
     llmd__msgpack ahead = r->in;
     llmd__msgpack_value key, v;
-    int rc = llmd__msgpack_skip_within(&r->in, r->limit.depth);
+    int rc = pass_over(r);
     rc = rc ? rc : llmd__msgpack_next(&ahead, &key);
     ahead = r->in;
-    r->fault = r->in.at;
-    rc = rc ? rc : llmd__msgpack_skip_within(&r->in, r->limit.depth);
     rc = rc ? rc : llmd__msgpack_next(&ahead, &v);
+    rc = rc ? rc : pass_over(r);
     if (rc)
       return rc;
     if (key.kind == LLMD__MSGPACK_STR && is(key.text, "type"))
