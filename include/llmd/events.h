@@ -127,6 +127,7 @@ typedef struct llmd_events_options {
   llmd_event_limits limits;
   llmd_log_fn log;             /* NULL = silent */
   void *log_ud;
+  uint64_t copies_bytes;       /* [16 MiB] copies of blocks, 16 bytes each, once a LLMD_SOURCE_COUNTED comes */
 } llmd_events_options;
 
 /* (writer) Attaches to the index's books of sources; after a dead writer it asks for what that one was applying. */
@@ -150,8 +151,10 @@ typedef struct llmd_source {
   uint32_t block_tokens;         /* configured block size; 0 = learn it from events */
   uint32_t scheme;               /* configured LLMD_HASH_*; 0 = learn */
 } llmd_source;
-/* (writer) The same endpoint again: the same source, its numbers kept. */
+/* (writer) The same endpoint again: the same source, its numbers kept, unless what its keys are made of changed.
+ * LLMD_E_FULL: max_sources. */
 LLMD_API int llmd_events_source(llmd_events *events, const llmd_source *source, llmd_source_id *out);
+/* (writer) Nobody will tell about this endpoint any more: it is cleared, and its number is free for another. */
 LLMD_API int llmd_events_source_gone(llmd_events *events, llmd_source_id source);
 
 /* What the host is asked to do. */
@@ -168,7 +171,8 @@ typedef struct llmd_ask {
  * (the source stays as it was). *ask is always written. */
 LLMD_API int llmd_events_feed(llmd_events *events, llmd_source_id source, uint32_t what, const llmd_str *frame,
                               uint32_t n, const llmd_now *now, llmd_ask *ask);
-/* (writer) The host could not make the replay, or the connection is new (a restart is then seen by its numbers). */
+/* (writer) The host could not make the replay; or, with none under way, the connection is new: what was missed is then
+ * asked for, and a restart is seen by its numbers. */
 LLMD_API int llmd_events_replay_failed(llmd_events *events, llmd_source_id source, const llmd_now *now);
 /* (writer) Deadlines of replays and parked events. Writes what a source wants to be asked now: call until it returns 0.
  * 1: *source and *ask are set. */

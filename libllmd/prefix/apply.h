@@ -1,0 +1,13 @@
+/* From one batch of events to calls of the index. Order is the batch's; one bad event costs itself. */
+#ifndef LLMD_PREFIX_APPLY_H
+#define LLMD_PREFIX_APPLY_H
+
+#include "prefix/source.h"
+
+/* Returns how many events were applied; *time = the batch's, NaN = not said. Negative: the payload is no batch, and
+ * nothing changed. *failed: what the index said when it took none of it (LLMD_E_STALE ...), else 0. */
+int llmd__apply_batch(llmd_events *e, llmd__source *s, llmd_str payload, double *time, int *failed);
+/* The batch's time, without applying anything. NaN = not said. */
+double llmd__apply_time(llmd_events *e, llmd_str payload);
+
+#endif
