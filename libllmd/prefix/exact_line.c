@@ -1,0 +1,173 @@
+/* Lines, and what goes when there are no more: the run hit or stored least recently.
+ *
+ * Recency is kept by epochs, about 48 of them per turnover of the whole. A run stands in the list of the epoch in which
+ * it was made or last looked at here; hits are only marked (one byte per run), and honoured when the run comes up.
+ * Whoever hits a run marks only the deepest one: a run with children never goes, and hands its mark on to its parent
+ * when it goes itself. */
+#include "prefix/exact.h"
+
+#define EPOCHS 48u
+
+uint32_t llmd__line_take(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  uint32_t n = h->free;
+  llmd__line64 *l;
+  if (n != 0) {
+    l = llmd__line_at(x, n);
+    h->free = (uint32_t)LLMD__GET(&l->w[0]);
+    h->n_free--;
+  } else {
+    n = LLMD__X_RINGS + h->fresh++;
+    l = llmd__line_at(x, n);
+  }
+  for (uint32_t i = 0; i < 8; i++)
+    LLMD__PUT(&l->w[i], 0);
+  if (h->epoch_left != 0)
+    h->epoch_left--;
+  return n;
+}
+
+void llmd__line_give(llmd_index *x, uint32_t n)
+{
+  LLMD__PUT(&llmd__line_at(x, n)->w[0], x->head->free);
+  x->head->free = n;
+  x->head->n_free++;
+}
+
+/* ---- recency ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t older(const llmd_index *x, uint32_t n)
+{
+  return n < LLMD__X_RINGS ? x->head->ring[n].older : LLMD__GET(&llmd__body_of(x, llmd__run_at(x, n))->older);
+}
+
+static uint32_t newer(const llmd_index *x, uint32_t n)
+{
+  return n < LLMD__X_RINGS ? x->head->ring[n].newer : LLMD__GET(&llmd__body_of(x, llmd__run_at(x, n))->newer);
+}
+
+static void set_older(llmd_index *x, uint32_t n, uint32_t to)
+{
+  if (n < LLMD__X_RINGS)
+    x->head->ring[n].older = to;
+  else
+    LLMD__PUT(&llmd__body_of(x, llmd__run_at(x, n))->older, to);
+}
+
+static void set_newer(llmd_index *x, uint32_t n, uint32_t to)
+{
+  if (n < LLMD__X_RINGS)
+    x->head->ring[n].newer = to;
+  else
+    LLMD__PUT(&llmd__body_of(x, llmd__run_at(x, n))->newer, to);
+}
+
+/* Lists are rings through their number: its `older` is the most recent run, its `newer` the least recent. */
+static void link_after(llmd_index *x, uint32_t at, uint32_t run)
+{
+  uint32_t next = older(x, at);
+  set_newer(x, run, at);
+  set_older(x, run, next);
+  set_newer(x, next, run);
+  set_older(x, at, run);
+}
+
+void llmd__recency_add(llmd_index *x, uint32_t run)
+{
+  link_after(x, LLMD__GET(&x->head->epoch) % LLMD__X_RINGS, run);
+}
+
+void llmd__recency_adopt(llmd_index *x, uint32_t run)
+{
+  uint32_t now = LLMD__GET(&x->head->epoch);
+  uint32_t age = (uint8_t)((uint8_t)now - LLMD__GET(&x->hit[run - LLMD__X_RINGS]));
+  link_after(x, (now - (age < LLMD__X_RINGS ? age : LLMD__X_RINGS - 1u)) % LLMD__X_RINGS, run);
+}
+
+void llmd__recency_remove(llmd_index *x, uint32_t run)
+{
+  uint32_t o = older(x, run), n = newer(x, run);
+  set_newer(x, o, n);
+  set_older(x, n, o);
+}
+
+/* The next epoch takes over a ring: what still stands there, 64 epochs old, joins the next older. */
+static void next_epoch(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  uint32_t e = LLMD__GET(&h->epoch) + 1u, ring = e % LLMD__X_RINGS, into = (e + 1u) % LLMD__X_RINGS;
+  uint32_t first = older(x, ring), last = newer(x, ring);
+  if (first != ring) {
+    uint32_t end = newer(x, into); /* the least recent of the next list comes before the most recent of this */
+    set_older(x, end, first);
+    set_newer(x, first, end);
+    set_older(x, last, into);
+    set_newer(x, into, last);
+    h->ring[ring].older = h->ring[ring].newer = ring;
+  }
+  h->epoch_left = x->lines / EPOCHS + 1u;
+  LLMD__PUT(&h->epoch, e);
+}
+
+/* ---- eviction ---------------------------------------------------------------------------------------------------- */
+
+static int is_above(const llmd_index *x, uint32_t run, uint32_t keep)
+{
+  return run == keep || (keep != 0 && LLMD__GET(&llmd__run_at(x, keep)->parent) == run);
+}
+
+/* The run that goes next, 0 = none may. Runs that were hit since, and those that others hang on, move on. */
+static uint32_t victim(llmd_index *x, uint32_t keep)
+{
+  uint32_t now = LLMD__GET(&x->head->epoch);
+  uint64_t tries = 2u * LLMD__GET(&x->head->n_runs) + LLMD__X_RINGS;
+  for (uint32_t age = LLMD__X_RINGS; age-- != 0;) {
+    uint32_t ring = (now - age) % LLMD__X_RINGS, run;
+    while ((run = older(x, ring)) != ring) {
+      uint8_t hit = (uint8_t)((uint8_t)now - LLMD__GET(&x->hit[run - LLMD__X_RINGS]));
+      uint32_t child = LLMD__GET(&llmd__run_at(x, run)->child);
+      if (hit >= age && child == 0 && !is_above(x, run, keep))
+        return run;
+      if (tries-- == 0)
+        return 0;
+      llmd__recency_remove(x, run);
+      if (hit < age)
+        link_after(x, (now - hit) % LLMD__X_RINGS, run);
+      else if (age != 0) /* to the old end of the next list, behind its children */
+        link_after(x, newer(x, (ring + 1u) % LLMD__X_RINGS), run);
+      else
+        link_after(x, newer(x, ring), run);
+    }
+  }
+  return 0;
+}
+
+static int evict(llmd_index *x, uint32_t keep)
+{
+  uint32_t run = victim(x, keep);
+  if (run == 0)
+    return 0;
+  LLMD__ADD(&x->head->evicted, llmd__run_len(llmd__run_at(x, run)));
+  llmd__run_free(x, run);
+  return 1;
+}
+
+static int room(const llmd_index *x, uint32_t lines, uint32_t names)
+{
+  const llmd__x_head *h = x->head;
+  uint64_t slots = (uint64_t)h->name_lines * LLMD__SLOTS;
+  return (uint64_t)h->n_free + (x->lines - h->fresh) >= lines && h->n_names + names <= slots - slots / 12u;
+}
+
+int llmd__reserve(llmd_index *x, uint32_t lines, uint32_t names, uint32_t keep)
+{
+  int rc = 0;
+  if (x->head->epoch_left == 0)
+    next_epoch(x);
+  x->keep = keep;
+  while (rc == 0 && !room(x, lines, names))
+    rc = evict(x, keep) ? 0 : LLMD_E_FULL;
+  x->keep = 0;
+  return rc;
+}

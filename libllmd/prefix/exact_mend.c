@@ -1,0 +1,241 @@
+/* After a writer that died at work: what readers see is the truth, and everything else is made again from it.
+ *
+ * A run counts when a slot of the heads table names it; a line is in use when a run, its lists or its set name it; all
+ * others are free. Promises are forgotten. Readers go on all the while. */
+#include <string.h>
+
+#include "prefix/sets.h"
+
+/* Calls fn for each run in the heads table; a slot goes when fn says 0. Returns how many went. */
+static uint32_t each_run(llmd_index *x, int (*fn)(llmd_index *x, uint32_t run))
+{
+  uint32_t gone = 0;
+  for (uint32_t line = 0; line < x->heads.lines; line++)
+    for (uint32_t i = 0; i < LLMD__SLOTS; i++) {
+      _Atomic uint64_t *slot = &x->heads.word[(uint64_t)line * 8 + i];
+      uint64_t s = LLMD__GET(slot);
+      if (s != 0 && !fn(x, LLMD__HEAD_RUN(s))) {
+        LLMD__PUT(slot, 0);
+        gone++;
+      }
+    }
+  return gone;
+}
+
+/* ---- books ------------------------------------------------------------------------------------------------------- */
+
+static void reset_books(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  memset(x->mark, 0, ((size_t)x->lines + 63u) / 64u * 8u);
+  memset(x->bucket, 0, (size_t)h->buckets * sizeof *x->bucket);
+  memset(x->owned, 0, (size_t)x->holders * sizeof *x->owned);
+  memset(h->step, 0, sizeof h->step);
+  for (uint64_t i = 0; i < (uint64_t)x->names.lines * 8u; i++)
+    if (LLMD__GET(&x->names.word[i]) != 0)
+      LLMD__PUT(&x->names.word[i], 0);
+  for (uint32_t i = 0; i < LLMD__X_RINGS; i++)
+    h->ring[i].older = h->ring[i].newer = i;
+  h->free = h->n_free = 0;
+  h->n_names = h->n_promises = h->promise_first = 0;
+  LLMD__PUT(&h->n_runs, 0);
+  LLMD__PUT(&h->n_blocks, 0);
+  LLMD__PUT(&h->n_held, 0);
+  LLMD__PUT(&h->n_sets, 0);
+  if (h->epoch_left > x->lines)
+    h->epoch_left = 0;
+}
+
+/* A holder lives when a row says so; the rest is swept. */
+static void mend_holders(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  uint32_t top = h->fresh_holder < x->holders ? h->fresh_holder : x->holders;
+  uint64_t bits;
+  for (uint32_t i = 1; i < x->holders; i++)
+    LLMD__PUT(&x->state[i], (uint8_t)(i < top ? LLMD__HOLDER_DEAD : LLMD__HOLDER_FREE));
+  for (uint32_t i = 0; i < h->rows; i++) {
+    uint32_t holder = LLMD__GET(&x->row[i].holder);
+    if (holder == 0 || holder >= x->holders)
+      continue;
+    LLMD__PUT(&x->state[holder], (uint8_t)LLMD__HOLDER_LIVE);
+    LLMD__PUT(&x->who[holder], LLMD__GET(&x->row[i].endpoint));
+    top = holder >= top ? holder + 1 : top;
+  }
+  h->fresh_holder = top;
+  h->n_dead = h->n_swept = h->sweeping = 0;
+  for (uint32_t i = 0; i < x->holders; i += 64) {
+    bits = 0;
+    for (uint32_t j = i; j < i + 64; j++) {
+      if (LLMD__GET(&x->state[j]) == LLMD__HOLDER_LIVE)
+        bits |= UINT64_C(1) << (j - i);
+      else
+        LLMD__PUT(&x->who[j], 0);
+      h->n_dead += LLMD__GET(&x->state[j]) == LLMD__HOLDER_DEAD;
+    }
+    LLMD__PUT(&x->live[i / 64], bits);
+  }
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+static int lines_ok(const llmd_index *x, const llmd__body *b, uint32_t len)
+{
+  for (uint32_t i = 0; i < (len + 3) / 4; i++)
+    if (!llmd__line_ok(x, LLMD__GET(&b->key[i])))
+      return 0;
+  for (uint32_t i = 0; i < (len + 7) / 8; i++)
+    if (!llmd__line_ok(x, LLMD__GET(&b->name[i])))
+      return 0;
+  return 1;
+}
+
+/* Sound, and nobody else's line. Its tree links and lists are begun anew. */
+static int mend_run(llmd_index *x, uint32_t run)
+{
+  llmd__run *r;
+  llmd__body *b;
+  uint32_t body, len;
+  if (!llmd__line_ok(x, run) || llmd__marked(x, run))
+    return 0;
+  r = llmd__run_at(x, run);
+  body = LLMD__GET(&r->body);
+  len = llmd__run_len(r);
+  if (!llmd__line_ok(x, body) || len == 0 || len + llmd__run_start(r) > LLMD__X_WINDOW)
+    return 0;
+  b = &llmd__line_at(x, body)->body;
+  if (!lines_ok(x, b, len))
+    return 0;
+  llmd__mark(x, run);
+  LLMD__PUT(&r->child, 0u);
+  LLMD__PUT(&r->next, 0u);
+  LLMD__PUT(&b->prev, 0u);
+  return 1;
+}
+
+static int has_parent(llmd_index *x, uint32_t run)
+{
+  uint32_t parent = LLMD__GET(&llmd__run_at(x, run)->parent);
+  if (parent == 0 || (llmd__line_ok(x, parent) && llmd__marked(x, parent)))
+    return 1;
+  x->mark[(run - LLMD__X_RINGS) / 64] &= ~(UINT64_C(1) << (run - LLMD__X_RINGS) % 64);
+  return 0;
+}
+
+/* Slots keep their places; who is away from home is counted again. `far` may stay too large, never too small. */
+static void mend_away(llmd_index *x, uint32_t run, uint32_t line)
+{
+  llmd_key key = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, run)), 0);
+  uint32_t home = llmd__head_home(x, &key);
+  _Atomic uint64_t *away = &x->heads.word[(uint64_t)home * 8 + LLMD__SLOTS];
+  if (home != line)
+    LLMD__PUT(away, LLMD__GET(away) + 1u);
+}
+
+static void mend_heads(llmd_index *x)
+{
+  for (uint32_t i = 0; i < x->heads.lines; i++) {
+    _Atomic uint64_t *away = &x->heads.word[(uint64_t)i * 8 + LLMD__SLOTS];
+    LLMD__PUT(away, LLMD__GET(away) & UINT64_C(0xffffffff00000000));
+  }
+  for (uint32_t line = 0; line < x->heads.lines; line++)
+    for (uint32_t i = 0; i < LLMD__SLOTS; i++) {
+      uint64_t s = LLMD__GET(&x->heads.word[(uint64_t)line * 8 + i]);
+      if (s != 0)
+        mend_away(x, LLMD__HEAD_RUN(s), line);
+    }
+  for (uint32_t i = 0; i < x->heads.lines; i++) {
+    _Atomic uint64_t *away = &x->heads.word[(uint64_t)i * 8 + LLMD__SLOTS];
+    if ((uint32_t)LLMD__GET(away) == 0)
+      LLMD__PUT(away, 0);
+  }
+}
+
+static void mend_entry(llmd_index *x, const llmd__run *r, _Atomic uint64_t *at)
+{
+  uint64_t e = LLMD__GET(at);
+  if (e != 0 && (LLMD__E_TIER(e) == LLMD_TIER_SPECULATIVE || LLMD__E_HOLDER(e) >= x->holders))
+    LLMD__PUT(at, e = 0);
+  LLMD__ADD(&x->head->n_held, llmd__entry_held(x, r, e));
+}
+
+static void mend_holding(llmd_index *x, llmd__run *r)
+{
+  uint64_t word = LLMD__GET(&r->set);
+  _Atomic uint32_t *from = &r->more;
+  uint32_t n;
+  llmd__set_adopt(x, word);
+  if (word != 0)
+    LLMD__ADD(&x->head->n_held, (uint64_t)llmd__set_count(x, word) * LLMD__SET_FLEN(word));
+  mend_entry(x, r, &r->odd);
+  while ((n = LLMD__GET(from)) != 0) {
+    llmd__more *m = &llmd__line_at(x, n)->more;
+    if (!llmd__line_ok(x, n) || llmd__marked(x, n)) {
+      LLMD__PUT(from, 0u);
+      break;
+    }
+    llmd__mark(x, n);
+    for (uint32_t i = 0; i < 7; i++)
+      mend_entry(x, r, &m->entry[i]);
+    from = &m->next;
+  }
+}
+
+static int take_run(llmd_index *x, uint32_t run)
+{
+  llmd__run *r = llmd__run_at(x, run);
+  llmd__body *b = llmd__body_of(x, r);
+  uint32_t len = llmd__run_len(r);
+  llmd__mark(x, LLMD__GET(&r->body));
+  for (uint32_t i = 0; i < (len + 3) / 4; i++)
+    llmd__mark(x, LLMD__GET(&b->key[i]));
+  for (uint32_t i = 0; i < (len + 7) / 8; i++)
+    llmd__mark(x, LLMD__GET(&b->name[i]));
+  mend_holding(x, r);
+  llmd__names_adopt(x, run);
+  llmd__run_adopt(x, run);
+  return 1;
+}
+
+static void free_lines(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  uint32_t top = x->lines;
+  while (top != 0 && !llmd__marked(x, LLMD__X_RINGS + top - 1u))
+    top--;
+  h->fresh = top;
+  while (top-- != 0)
+    if (!llmd__marked(x, LLMD__X_RINGS + top))
+      llmd__line_give(x, LLMD__X_RINGS + top);
+}
+
+/* Runs that lost what kept them go, leaves first: a run may go in somebody else's wake, so begin again. */
+static void trim_all(llmd_index *x)
+{
+  for (uint32_t line = 0; line < x->heads.lines; line++)
+    for (uint32_t i = 0; i < LLMD__SLOTS; i++) {
+      uint64_t s = LLMD__GET(&x->heads.word[(uint64_t)line * 8 + i]);
+      if (s != 0)
+        llmd__run_trim(x, LLMD__HEAD_RUN(s));
+    }
+}
+
+int llmd_index_takeover(llmd_index *x)
+{
+  if (LLMD__GET(&x->head->writing) == 0)
+    return 0;
+  x->n_stale = 0;
+  x->keep = 0;
+  reset_books(x);
+  mend_holders(x);
+  each_run(x, mend_run);
+  while (each_run(x, has_parent) != 0)
+    ;
+  mend_heads(x);
+  each_run(x, take_run);
+  free_lines(x);
+  trim_all(x);
+  LLMD__ADD(&x->head->repaired, 1u);
+  llmd__write_end(x);
+  return 1;
+}

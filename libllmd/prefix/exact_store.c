@@ -1,0 +1,478 @@
+/* Writes: blocks come, blocks go. */
+#include "prefix/sets.h"
+
+/* Where a chain being stored stands. */
+typedef struct tip {
+  uint32_t run, offset; /* of the last block; run 0 = before the first */
+  uint32_t depth;       /* of the next */
+} tip;
+
+/* ---- holders ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t holder_free(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  if (h->fresh_holder < x->holders)
+    return h->fresh_holder++;
+  for (uint32_t round = 0; round < 3; round++) {
+    for (uint32_t i = 1; i < x->holders; i++)
+      if (LLMD__GET(&x->state[i]) == LLMD__HOLDER_FREE)
+        return i;
+    llmd__sweep(x, UINT32_MAX);
+  }
+  return 0;
+}
+
+static void holder_die(llmd_index *x, uint32_t holder)
+{
+  LLMD__PUT(&x->live[holder / 64], LLMD__GET(&x->live[holder / 64]) & ~(UINT64_C(1) << holder % 64));
+  LLMD__PUT(&x->who[holder], 0);
+  LLMD__PUT(&x->state[holder], (uint8_t)LLMD__HOLDER_DEAD);
+  x->head->n_dead++;
+}
+
+static int holder_make(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoint, uint32_t *out)
+{
+  uint32_t holder = holder_free(x);
+  if (holder == 0)
+    return LLMD_E_FULL;
+  LLMD__PUT(&x->state[holder], (uint8_t)LLMD__HOLDER_LIVE);
+  LLMD__PUT(&x->who[holder], endpoint);
+  LLMD__PUT(&x->live[holder / 64], LLMD__GET(&x->live[holder / 64]) | UINT64_C(1) << holder % 64);
+  LLMD__PUT(&row->holder, holder);
+  *out = holder;
+  return 0;
+}
+
+int llmd__holder_get(llmd_index *x, llmd_endpoint_id endpoint, int make, uint32_t *out)
+{
+  uint32_t slot = (uint32_t)endpoint;
+  llmd__x_row *row;
+  uint64_t have;
+  if (endpoint == LLMD_INDEX_SHARED) {
+    LLMD__PUT(&x->head->shared, 1u);
+    *out = LLMD__HOLDER_SHARED;
+    return 0;
+  }
+  if (endpoint == 0 || slot >= x->head->rows)
+    return LLMD_E_RANGE;
+  row = &x->row[slot];
+  have = LLMD__GET(&row->endpoint);
+  if (have != endpoint) {
+    if (have >> 32 > endpoint >> 32)
+      return LLMD_E_STALE;
+    if (!make)
+      return LLMD_E_NONE;
+    llmd__row_reset(x, row, endpoint);
+  }
+  *out = LLMD__GET(&row->holder);
+  if (*out != 0)
+    return 0;
+  return make ? holder_make(x, row, endpoint, out) : LLMD_E_NONE;
+}
+
+void llmd__row_reset(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoint)
+{
+  uint32_t holder = LLMD__GET(&row->holder);
+  LLMD__PUT(&row->holder, 0u);
+  if (holder != 0)
+    holder_die(x, holder);
+  if (LLMD__GET(&row->endpoint) == endpoint)
+    return;
+  LLMD__PUT(&row->flags, 0u);
+  LLMD__PUT(&row->block_tokens, 0u);
+  LLMD__PUT(&row->scheme, 0u);
+  LLMD__PUT(&row->endpoint, endpoint);
+}
+
+/* ---- storing ----------------------------------------------------------------------------------------------------- */
+
+static int key_is(const llmd_index *x, const llmd__run *r, uint32_t i, const llmd_key *key)
+{
+  return llmd__key_equal(llmd__run_key(x, llmd__body_of(x, r), i), *key);
+}
+
+/* May the run take one more block at its end, for the block with this key? A run that hangs there already has it, and
+ * runs with many holders stay as they are: what grows from them hangs on. */
+static int may_grow(const llmd_index *x, const llmd__run *r, const llmd_key *key)
+{
+  if (llmd__run_start(r) + llmd__run_len(r) >= LLMD__X_WINDOW)
+    return 0;
+  if (LLMD__GET(&r->child) != 0 && llmd__heads_find(x, key) != 0)
+    return 0;
+  return llmd__set_count(x, LLMD__GET(&r->set)) <= LLMD__X_FLIP;
+}
+
+/* Moves the tip to the block with this key, which is made when it is not there. 0 = no room for it. */
+static int advance(llmd_index *x, tip *t, const llmd_key *key)
+{
+  llmd__run *r = t->run ? llmd__run_at(x, t->run) : NULL;
+  uint32_t len = r ? llmd__run_len(r) : 0, next;
+  if (r != NULL && t->offset + 1 < len && key_is(x, r, t->offset + 1, key)) {
+    t->offset++;
+  } else if (r != NULL && t->offset + 1 == len && may_grow(x, r, key)) {
+    llmd__run_grow(x, t->run, key);
+    t->offset++;
+  } else {
+    next = llmd__heads_find(x, key);
+    if (next == 0)
+      next = llmd__run_new(x, t->run, t->depth % LLMD__X_WINDOW, key);
+    if (next == 0)
+      return 0;
+    t->run = next;
+    t->offset = 0;
+  }
+  t->depth++;
+  return 1;
+}
+
+/* Stores as many blocks as lie in one run: at least one, or 0 = no room. */
+static uint32_t store_run(llmd_index *x, tip *t, uint32_t holder, uint32_t tier, uint32_t promise, const llmd_key *keys,
+                          const uint64_t *names, uint32_t n)
+{
+  uint32_t run = 0, from = 0, done = 0;
+  if (llmd__reserve(x, LLMD__X_RUN_MOST + 2u * x->set_most, LLMD__X_WINDOW, t->run) < 0)
+    return 0;
+  do {
+    tip before = *t;
+    if (!advance(x, t, &keys[done])) {
+      *t = before;
+      break;
+    }
+    if (done == 0) {
+      run = t->run;
+      from = t->offset;
+    } else if (t->run != run) {
+      llmd__run_stale(x, t->run); /* may be new, and what follows may not come to it */
+      *t = before;
+      break;
+    }
+    if (names != NULL && llmd__name_set(x, holder, run, t->offset, llmd__name_fix(names[done])) < 0) {
+      llmd__run_stale(x, run);
+      *t = before;
+      break;
+    }
+    done++;
+  } while (done < n && llmd__run_start(llmd__run_at(x, run)) + t->offset + 1u < LLMD__X_WINDOW);
+  if (done == 0)
+    return 0;
+  llmd__run_cover(x, run, holder, tier, (llmd__low(done) << from), promise);
+  llmd__touch(x, run);
+  return done;
+}
+
+static void promise_add(llmd_index *x, uint32_t run, uint32_t holder, uint32_t number, uint64_t until);
+
+static int store(llmd_index *x, uint32_t holder, uint32_t tier, tip *t, const llmd_key *keys, const uint64_t *names,
+                 uint32_t n, uint64_t until)
+{
+  uint32_t done = 0, promise = 0, part;
+  for (uint32_t i = 0; names != NULL && i < n; i++)
+    llmd__name_prefetch(x, llmd__name_fix(names[i]));
+  if (tier == LLMD_TIER_SPECULATIVE) {
+    promise = ++x->head->promise_number & 0x3fffu;
+    promise += promise == 0;
+  }
+  while (done < n) {
+    part = store_run(x, t, holder, tier, promise, keys + done, names ? names + done : NULL, n - done);
+    if (part == 0)
+      break;
+    done += part;
+    if (promise)
+      promise_add(x, t->run, holder, promise, until);
+  }
+  llmd__trim_stale(x);
+  LLMD__ADD(&x->head->dropped, n - done);
+  return (int)done;
+}
+
+int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
+                     const llmd_key *keys, const uint64_t *names, uint32_t n, llmd_block *last)
+{
+  tip t = {0, 0, 0};
+  uint32_t holder;
+  int rc;
+  if (tier >= LLMD_TIERS || n > INT32_MAX || (n != 0 && keys == NULL))
+    return LLMD_E_RANGE;
+  if (parent != NULL) {
+    t.run = parent->run;
+    t.offset = parent->offset;
+    t.depth = parent->depth + 1u;
+  }
+  llmd__write_begin(x);
+  rc = llmd__holder_get(x, endpoint, 1, &holder);
+  if (rc == 0)
+    rc = store(x, holder, tier, &t, keys, names, n, 0);
+  if (rc > 0 && last != NULL) {
+    last->key = keys[rc - 1];
+    last->run = t.run;
+    last->offset = t.offset;
+    last->depth = t.depth - 1u;
+  }
+  llmd__write_end(x);
+  return rc;
+}
+
+/* ---- by name ----------------------------------------------------------------------------------------------------- */
+
+/* The depth of a run's first block; its parents know. */
+static uint32_t depth_of(const llmd_index *x, uint32_t run)
+{
+  uint32_t depth = llmd__run_start(llmd__run_at(x, run)), up;
+  while ((up = LLMD__GET(&llmd__run_at(x, run)->parent)) != 0) {
+    if (llmd__run_start(llmd__run_at(x, run)) == 0)
+      depth += LLMD__X_WINDOW;
+    run = up;
+  }
+  return depth;
+}
+
+int llmd_index_find(llmd_index *x, llmd_endpoint_id endpoint, uint64_t name, llmd_block *out)
+{
+  llmd__place p;
+  uint32_t holder;
+  int rc = llmd__holder_get(x, endpoint, 0, &holder);
+  if (rc == LLMD_E_NONE)
+    holder = LLMD__HOLDER_SHARED; /* holds nothing: only names that everybody has */
+  else if (rc < 0)
+    return rc;
+  if (!llmd__name_find(x, holder, llmd__name_fix(name), &p))
+    return LLMD_E_NONE;
+  out->key = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, p.run)), p.offset);
+  out->run = p.run;
+  out->offset = p.offset;
+  out->depth = depth_of(x, p.run) + p.offset;
+  return 0;
+}
+
+/* Blocks of one run that were named one after the other. */
+typedef struct batch {
+  uint32_t run, mask, last;
+} batch;
+
+/* The block after or before the last one has this name: no need to search. */
+static int neighbour(const llmd_index *x, const batch *b, uint32_t holder, uint64_t name, uint32_t *offset)
+{
+  const llmd__run *r;
+  if (b->run == 0 || x->owned[holder] != 0)
+    return 0;
+  r = llmd__run_at(x, b->run);
+  if (b->last != 0 && llmd__name_of(x, r, b->last - 1u) == name) {
+    *offset = b->last - 1u;
+    return 1;
+  }
+  if (b->last + 1u < llmd__run_len(r) && llmd__name_of(x, r, b->last + 1u) == name) {
+    *offset = b->last + 1u;
+    return 1;
+  }
+  return 0;
+}
+
+static uint32_t flush_drop(llmd_index *x, const batch *b, uint32_t holder, uint32_t tier)
+{
+  const llmd__run *r = llmd__run_at(x, b->run);
+  uint32_t gone = 0;
+  for (uint32_t t = tier == LLMD_TIER_ANY ? 0 : tier; t < LLMD_TIERS && (tier == LLMD_TIER_ANY || t == tier); t++)
+    gone |= llmd__run_uncover(x, b->run, holder, t, b->mask);
+  if (x->owned[holder] != 0)
+    llmd__own_drop(x, b->run, holder, b->mask & ~llmd__run_mask_any(x, r, holder));
+  llmd__run_trim(x, b->run);
+  return (uint32_t)__builtin_popcount(gone);
+}
+
+static uint32_t flush_hold(llmd_index *x, const batch *b, uint32_t holder, uint32_t tier)
+{
+  if (llmd__reserve(x, LLMD__X_RUN_MOST + 2u * x->set_most, 0, b->run) < 0)
+    return 0;
+  llmd__run_cover(x, b->run, holder, tier, b->mask, 0);
+  llmd__touch(x, b->run);
+  return (uint32_t)__builtin_popcount(b->mask);
+}
+
+static uint32_t by_name(llmd_index *x, uint32_t holder, uint32_t tier, const uint64_t *names, uint32_t n,
+                        uint32_t (*flush)(llmd_index *x, const batch *b, uint32_t holder, uint32_t tier))
+{
+  batch b = {0, 0, 0};
+  llmd__place p;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    uint64_t name = llmd__name_fix(names[i]);
+    if (neighbour(x, &b, holder, name, &p.offset)) {
+      p.run = b.run;
+    } else if (!llmd__name_find(x, holder, name, &p)) {
+      continue;
+    }
+    if (p.run != b.run && b.run != 0) {
+      llmd_key next = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, p.run)), 0);
+      count += flush(x, &b, holder, tier);
+      b.mask = 0;
+      b.run = 0;
+      if (llmd__heads_find(x, &next) != p.run || p.offset >= llmd__run_len(llmd__run_at(x, p.run)))
+        continue; /* went with the others */
+    }
+    b.run = p.run;
+    b.mask |= 1u << p.offset;
+    b.last = p.offset;
+  }
+  return b.run ? count + flush(x, &b, holder, tier) : count;
+}
+
+int llmd_index_hold(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const uint64_t *names, uint32_t n)
+{
+  uint32_t holder;
+  int rc;
+  if (tier >= LLMD_TIER_SPECULATIVE)
+    return LLMD_E_RANGE;
+  llmd__write_begin(x);
+  rc = llmd__holder_get(x, endpoint, 1, &holder);
+  if (rc == 0)
+    rc = (int)by_name(x, holder, tier, names, n, flush_hold);
+  llmd__write_end(x);
+  return rc;
+}
+
+int llmd_index_drop(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const uint64_t *names, uint32_t n)
+{
+  uint32_t holder;
+  int rc;
+  if (tier >= LLMD_TIERS && tier != LLMD_TIER_ANY)
+    return LLMD_E_RANGE;
+  llmd__write_begin(x);
+  rc = llmd__holder_get(x, endpoint, 0, &holder);
+  if (rc == 0)
+    rc = (int)by_name(x, holder, tier, names, n, flush_drop);
+  llmd__write_end(x);
+  return rc == LLMD_E_NONE ? 0 : rc;
+}
+
+int llmd_index_clear(llmd_index *x, llmd_endpoint_id endpoint)
+{
+  uint32_t slot = (uint32_t)endpoint;
+  uint64_t have;
+  if (endpoint == 0 || slot >= x->head->rows)
+    return LLMD_E_RANGE;
+  have = LLMD__GET(&x->row[slot].endpoint);
+  if (have >> 32 > endpoint >> 32)
+    return LLMD_E_STALE;
+  llmd__write_begin(x);
+  if (have != 0)
+    llmd__row_reset(x, &x->row[slot], endpoint);
+  llmd__write_end(x);
+  return 0;
+}
+
+/* ---- promises ---------------------------------------------------------------------------------------------------- */
+
+static void promise_end(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  const llmd__promise p = x->promise[h->promise_first];
+  uint32_t run = llmd__heads_find(x, &p.key);
+  h->promise_first = (h->promise_first + 1u) % h->promises;
+  h->n_promises--;
+  if (run != 0 && llmd__run_unpromise(x, run, p.holder, p.number))
+    llmd__run_trim(x, run);
+}
+
+static void promise_add(llmd_index *x, uint32_t run, uint32_t holder, uint32_t number, uint64_t until)
+{
+  llmd__x_head *h = x->head;
+  llmd__promise *p;
+  if (h->n_promises == h->promises)
+    promise_end(x);
+  p = &x->promise[(h->promise_first + h->n_promises) % h->promises];
+  p->until = until;
+  p->key = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, run)), 0);
+  p->holder = holder;
+  p->number = number;
+  h->n_promises++;
+}
+
+int llmd_index_expect(llmd_index *x, llmd_endpoint_id endpoint, const llmd_key *keys, uint32_t n, uint64_t until)
+{
+  tip t = {0, 0, 0};
+  uint32_t holder;
+  int rc;
+  if (endpoint == LLMD_INDEX_SHARED || n > INT32_MAX)
+    return LLMD_E_RANGE;
+  llmd__write_begin(x);
+  rc = llmd__holder_get(x, endpoint, 1, &holder);
+  if (rc == 0)
+    rc = store(x, holder, LLMD_TIER_SPECULATIVE, &t, keys, NULL, n, until);
+  llmd__write_end(x);
+  return rc;
+}
+
+static void promises_tick(llmd_index *x, uint64_t mono)
+{
+  while (x->head->n_promises != 0 && x->promise[x->head->promise_first].until <= mono)
+    promise_end(x);
+}
+
+/* ---- sweeping ---------------------------------------------------------------------------------------------------- */
+
+static void move_state(llmd_index *x, uint32_t from, uint32_t to)
+{
+  for (uint32_t i = 1; i < x->holders; i++)
+    if (LLMD__GET(&x->state[i]) == from)
+      LLMD__PUT(&x->state[i], (uint8_t)to);
+}
+
+static void sweep_end(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  h->sweeping = 0;
+  h->n_swept = 0;
+  LLMD__PUT(&h->freed, LLMD__GET(&h->freed) + 1u);
+  move_state(x, LLMD__HOLDER_SWEPT, LLMD__HOLDER_FREE);
+}
+
+static uint32_t sweep_line(llmd_index *x, uint32_t line)
+{
+  uint32_t seen = 1;
+  for (uint32_t i = 0; i < LLMD__SLOTS; i++) {
+    uint64_t s = LLMD__GET(&x->heads.word[(uint64_t)line * 8 + i]);
+    uint32_t run = LLMD__HEAD_RUN(s);
+    if (s == 0)
+      continue;
+    seen += 2;
+    if (llmd__run_sweep(x, run, llmd__reserve(x, x->set_most, 0, run) < 0)) {
+      llmd__run_trim(x, run);
+      seen += 8;
+    }
+  }
+  return seen;
+}
+
+int llmd__sweep(llmd_index *x, uint32_t budget)
+{
+  llmd__x_head *h = x->head;
+  if (!h->sweeping) {
+    if (h->n_dead == 0)
+      return 0;
+    move_state(x, LLMD__HOLDER_DEAD, LLMD__HOLDER_SWEPT);
+    h->n_swept = h->n_dead;
+    h->n_dead = 0;
+    h->sweep_line = 0;
+    h->sweeping = 1;
+  }
+  while (h->sweep_line < h->head_lines && budget != 0) {
+    uint32_t cost = sweep_line(x, h->sweep_line++);
+    budget -= cost < budget ? cost : budget;
+  }
+  if (h->sweep_line == h->head_lines)
+    sweep_end(x);
+  return h->sweeping || h->n_dead != 0;
+}
+
+#define SLICE 400u /* about 50 µs, memory cold */
+
+int llmd_index_tick(llmd_index *x, uint64_t mono, uint32_t budget)
+{
+  int more;
+  llmd__write_begin(x);
+  promises_tick(x, mono);
+  more = llmd__sweep(x, budget ? budget : SLICE);
+  llmd__write_end(x);
+  return more;
+}
