@@ -19,7 +19,7 @@ import tap  # noqa: E402
 
 DATA = os.path.join(HERE, 'data')
 RIGHT, REFUSED, USAGE = 0, 1, 2
-COMMANDS = ['check', 'decide', 'body', 'metrics', 'replay', 'plugins', 'simulate']
+COMMANDS = ['check', 'decide', 'body', 'hash', 'metrics', 'replay', 'plugins', 'simulate']
 
 
 class Wrong(Exception):
@@ -125,14 +125,14 @@ def options(llmd):
     for command, option in (('check', '--modules'), ('decide', '--pool'), ('decide', '-H'), ('body', '--path'),
                             ('metrics', '--engine'), ('replay', '--config'), ('simulate', '--policy')):
         llmd(command, option).is_(USAGE, err=f"'{option}' needs a value")
-    for command in ('check', 'decide', 'body', 'metrics', 'replay'):
+    for command in ('check', 'decide', 'body', 'hash', 'metrics', 'replay'):
         llmd(command).is_(USAGE)
-    for command in ('check', 'body', 'metrics', 'replay', 'plugins'):
+    for command in ('check', 'body', 'hash', 'metrics', 'replay', 'plugins'):
         llmd(command, 'a', 'b').is_(USAGE)
 
 
 def files(llmd):
-    for command in ('check', 'body', 'metrics', 'replay'):
+    for command in ('check', 'body', 'hash', 'metrics', 'replay'):
         llmd(command, data('nothing')).is_(REFUSED, err=data('nothing') + ': No such file')
         llmd(command, DATA).is_(REFUSED, err=DATA + ': cannot be read')
     with open('/dev/full', 'wb') as full:
@@ -490,6 +490,67 @@ def plugin_runs(llmd, source, build):
         llmd('check', '--modules', modules, policy).is_(REFUSED, err='writable by others')
 
 
+# ---- hash ----------------------------------------------------------------------------------------------------------
+
+TO_48 = ' '.join(map(str, range(1, 49))).encode()
+
+
+def hash_right(llmd):
+    """Known names; the forms of input; a chain that goes on from its second digest."""
+    args = ['hash', '--scheme', 'sha256_cbor', '--seed', '0']
+    names = [3236607068019569386, 2758186210834249151, 5191110061519319221]
+    llmd(*args, '-', stdin=TO_48).is_(RIGHT, out=['vllm-sha256-cbor', '3 blocks of 48 tokens', '4e1195df020de59e',
+                                                  *map(str, names)], silent=True)
+    for text in (TO_48, b'[' + b', '.join(TO_48.split()) + b']', b'\n'.join(TO_48.split()) + b'\n'):
+        said = llmd(*args, '--json', '-', stdin=text).is_(RIGHT, silent=True).json()
+        same('names', [b['name'] for b in said['blocks']], names)
+    rest = b' '.join(TO_48.split()[32:])
+    more = llmd(*args, '--json', '--parent', said['blocks'][1]['digest'], '-', stdin=rest).is_(RIGHT).json()
+    same('the chain that goes on', more['blocks'], said['blocks'][2:])
+    said = llmd('hash', '--scheme', 'sglang', '--block', '16', '--json', '-', stdin=TO_48).is_(RIGHT).json()
+    same('a page', said['blocks'][0]['name'], 8635429971592222890)
+    same('no root', said['root'], None)
+    said = llmd('hash', '--scheme', 'dynamo', '--media', '3735928559@0+16', '--json', '-', stdin=TO_48).is_(RIGHT).json()
+    same('local', said['blocks'][0]['local'], 14529151895984176542)
+
+
+def hash_separates(llmd):
+    """Every part changes the native keys; media only from their block on; what a scheme has no place for is refused."""
+    def native(*args):
+        said = llmd('hash', '--scheme', 'native', '--json', *args, '-', stdin=TO_48).is_(RIGHT, silent=True).json()
+        return [b['digest'] for b in said['blocks']]
+    plain = native()
+    seen = {plain[0]}
+    for part in ('--model', '--lora', '--salt', '--tenant'):
+        seen.add(native(part, 'x')[0])
+    same('different first keys', len(seen), 5)
+    media = native('--media', 'cat@20+4')
+    same('blocks that the image changes', [a != b for a, b in zip(media, plain)], [False, True, True])
+    with tempfile.NamedTemporaryFile() as secret:
+        secret.write(bytes(range(192)))
+        secret.flush()
+        if native('--secret', secret.name)[0] in seen:
+            raise Wrong('the secret changes nothing')
+        secret.write(b'x')
+        secret.flush()
+        llmd('hash', '--scheme', 'native', '--secret', secret.name, '-', stdin=TO_48).is_(REFUSED)
+
+
+def hash_wrong(llmd):
+    llmd('hash', '--scheme', 'xxhash', '-', stdin=TO_48).is_(REFUSED, err='without --seed')
+    llmd('hash', '--extras', 'bare', '-', stdin=TO_48).is_(REFUSED, err='without --seed')
+    llmd('hash', '--scheme', 'sglang', '--salt', 'x', '-', stdin=TO_48).is_(REFUSED, err='sglang')
+    llmd('hash', '--parent', 'abcd', '-', stdin=TO_48).is_(REFUSED, err='2 bytes')
+    llmd('hash', '--media', 'b@9+1', '--media', 'a@8+1', '-', stdin=TO_48).is_(REFUSED, err='order')
+    for text, place in ((b'1 2 x', '1:5'), (b'[1, 2', '1:6'), (b'1,,2', '1:3'), (b'1 4294967296', '1:3'), (b'[1,]', '1:4'),
+                        (b'1 2]', '1:4'), (b'1\n-2', '2:1'), (b'1.5', '1:2'), (b'1 \x00 2', '1:3')):
+        answer = llmd('hash', '-', stdin=text).is_(REFUSED, err=f'-:{place}: a token id is expected')
+        same('stdout of a refused list', answer.out, '')
+    for args in (['--scheme', 'md5'], ['--block', '0'], ['--block', '8193'], ['--extras', 'old'], ['--parent', 'xy'],
+                 ['--media', 'cat'], ['--media', 'cat@1'], ['--media', 'cat@1+x'], ['--embeds', 'ab@0+16']):
+        llmd('hash', *args, '-', stdin=TO_48).is_(USAGE, err=args[0])
+
+
 def main(program, hello, source, build, what=''):
     llmd = Shell(program)
     if what == 'simulate':
@@ -502,7 +563,8 @@ def main(program, hello, source, build, what=''):
             ('check: right', check_right), ('check: warnings', check_warns), ('check: wrong', check_wrong),
             ('check --json', check_json), ('decide: right', decide_right), ('decide: bodies in turn', decide_in_turn),
             ('decide: headers', decide_headers), ('decide: wrong', decide_wrong), ('replay', replay),
-            ('body: right', body_right), ('body: wrong', body_wrong), ('metrics', metrics), ('plugins', plugins),
+            ('body: right', body_right), ('body: wrong', body_wrong), ('hash: right', hash_right),
+            ('hash: what separates', hash_separates), ('hash: wrong', hash_wrong), ('metrics', metrics), ('plugins', plugins),
             ('simulate: a small ladder', simulate_small), ('simulate: policies', simulate_policies),
             ('simulate: a trace', simulate_trace), ('simulate: wrong', simulate_wrong),
             ('simulate: progress on a terminal', simulate_bar)):
