@@ -180,6 +180,9 @@ llmd__claim *llmd__region_claims(const llmd__region *g);
 uint64_t llmd__region_state_room(const llmd__region *g);
 /* Bytes that a head takes before its state. */
 uint64_t llmd__region_state_head(void);
+/* For those who trust nothing: the offset in entry i, and a copy of the head there if it can be one (1; else 0). */
+uint64_t llmd__region_state_offset(const llmd__region *g, uint32_t i);
+int llmd__region_state_sound(const llmd__region *g, uint64_t at, llmd__state *copy);
 /* Finds plugin state by name, or makes it: init(mem, bytes, ud) on memory that may hold anything, before anybody
  * else sees it. owner: who makes it, so that its room comes back should it die.
  * kind tells what it is. *off = its place. LLMD_E_FULL: no room. LLMD_E_BUSY: no room, and

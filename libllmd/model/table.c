@@ -37,6 +37,12 @@ int llmd__table_init(void *mem, size_t bytes, void *ud)
   return 0;
 }
 
+int llmd__table_sound(const void *mem, size_t bytes)
+{
+  const llmd__table *t = mem;
+  return bytes > sizeof *t + WAYS * sizeof(entry) && t->buckets == (bytes - sizeof *t) / (WAYS * sizeof(entry));
+}
+
 static uint64_t load(const _Atomic uint64_t *p)
 {
   return atomic_load_explicit(p, memory_order_acquire); /* a new value implies the stamp that goes with it */

@@ -59,10 +59,10 @@ static size_t head_bytes(uint32_t op)
 }
 
 /* A frame written by another process: its numbers are believed only within the ring and the state room. */
-static int sane(const llmd__region *g, const frame *f, size_t left)
+static int sane(const llmd__region *g, const frame *f, const void *body, size_t left)
 {
   size_t need;
-  if (f->bytes < sizeof *f || f->bytes > left || (f->bytes & 15))
+  if (left < sizeof *f || f->bytes < sizeof *f || f->bytes > left || (f->bytes & 15))
     return 0;
   if (!f->op)
     return 1;
@@ -71,7 +71,7 @@ static int sane(const llmd__region *g, const frame *f, size_t left)
     return 0;
   if (f->op == LLMD__POST_STORE) {
     llmd__post_store h;
-    memcpy(&h, f + 1, sizeof h);
+    memcpy(&h, body, sizeof h);
     return h.n <= (f->bytes - need) / sizeof(llmd_key) && h.bytes <= g->bytes - f->state_off;
   }
   return 1;
@@ -86,7 +86,7 @@ static uint32_t apply_ring(llmd__region *g, uint32_t lane, uint64_t now)
   while (tail < head) {
     uint32_t at = (uint32_t)(tail % cap);
     const frame *f = (const frame *)(void *)(ring_of(g, lane) + at);
-    if (!sane(g, f, cap - at)) {
+    if (!sane(g, f, f + 1, cap - at)) {
       tail = head; /* a frame that cannot be: drop what is there */
       atomic_fetch_add_explicit(&g->posts_dropped, 1, memory_order_relaxed);
       break;
@@ -100,6 +100,25 @@ static uint32_t apply_ring(llmd__region *g, uint32_t lane, uint64_t now)
   }
   atomic_store_explicit(&slot->tail, tail, memory_order_release);
   return n;
+}
+
+uint64_t llmd__post_fault(const llmd__region *g, uint32_t lane)
+{
+  const llmd__lane_slot *slot = &llmd__region_lanes(g)[lane];
+  uint64_t tail = atomic_load_explicit(&slot->tail, memory_order_acquire);
+  uint64_t head = atomic_load_explicit(&slot->head, memory_order_acquire);
+  uint32_t cap = g->caps.ring_bytes;
+  while (tail < head) {
+    uint32_t at = (uint32_t)(tail % cap);
+    frame f;
+    if (at % 16 || head - tail > cap)
+      return g->ring_off + (uint64_t)lane * cap + at;
+    memcpy(&f, ring_of(g, lane) + at, sizeof f);
+    if (!sane(g, &f, ring_of(g, lane) + at + sizeof f, cap - at))
+      return g->ring_off + (uint64_t)lane * cap + at;
+    tail += f.bytes;
+  }
+  return 0;
 }
 
 uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now)
@@ -171,7 +190,7 @@ void llmd__post_pending(const llmd_lane *l, uint64_t state_off, llmd__post_fn fn
     uint32_t at = (uint32_t)(tail % cap);
     const frame *f = (const frame *)(void *)(ring_of(g, l->slot) + at);
     const char *body = (const char *)(f + 1);
-    if (!sane(g, f, cap - at))
+    if (!sane(g, f, f + 1, cap - at))
       return;
     if (f->op && f->state_off == state_off)
       fn(ud, f->op, body, (const llmd_key *)(const void *)(body + head_bytes(f->op)));

@@ -297,6 +297,8 @@ int llmd__post(llmd_lane *l, uint32_t op, uint64_t state_off, const void *head, 
  * what it has just learnt without waiting for the writer. tail: the keys of a store. */
 typedef void (*llmd__post_fn)(void *ud, uint32_t op, const void *head, const llmd_key *tail);
 void llmd__post_pending(const llmd_lane *l, uint64_t state_off, llmd__post_fn fn, void *ud);
+/* Offset of a frame in a lane's ring that cannot be; 0 = all can. */
+uint64_t llmd__post_fault(const llmd__region *g, uint32_t lane);
 /* Applies everything in all rings (writer). Returns how many posts. */
 uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now);
 

@@ -5,8 +5,9 @@
 #include "prefix/index.h"
 #include "sched/scheduler.h"
 
-#define LLMD__STATE_TABLE 1u
-#define LLMD__STATE_PREFIX 2u
+#define LLMD__STATE_TABLE LLMD_STATE_TABLE
+#define LLMD__STATE_PREFIX LLMD_STATE_PREFIX
+#define LLMD__STATE_INDEX LLMD_STATE_INDEX
 
 /* Finds or makes the state of a producer. LLMD_E_FULL: no room in the region. */
 int llmd__state_bind(llmd_scheduler *s, uint32_t instance);
