@@ -19,7 +19,7 @@ import tap  # noqa: E402
 
 DATA = os.path.join(HERE, 'data')
 RIGHT, REFUSED, USAGE = 0, 1, 2
-COMMANDS = ['check', 'decide', 'body', 'hash', 'metrics', 'replay', 'plugins', 'simulate']
+COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'metrics', 'replay', 'plugins', 'simulate']
 
 
 class Wrong(Exception):
@@ -125,14 +125,14 @@ def options(llmd):
     for command, option in (('check', '--modules'), ('decide', '--pool'), ('decide', '-H'), ('body', '--path'),
                             ('metrics', '--engine'), ('replay', '--config'), ('simulate', '--policy')):
         llmd(command, option).is_(USAGE, err=f"'{option}' needs a value")
-    for command in ('check', 'decide', 'body', 'hash', 'metrics', 'replay'):
+    for command in ('check', 'decide', 'body', 'events', 'hash', 'metrics', 'replay'):
         llmd(command).is_(USAGE)
-    for command in ('check', 'body', 'hash', 'metrics', 'replay', 'plugins'):
+    for command in ('check', 'body', 'events', 'hash', 'metrics', 'replay', 'plugins'):
         llmd(command, 'a', 'b').is_(USAGE)
 
 
 def files(llmd):
-    for command in ('check', 'body', 'hash', 'metrics', 'replay'):
+    for command in ('check', 'body', 'events', 'hash', 'metrics', 'replay'):
         llmd(command, data('nothing')).is_(REFUSED, err=data('nothing') + ': No such file')
         llmd(command, DATA).is_(REFUSED, err=DATA + ': cannot be read')
     with open('/dev/full', 'wb') as full:
@@ -316,6 +316,48 @@ def metrics(llmd):
     said = llmd('metrics', data('pages', 'unbelievable')).is_(REFUSED, err='no metric').json()
     same('values', [v for v in said['columns'].values() if v], [])
     llmd('metrics', '-', stdin=b'\0\xff{{{').is_(REFUSED, err='no metric')
+
+
+# [1.5, [["BlockStored", [7, -1], nil, [1, 70000], 1], ["BlockRemoved", 5], {"type": "Rebooted"}], nil]
+PAYLOAD = bytes.fromhex('93cb3ff800000000000093' + '95ab426c6f636b53746f7265649207ffc09201ce0001117001' +
+                        '92ac426c6f636b52656d6f76656405' + '81a474797065a85265626f6f746564' + 'c0')
+
+
+def events(llmd):
+    said = llmd('events', '--json', '-', stdin=PAYLOAD).is_(
+        REFUSED, err='-:1: bad event at byte 50: wrong type of value').json()
+    same('counts', (said['n_messages'], said['refused'], said['events']),
+         (1, 0, {'stored': 1, 'removed': 0, 'cleared': 0, 'unknown': 1, 'bad': 1}))
+    stored, bad, unknown = said['messages'][0]['events']
+    same('head', (said['messages'][0]['ts'], said['messages'][0]['rank']), (1.5, None))
+    same('stored', (stored['offset'], stored['names'], stored['tokens'], stored['block_size'], stored['tier']),
+         (11, [7, 2 ** 64 - 1], [1, 70000], 1, 'gpu'))
+    same('bad', bad, {'kind': 'bad', 'type': 'BlockRemoved', 'code': 'LLMD_E_TYPE', 'text': 'wrong type of value',
+                      'offset': 50})
+    same('unknown', (unknown['kind'], unknown['type']), ('unknown', 'Rebooted'))
+    said = llmd('events', '--json', '-', stdin=PAYLOAD[:30]).is_(REFUSED, err='ends too early').json()
+    same('error', said['messages'][0]['error'],
+         {'code': 'LLMD_E_TRUNCATED', 'text': 'input ends too early', 'offset': 25})
+    llmd('events', '-', stdin=PAYLOAD).is_(REFUSED, err='byte 50',
+                                           out=['messages            1', 'bad                 1'])
+
+
+def captures(llmd):
+    cleared = '93cb3ff8000000000000' + '9191b0416c6c426c6f636b73436c6561726564' + '00'
+    lines = [json.dumps({'frames': frames}) for frames in (
+        ['746f', '0000000000000005', cleared], ['', '746f', '0000000000000007', cleared], ['', '', 'ff' * 8, ''])]
+    capture = '\n'.join(['{"note": "passed over"}', *lines, cleared, '']).encode()
+    said = llmd('events', '--json', '-', stdin=capture).is_(RIGHT, silent=True).json()
+    same('sequence numbers', [m.get('seq') for m in said['messages']], [5, 7, None, None])
+    same('lines', [m['line'] for m in said['messages']], [2, 3, 4, 5])
+    same('the end of a replay', [m.get('end', False) for m in said['messages']], [False, False, True, False])
+    same('topics', [m.get('topic') for m in said['messages']], ['to', 'to', None, None])
+    llmd('events', '-', stdin=capture).is_(RIGHT, silent=True, out=['5 to 7, 1 gaps', 'cleared             3'])
+    for wrong in ('{"frames": ["746f"]}', '{"frames": ["7"]}', '{"frames": 5}', '{"frames": ', 'zz', cleared[:-1]):
+        said = llmd('events', '--json', '-', stdin=wrong.encode()).is_(REFUSED, err='-:1: no batch of events').json()
+        same('code', said['messages'][0]['error']['code'], 'LLMD_E_SYNTAX')
+    for empty in (b'', b'\n\n', b'{"note": 1}\n'):
+        llmd('events', '-', stdin=empty).is_(REFUSED, err='no message in it')
 
 
 def plugins(llmd):
@@ -564,7 +606,8 @@ def main(program, hello, source, build, what=''):
             ('check --json', check_json), ('decide: right', decide_right), ('decide: bodies in turn', decide_in_turn),
             ('decide: headers', decide_headers), ('decide: wrong', decide_wrong), ('replay', replay),
             ('body: right', body_right), ('body: wrong', body_wrong), ('hash: right', hash_right),
-            ('hash: what separates', hash_separates), ('hash: wrong', hash_wrong), ('metrics', metrics), ('plugins', plugins),
+            ('hash: what separates', hash_separates), ('hash: wrong', hash_wrong), ('metrics', metrics),
+            ('events', events), ('events: captures', captures), ('plugins', plugins),
             ('simulate: a small ladder', simulate_small), ('simulate: policies', simulate_policies),
             ('simulate: a trace', simulate_trace), ('simulate: wrong', simulate_wrong),
             ('simulate: progress on a terminal', simulate_bar)):
