@@ -44,22 +44,33 @@ static void expand(uint32_t w[64], const uint8_t *block)
   }
 }
 
-/* One block of 64 bytes. v[0..7] are the standard's a..h. */
-static void compress(uint32_t h[8], const uint8_t *block)
+/* One round. The eight words take turns at the places a..h, so nothing is moved: d and h are what changes. */
+static inline void turn(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f, uint32_t g, uint32_t *h,
+                        uint32_t kw)
 {
-  uint32_t w[64], v[8];
+  const uint32_t one = *h + (right(e, 6) ^ right(e, 11) ^ right(e, 25)) + (g ^ (e & (f ^ g))) + kw;
+  *d += one;
+  *h = one + (right(a, 2) ^ right(a, 13) ^ right(a, 22)) + ((a & b) | (c & (a | b)));
+}
+
+/* One block of 64 bytes. */
+static void compress(uint32_t state[8], const uint8_t *block)
+{
+  uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6], h = state[7];
+  uint32_t w[64];
   expand(w, block);
-  memcpy(v, h, sizeof v);
-  for (int i = 0; i < 64; i++) {
-    const uint32_t e = v[4], a = v[0];
-    const uint32_t one = v[7] + (right(e, 6) ^ right(e, 11) ^ right(e, 25)) + ((e & v[5]) ^ (~e & v[6])) + k[i] + w[i];
-    const uint32_t two = (right(a, 2) ^ right(a, 13) ^ right(a, 22)) + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-    memmove(v + 1, v, 7 * sizeof *v);
-    v[4] += one;
-    v[0] = one + two;
+  for (int i = 0; i < 64; i += 8) {
+    turn(a, b, c, &d, e, f, g, &h, k[i] + w[i]);
+    turn(h, a, b, &c, d, e, f, &g, k[i + 1] + w[i + 1]);
+    turn(g, h, a, &b, c, d, e, &f, k[i + 2] + w[i + 2]);
+    turn(f, g, h, &a, b, c, d, &e, k[i + 3] + w[i + 3]);
+    turn(e, f, g, &h, a, b, c, &d, k[i + 4] + w[i + 4]);
+    turn(d, e, f, &g, h, a, b, &c, k[i + 5] + w[i + 5]);
+    turn(c, d, e, &f, g, h, a, &b, k[i + 6] + w[i + 6]);
+    turn(b, c, d, &e, f, g, h, &a, k[i + 7] + w[i + 7]);
   }
-  for (int i = 0; i < 8; i++)
-    h[i] += v[i];
+  state[0] += a, state[1] += b, state[2] += c, state[3] += d;
+  state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
 void llmd__sha256_begin(llmd__sha256 *s)

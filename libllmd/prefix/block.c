@@ -131,6 +131,16 @@ int llmd_chain_extend(llmd_chain *chain, const uint8_t *secret, const uint32_t *
 
 /* ---- for foreign schemes ----------------------------------------------------------------------------------------- */
 
+uint64_t llmd__xxh64(const void *ptr, size_t len)
+{
+  return XXH64(ptr, len, 0);
+}
+
+uint64_t llmd__xxh3_64(const void *ptr, size_t len, uint64_t seed)
+{
+  return XXH3_64bits_withSeed(ptr, len, seed);
+}
+
 _Static_assert(sizeof(XXH3_state_t) <= sizeof(((llmd__xxh *)0)->state), "room for xxHash's state");
 _Static_assert(sizeof(XXH64_state_t) <= sizeof(((llmd__xxh *)0)->state), "room for xxHash's state");
 

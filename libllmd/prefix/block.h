@@ -19,7 +19,8 @@
 /* A keyed hash of any bytes, for table keys. */
 void llmd__hash_bytes(const uint8_t *secret, const void *ptr, size_t len, llmd_key *out);
 
-/* Hashes without a secret, fed in pieces. Never for a table that strangers can fill. */
+/* Hashes without a secret, of one piece or fed in pieces. Never for a table that strangers can fill. 64 bits: in lo,
+ * hi = 0. LLMD__XXH3_128: seed 0. */
 #define LLMD__XXH64 0u
 #define LLMD__XXH3_64 1u
 #define LLMD__XXH3_128 2u
@@ -28,8 +29,10 @@ typedef struct llmd__xxh {
   uint32_t kind;
 } llmd__xxh;
 
-void llmd__xxh_begin(llmd__xxh *x, uint32_t kind, uint64_t seed); /* LLMD__XXH3_128: seed 0 */
+void llmd__xxh_begin(llmd__xxh *x, uint32_t kind, uint64_t seed);
 void llmd__xxh_add(llmd__xxh *x, const void *ptr, size_t len);
-void llmd__xxh_end(const llmd__xxh *x, llmd_key *out); /* 64 bits: in lo, hi = 0 */
+void llmd__xxh_end(const llmd__xxh *x, llmd_key *out);
+uint64_t llmd__xxh64(const void *ptr, size_t len); /* seed 0 */
+uint64_t llmd__xxh3_64(const void *ptr, size_t len, uint64_t seed);
 
 #endif

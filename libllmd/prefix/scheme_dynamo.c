@@ -9,23 +9,13 @@
 
 #define SEED 1337u
 
-static uint64_t xxh3(llmd_str text, uint64_t seed)
-{
-  llmd__xxh x;
-  llmd_key k;
-  llmd__xxh_begin(&x, LLMD__XXH3_64, seed);
-  llmd__xxh_add(&x, text.ptr, text.len);
-  llmd__xxh_end(&x, &k);
-  return k.lo;
-}
-
 static uint64_t seed_of(const llmd_hash_input *in)
 {
   uint64_t seed = SEED;
   if (in->lora.len)
-    seed += xxh3(in->lora, 0);
+    seed += llmd__xxh3_64(in->lora.ptr, in->lora.len, 0);
   if (in->salt.len)
-    seed += xxh3(in->salt, 1);
+    seed += llmd__xxh3_64(in->salt.ptr, in->salt.len, 1);
   return seed;
 }
 
@@ -44,6 +34,8 @@ static uint64_t local_of(const llmd_hash_input *in, const llmd__foreign_block *b
   uint64_t number[LLMD__SCHEME_PARTS];
   llmd__xxh x;
   llmd_key k;
+  if (b->n_parts == 0)
+    return llmd__xxh3_64(b->tokens, sizeof *b->tokens * b->n, seed_of(in));
   for (uint32_t i = 0; i < b->n_parts; i++)
     number[i] = b->parts[i].number;
   sort(number, b->n_parts);
@@ -65,8 +57,7 @@ static int block(const llmd_hash_input *in, const llmd__foreign_block *b, const 
 {
   const uint64_t local = local_of(in, b);
   const uint64_t link[2] = {parent->len ? llmd__number_of(parent->bytes) : 0, local};
-  const llmd_str bytes = {(const char *)link, sizeof link};
-  llmd__digest_number(out, parent->len ? xxh3(bytes, SEED) : local);
+  llmd__digest_number(out, parent->len ? llmd__xxh3_64(link, sizeof link, SEED) : local);
   out->local = local;
   return 0;
 }

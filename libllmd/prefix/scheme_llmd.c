@@ -15,19 +15,14 @@ static llmd_str model_of(const llmd_hash_input *in)
   return in->lora.len ? in->lora : in->model;
 }
 
-static uint64_t number_end(llmd__sink *s)
+static uint64_t fnv_of(llmd_str text)
 {
   llmd_digest d;
-  llmd__sink_end(s, &d);
-  return d.name;
-}
-
-static uint64_t hash_text(uint32_t kind, llmd_str text)
-{
   llmd__sink s;
-  llmd__sink_begin(&s, kind);
+  llmd__sink_begin(&s, LLMD__SINK_FNV);
   llmd__sink_add(&s, text.ptr, text.len);
-  return number_end(&s);
+  llmd__sink_end(&s, &d);
+  return d.name;
 }
 
 /* Text i of a block; NULL behind the last. */
@@ -42,7 +37,7 @@ static const llmd_str *text_at(const llmd_hash_input *in, const llmd__foreign_bl
 
 static int cbor_root(const llmd_hash_input *in, llmd_digest *out)
 {
-  const uint64_t start = hash_text(LLMD__SINK_FNV, in->seed);
+  const uint64_t start = fnv_of(in->seed);
   llmd__sink s;
   llmd__sink_begin(&s, LLMD__SINK_FNV);
   llmd__cbor_head(&s, LLMD__CBOR_ARRAY, 3);
@@ -94,7 +89,7 @@ static void add_text(llmd__sink *s, llmd_str text)
 
 static int xxh64_root(const llmd_hash_input *in, llmd_digest *out)
 {
-  const uint64_t start = hash_text(LLMD__SINK_XXH64, in->seed);
+  const uint64_t start = llmd__xxh64(in->seed.ptr, in->seed.len);
   llmd__sink s;
   llmd__sink_begin(&s, LLMD__SINK_XXH64);
   llmd__sink_number(&s, start, 8);
@@ -132,14 +127,9 @@ static int approx_root(const llmd_hash_input *in, llmd_digest *out)
 static int approx_block(const llmd_hash_input *in, const llmd__foreign_block *b, const llmd_digest *parent,
                         llmd_digest *out)
 {
-  const llmd_str tokens = {(const char *)b->tokens, sizeof *b->tokens * b->n};
-  const uint64_t local = hash_text(LLMD__SINK_XXH64, tokens);
-  llmd__sink s;
+  const uint64_t pair[2] = {llmd__xxh64(b->tokens, sizeof *b->tokens * b->n), llmd__number_of(parent->bytes)};
   (void)in;
-  llmd__sink_begin(&s, LLMD__SINK_XXH64);
-  llmd__sink_number(&s, local, 8);
-  llmd__sink_number(&s, llmd__number_of(parent->bytes), 8);
-  llmd__sink_end(&s, out);
+  llmd__digest_number(out, llmd__xxh64(pair, sizeof pair));
   return 0;
 }
 
