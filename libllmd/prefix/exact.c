@@ -129,6 +129,7 @@ int llmd_index_format(void *mem, size_t len, const llmd_index_options *options)
   h->bytes = bytes;
   h->sum = sum_of(h);
   make_secret(h->secret, options);
+  memcpy(&h->name_salt, h->secret + 64, sizeof h->name_salt);
   h->fresh_holder = 1;
   h->epoch_left = h->lines / 48u + 1u;
   for (uint32_t i = 0; i < LLMD__X_RINGS; i++)
@@ -181,7 +182,7 @@ static void view(llmd_index *x, void *mem)
   x->lines = h->lines;
   x->holders = h->holders;
   x->set_most = llmd__set_need(x, h->holders);
-  memcpy(&x->name_salt, h->secret, sizeof x->name_salt);
+  x->name_salt = h->name_salt;
 }
 
 int llmd_index_open(void *mem, size_t len, const llmd_allocator *alloc, llmd_index **out, llmd_err *err)
@@ -303,41 +304,51 @@ static _Atomic uint64_t *adapter_at(const llmd_index *x, uint32_t i)
   return (_Atomic uint64_t *)(void *)&x->adapter[i].lo;
 }
 
-/* Where the name is or would be. */
-static _Atomic uint64_t *adapter_find(const llmd_index *x, const char *name, size_t len, uint64_t *key)
+/* The place of the key or the free one where it would be; UINT32_MAX = none. */
+static uint32_t adapter_find(const llmd_index *x, const llmd_key *key)
 {
-  uint32_t n = x->head->adapters;
+  uint32_t n = x->head->adapters, at = (uint32_t)(key->hi % n);
+  for (uint32_t i = 0; i < n; i++, at = at + 1 == n ? 0 : at + 1) {
+    uint64_t have = LLMD__GET(adapter_at(x, at));
+    if (have == 0 || have == key->lo)
+      return at;
+  }
+  return UINT32_MAX;
+}
+
+static llmd_key adapter_key(const llmd_index *x, const char *name, size_t len)
+{
   llmd_key k;
   llmd__hash_bytes(x->head->secret, name, len, &k);
-  *key = k.lo | 1u;
-  for (uint32_t i = 0, at = (uint32_t)(k.hi % n); i < n; i++, at = at + 1 == n ? 0 : at + 1) {
-    uint64_t have = LLMD__GET(adapter_at(x, at));
-    if (have == 0 || have == *key)
-      return adapter_at(x, at);
-  }
-  return NULL;
+  k.lo |= 1u; /* 0 is a free place */
+  return k;
+}
+
+int llmd__adapter_put(llmd_index *x, const llmd_key *key)
+{
+  uint32_t at = adapter_find(x, key), n = 0;
+  if (at != UINT32_MAX && LLMD__GET(adapter_at(x, at)) == key->lo)
+    return 0;
+  for (uint32_t i = 0; i < x->head->adapters; i++)
+    n += LLMD__GET(adapter_at(x, i)) != 0;
+  if (at == UINT32_MAX || n >= x->head->adapters / 2u)
+    return LLMD_E_FULL;
+  x->adapter[at].hi = key->hi;
+  LLMD__PUT(adapter_at(x, at), key->lo);
+  return 0;
 }
 
 int llmd_index_learn_adapter(llmd_index *x, const char *name, size_t len)
 {
-  uint64_t key;
-  _Atomic uint64_t *at = adapter_find(x, name, len, &key);
-  uint32_t n = 0;
-  if (at != NULL && LLMD__GET(at) == key)
-    return 0;
-  for (uint32_t i = 0; i < x->head->adapters; i++)
-    n += LLMD__GET(adapter_at(x, i)) != 0;
-  if (at == NULL || n >= x->head->adapters / 2u)
-    return LLMD_E_FULL;
-  LLMD__PUT(at, key);
-  return 0;
+  llmd_key key = adapter_key(x, name, len);
+  return llmd__adapter_put(x, &key);
 }
 
 int llmd_index_is_adapter(const llmd_index *x, const char *name, size_t len)
 {
-  uint64_t key;
-  _Atomic uint64_t *at = adapter_find(x, name, len, &key);
-  return at != NULL && LLMD__GET(at) == key;
+  llmd_key key = adapter_key(x, name, len);
+  uint32_t at = adapter_find(x, &key);
+  return at != UINT32_MAX && LLMD__GET(adapter_at(x, at)) == key.lo;
 }
 
 /* ---- figures ----------------------------------------------------------------------------------------------------- */

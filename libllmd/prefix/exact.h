@@ -137,6 +137,7 @@ typedef struct llmd__x_head {
   uint64_t bucket_off, mark_off, hit_off, head_off, name_off, line_off;
   uint64_t sum; /* of all from `bytes` to here */
   uint8_t secret[LLMD_SECRET_BYTES];
+  uint64_t name_salt;
 
   /* readers too */
   _Atomic uint32_t epoch;   /* of recency */
@@ -348,6 +349,9 @@ void llmd__own_sweep(llmd_index *x, uint32_t run);
 
 /* Lines of a set of n holders at most (sets.h has the rest). */
 uint32_t llmd__set_need(const llmd_index *x, uint32_t n);
+
+/* The key of an adapter's name becomes known. */
+int llmd__adapter_put(llmd_index *x, const llmd_key *key);
 
 /* ---- begin and end of every write -------------------------------------------------------------------------------- */
 
