@@ -19,7 +19,7 @@ import tap  # noqa: E402
 
 DATA = os.path.join(HERE, 'data')
 RIGHT, REFUSED, USAGE = 0, 1, 2
-COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'metrics', 'replay', 'plugins', 'simulate']
+COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'metrics', 'replay', 'plugins', 'region', 'simulate']
 
 
 class Wrong(Exception):
@@ -593,6 +593,61 @@ def hash_wrong(llmd):
         llmd('hash', *args, '-', stdin=TO_48).is_(USAGE, err=args[0])
 
 
+def region_file(build, folder):
+    path = os.path.join(folder, 'region')
+    subprocess.run([os.path.join(build, 'tests', 'e2e', 'region_file'), path], check=True)
+    return path
+
+
+def region_right(llmd, build):
+    with tempfile.TemporaryDirectory() as folder:
+        path = region_file(build, folder)
+        size = os.path.getsize(path)
+        said = llmd('region', 'stat', path).is_(RIGHT, out=['endpoints ', '5 of 8 (62.5 %)', '/prefix', 'tickets'],
+                                                silent=True)
+        for part in ('head', 'string table', 'staging', 'rings', 'state'):
+            if f'\n{part} ' not in said.out:
+                raise Wrong(f'part {part} is missing\n{said}')
+        seen = llmd('region', 'stat', '--json', path).is_(RIGHT, silent=True).json()
+        same('bytes', (seen['bytes'], sum(p['bytes'] for p in seen['parts'])), (size, size))
+        same('endpoints', (seen['endpoints'], seen['endpoints_cap'], seen['tickets']), (5, 8, 1))
+        same('lanes', [(s['lane'], s['owner']) for s in seen['lane_slots']], [(0, 21)])
+        same('state', [s['kind'] for s in seen['state']], ['prefix'])
+        llmd('region', 'check', path).is_(RIGHT, out='sound', silent=True)
+        same('faults', llmd('region', 'check', '--json', path).is_(RIGHT, silent=True).json(), {'faults': []})
+
+
+def region_damaged(llmd, build):
+    with tempfile.TemporaryDirectory() as folder:
+        path = region_file(build, folder)
+        parts = {p['name']: p for p in llmd('region', 'stat', '--json', path).json()['parts']}
+        with open(path, 'r+b') as f:
+            f.seek(parts['tickets']['offset'])
+            f.write(b'\xee' * 8)
+        at = parts['tickets']['offset']
+        llmd('region', 'check', path).is_(REFUSED, out=f'{path}: byte {at}: tickets: state', silent=True)
+        fault = llmd('region', 'check', '--json', path).is_(REFUSED).json()['faults'][0]
+        same('place', (fault['offset'], fault['part']), (at, 'tickets'))
+        with open(path, 'r+b') as f:
+            f.seek(parts['string table']['offset'])
+            f.write(b'\xff' * parts['string table']['bytes'])
+        llmd('region', 'check', path).is_(REFUSED, out='--all')
+        lines = llmd('region', 'check', '--all', path).is_(REFUSED).out.count('\n')
+        if lines < 100:
+            raise Wrong(f'{lines} faults')
+        with open(path, 'r+b') as f:
+            f.write(b'\0')
+        llmd('region', 'check', path).is_(REFUSED, out='head: not a region')
+        llmd('region', 'stat', path).is_(REFUSED, err='not a region')
+
+
+def region_wrong(llmd, build):
+    llmd('region', 'check', data('no-such-file')).is_(REFUSED, err='no-such-file')
+    llmd('region', 'stat', HERE).is_(REFUSED, err='not a file')
+    for args in ([], ['stat'], ['mend', 'x'], ['stat', 'a', 'b'], ['check', '--everything', 'x']):
+        llmd('region', *args).is_(USAGE)
+
+
 def main(program, hello, source, build, what=''):
     llmd = Shell(program)
     if what == 'simulate':
@@ -612,6 +667,8 @@ def main(program, hello, source, build, what=''):
             ('simulate: a trace', simulate_trace), ('simulate: wrong', simulate_wrong),
             ('simulate: progress on a terminal', simulate_bar)):
         attempt(name, check, llmd)
+    for name, check in (('region', region_right), ('region: damage', region_damaged), ('region: misuse', region_wrong)):
+        attempt(name, check, llmd, build)
     attempt('hello', hello_runs, hello, source)
     absent = [tool for tool in ('make', 'pkg-config') if not shutil.which(tool)]
     attempt('plugin: built apart, used by the shell', plugin_runs, llmd, source, build,
