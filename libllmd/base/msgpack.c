@@ -153,20 +153,50 @@ static uint64_t inside(const llmd__msgpack_value *v)
   return v->kind == LLMD__MSGPACK_ARRAY ? v->n : v->kind == LLMD__MSGPACK_MAP ? 2 * (uint64_t)v->n : 0;
 }
 
-int llmd__msgpack_skip(llmd__msgpack *r)
+static uint32_t keep_run(llmd__msgpack *r, llmd__msgpack_runs *keep, uint32_t n)
+{
+  const uint8_t *at = r->at;
+  uint32_t got;
+  if (!keep || keep->n == LLMD__MSGPACK_RUNS || n > keep->room - keep->used)
+    return llmd__msgpack_run(r, NULL, n);
+  got = llmd__msgpack_run(r, keep->value + keep->used, n);
+  if (got) {
+    keep->run[keep->n].at = at;
+    keep->run[keep->n].end = r->at;
+    keep->run[keep->n].first = keep->used;
+    keep->run[keep->n++].n = got;
+    keep->used += got;
+  }
+  return got;
+}
+
+int llmd__msgpack_skip_keeping(llmd__msgpack *r, llmd__msgpack_runs *keep)
 {
   for (uint64_t left = 1; left > 0;) {
     llmd__msgpack_value v;
-    uint64_t more;
     const int rc = left > (uint64_t)(r->end - r->at) ? LLMD_E_TRUNCATED : llmd__msgpack_next(r, &v);
     if (rc)
       return rc;
-    more = inside(&v);
-    left += more - 1;
-    if (more >= RUN_LEAST)
-      left -= llmd__msgpack_run(r, NULL, (uint32_t)(more < UINT32_MAX ? more : UINT32_MAX));
+    left += inside(&v) - 1;
+    if (v.kind == LLMD__MSGPACK_ARRAY && v.n >= RUN_LEAST)
+      left -= keep_run(r, keep, v.n);
   }
   return 0;
+}
+
+int llmd__msgpack_skip(llmd__msgpack *r)
+{
+  return llmd__msgpack_skip_keeping(r, NULL);
+}
+
+const uint32_t *llmd__msgpack_kept(llmd__msgpack *r, const llmd__msgpack_runs *keep, uint32_t n)
+{
+  for (uint32_t i = 0; i < keep->n; i++)
+    if (keep->run[i].at == r->at && keep->run[i].n == n) {
+      r->at = keep->run[i].end;
+      return keep->value + keep->run[i].first;
+    }
+  return NULL;
 }
 
 int llmd__msgpack_skip_within(llmd__msgpack *r, uint32_t depth)
@@ -191,6 +221,7 @@ int llmd__msgpack_skip_within(llmd__msgpack *r, uint32_t depth)
       return LLMD_E_DEPTH;
     }
     left[++level] = inside(&v);
-    left[level] -= llmd__msgpack_run(r, NULL, (uint32_t)(left[level] < UINT32_MAX ? left[level] : UINT32_MAX));
+    if (v.kind == LLMD__MSGPACK_ARRAY)
+      left[level] -= llmd__msgpack_run(r, NULL, v.n);
   }
 }

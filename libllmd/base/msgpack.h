@@ -42,7 +42,24 @@ int llmd__msgpack_next(llmd__msgpack *r, llmd__msgpack_value *out);
 
 /* Passes over one value, whatever is in it. Time goes with its bytes; depth needs no memory. */
 int llmd__msgpack_skip(llmd__msgpack *r);
-/* The same, but LLMD_E_DEPTH when arrays and maps lie more than `depth` deep in each other (at most
+/* Runs of integers that were met on the way, so that nobody has to read them twice. The caller sets value and room. */
+#define LLMD__MSGPACK_RUNS 64u
+typedef struct llmd__msgpack_runs {
+  uint32_t *value; /* [room] all runs, one behind the other */
+  uint32_t room, used;
+  uint32_t n;
+  struct {
+    const uint8_t *at, *end;
+    uint32_t first, n;
+  } run[LLMD__MSGPACK_RUNS];
+} llmd__msgpack_runs;
+
+/* The same; keeps the runs of integers in arrays as long as there is room for them. */
+int llmd__msgpack_skip_keeping(llmd__msgpack *r, llmd__msgpack_runs *keep);
+/* The n integers in front of the reader, when they were kept: it moves behind them. Else NULL. */
+const uint32_t *llmd__msgpack_kept(llmd__msgpack *r, const llmd__msgpack_runs *keep, uint32_t n);
+
+/* The same as skip, but LLMD_E_DEPTH when arrays and maps lie more than `depth` deep in each other (at most
  * LLMD__MSGPACK_DEPTH_MAX; 0: the value may be no array and no map). */
 int llmd__msgpack_skip_within(llmd__msgpack *r, uint32_t depth);
 

@@ -1,138 +1,87 @@
 /* Runs of small unsigned integers: a prompt's token ids, the bulk of what engines publish.
  *
- * Ids of one, two, three and five bytes come in any order, so a branch on the form is a coin toss, and a look-up of the
- * length waits for the one before. Instead the forms of 64 bytes are found at once, as bits, whether a value begins
- * there or not, and the walk from value to value is done on bits: four instructions deep, not a load.
+ * Ids of one, two, three and five bytes come in no order: a branch on the form is a coin toss. So the lengths are found
+ * for a whole window at once (a loop that compilers make vectors of), as if a value began at every byte, and then the
+ * walk goes from value to value without a branch on what they are.
  *
- *   bytes   ce 00 01 f4 00 cd 23 a5 07 ...
- *   wide4    1  .  .  .  .  .  .  .  .        a value that begins here is five bytes long
- *   wide2    .  .  .  .  .  1  .  .  .        three
- *   tiny     .  1  1  .  1  .  1  .  1        one: itself */
+ *   bytes    ce 00 01 f4 00 cd 23 a5 07 ...
+ *   length    5  1  1  .  1  3  1  .  1        . = nothing that begins so belongs to a run
+ *             ^              ^        ^ */
 #include "base/msgpack.h"
 
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#define WINDOW 128
+#define BEHIND 4 /* bytes behind a window that its last value may have */
+#define BEFORE 3 /* values are loaded as the four bytes that they end with */
 
-#define WINDOW 64
-#define SLACK 8 /* bytes behind a window that loads of its last value may touch */
-
-typedef struct forms {
-  uint64_t tiny, wide1, wide2, wide4;
-} forms;
-
-#if defined(__SSE2__)
-static uint64_t bits(__m128i same, int at)
+static uint32_t load_big(const uint8_t *p)
 {
-  return (uint64_t)(uint32_t)_mm_movemask_epi8(same) << at;
+  return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static void find_forms(const uint8_t *p, forms *out)
+/* Length of the value that begins with this byte; 0: none of a run. */
+static uint8_t length_of(uint8_t head)
 {
-  const __m128i one = _mm_set1_epi8((char)0xcc), two = _mm_set1_epi8((char)0xcd), four = _mm_set1_epi8((char)0xce);
-  forms f = {0, 0, 0, 0};
-  for (int at = 0; at < WINDOW; at += 16) {
-    const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
-    f.tiny |= bits(v, at);
-    f.wide1 |= bits(_mm_cmpeq_epi8(v, one), at);
-    f.wide2 |= bits(_mm_cmpeq_epi8(v, two), at);
-    f.wide4 |= bits(_mm_cmpeq_epi8(v, four), at);
-  }
-  f.tiny = ~f.tiny;
-  *out = f;
-}
-#else
-/* Eight bytes: which of them are `byte`, as the top bits of the bytes. */
-static uint64_t same(uint64_t v, uint64_t byte)
-{
-  const uint64_t x = v ^ byte * 0x0101010101010101u;
-  return ~(((x & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | x) & 0x8080808080808080u;
+  uint8_t n = head < 0x80 ? 1 : 0;
+  n = head == 0xcc ? 2 : n;
+  n = head == 0xcd ? 3 : n;
+  return head == 0xce ? 5 : n;
 }
 
-/* Top bits of eight bytes, first byte lowest. */
-static uint64_t gather(uint64_t top)
-{
-  return (top >> 7) * 0x0102040810204080u >> 56;
-}
+/* Where a walk ended: how far its values reach, and how long the last one is. */
+typedef struct step {
+  size_t bytes, last;
+} step;
 
-static void find_forms(const uint8_t *p, forms *out)
+/* The values that begin in the window at p, at most n. It ends before WINDOW when something else stands there (or there
+ * were n). */
+static uint32_t walk(const uint8_t *p, uint32_t *out, uint32_t n, step *end)
 {
-  forms f = {0, 0, 0, 0};
-  for (int at = 0; at < WINDOW; at += 8) {
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++)
-      v |= (uint64_t)p[at + i] << 8 * i;
-    f.tiny |= gather(~v & 0x8080808080808080u) << at;
-    f.wide1 |= gather(same(v, 0xcc)) << at;
-    f.wide2 |= gather(same(v, 0xcd)) << at;
-    f.wide4 |= gather(same(v, 0xce)) << at;
-  }
-  *out = f;
-}
-#endif
-
-static uint64_t load_big(const uint8_t *p)
-{
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-  uint64_t v;
-  memcpy(&v, p, sizeof v);
-  return __builtin_bswap64(v);
-#else
-  uint64_t v = 0;
-  for (int i = 0; i < 8; i++)
-    v = v << 8 | p[i];
-  return v;
-#endif
-}
-
-/* The values that begin in the 64 bytes at p, at most n. *bytes: how far they reach; below 64 when something else
- * stands there (or there were n). */
-static uint32_t walk(const uint8_t *p, const forms *f, uint32_t *out, uint32_t n, uint32_t *bytes)
-{
-  const uint64_t any = f->tiny | f->wide1 | f->wide2 | f->wide4;
+  static const uint32_t mask[6] = {0, 0xff, 0xff, 0xffff, 0, 0xffffffff}; /* by length: what of the four bytes counts */
+  uint8_t length[WINDOW];
   uint32_t got = 0;
-  uint64_t at = 0;
-  while (at < WINDOW && got < n && any >> at & 1) {
-    const uint64_t tiny = f->tiny >> at & 1;
-    const uint64_t behind = (f->wide1 >> at & 1) + 2 * (f->wide2 >> at & 1) + 4 * (f->wide4 >> at & 1);
-    if (out)
-      out[got] = (uint32_t)(load_big(p + at) << (8 - 8 * tiny) >> (64 - 8 * (behind + tiny)));
-    got++;
-    at += 1 + behind;
-  }
-  *bytes = (uint32_t)at;
+  size_t at = 0, len = 0, last = 0;
+  for (int i = 0; i < WINDOW; i++)
+    length[i] = length_of(p[i]);
+  if (out)
+    for (; at < WINDOW && got < n && (len = length[at]) > 0; at += len, last = len)
+      out[got++] = load_big(p + at + len - 4) & mask[len];
+  else
+    for (; at < WINDOW && got < n && (len = length[at]) > 0; at += len, last = len)
+      got++;
+  end->bytes = at;
+  end->last = last;
   return got;
 }
 
-/* One value, near the end of the payload. */
-static int one(llmd__msgpack *r, uint32_t *out)
+/* A window that does not fit into the payload is walked in a copy. */
+static uint32_t walk_rest(const llmd__msgpack *r, uint32_t *out, uint32_t n, step *end)
 {
-  const size_t left = (size_t)(r->end - r->at);
-  const uint8_t *p = r->at;
-  const uint32_t behind = left == 0 ? 8 : p[0] < 0x80 ? 0 : p[0] >= 0xcc && p[0] <= 0xce ? 1u << (p[0] - 0xccu) : 8;
-  uint32_t v = 0;
-  if (behind == 8 || left < 1 + behind)
-    return 0;
-  for (uint32_t i = behind ? 1 : 0; i <= behind; i++)
-    v = v << 8 | p[i];
-  if (out)
-    *out = v;
-  r->at += 1 + behind;
-  return 1;
+  uint8_t copy[BEFORE + WINDOW + BEHIND];
+  const size_t left = (size_t)(r->end - r->at), here = left < WINDOW + BEHIND ? left : WINDOW + BEHIND;
+  uint32_t got;
+  memset(copy, 0xc1, sizeof copy); /* begins nothing */
+  memcpy(copy + BEFORE, r->at, here);
+  got = walk(copy + BEFORE, out, n, end);
+  if (end->bytes > left) { /* the last one is cut off */
+    end->bytes -= end->last;
+    got--;
+  }
+  return got;
 }
 
 uint32_t llmd__msgpack_run(llmd__msgpack *r, uint32_t *out, uint32_t n)
 {
-  uint32_t got = 0, bytes = WINDOW;
-  while (got < n && bytes >= WINDOW && r->end - r->at >= WINDOW + SLACK) {
-    forms f;
-    find_forms(r->at, &f);
-    got += walk(r->at, &f, out ? out + got : NULL, n - got, &bytes);
-    r->at += bytes;
+  step end = {WINDOW, 0};
+  uint32_t got = 0;
+  if (r->at == r->end || length_of(*r->at) == 0)
+    return 0;
+  while (got < n && end.bytes >= WINDOW) {
+    const int fits = r->at - r->begin >= BEFORE && r->end - r->at >= WINDOW + BEHIND;
+    got += (fits ? walk(r->at, out ? out + got : NULL, n - got, &end)
+                 : walk_rest(r, out ? out + got : NULL, n - got, &end));
+    r->at += end.bytes;
   }
-  while (got < n && one(r, out ? out + got : NULL))
-    got++;
   return got;
 }

@@ -4,7 +4,8 @@
  *   event: ["BlockStored", [hash, ..], parent, ...]       or {"type": "BlockStored", "block_hashes": [hash, ..], ...}
  *
  * The structure of the whole payload is checked before the first event is handed out: a message that is damaged does
- * nothing. After that every value can be passed over, so that a bad event costs only itself. */
+ * nothing. After that every value can be passed over, so that a bad event costs only itself. Token ids, the bulk, are
+ * read while the structure is checked. */
 #include "prefix/event.h"
 
 #include <math.h>
@@ -49,7 +50,9 @@ static void cut(llmd__event_reader *r, void *buffer)
   p += round_up(sizeof *r->digest * r->limit.names);
   r->extra = (llmd_event_extra *)(void *)p;
   p += round_up(sizeof *r->extra * r->limit.extras);
-  r->token = (uint32_t *)(void *)p;
+  r->token.value = (uint32_t *)(void *)p;
+  r->token.room = r->limit.tokens;
+  r->token.used = r->token.n = 0;
 }
 
 /* ---- one event --------------------------------------------------------------------------------------------------- */
@@ -179,7 +182,7 @@ static int read_event(llmd__event_reader *r)
 static void start_event(llmd__event_reader *r)
 {
   r->event = (llmd_event){.size = sizeof r->event, .offset = (uint32_t)llmd__msgpack_offset(&r->in), .lora_id = -1,
-                          .name = r->name, .token = r->token, .extra = r->extra};
+                          .name = r->name, .token = r->token.value, .extra = r->extra};
 }
 
 /* What is left of an event that is refused. */
@@ -212,9 +215,9 @@ static int take_time(llmd__msgpack *in, batch *b)
   }
 }
 
-static int take_events(llmd__msgpack *in, batch *b)
+static int take_events(llmd__event_reader *r, batch *b)
 {
-  llmd__msgpack ahead = *in;
+  llmd__msgpack ahead = r->in;
   llmd__msgpack_value v;
   int rc = llmd__msgpack_next(&ahead, &v);
   if (rc)
@@ -223,7 +226,7 @@ static int take_events(llmd__msgpack *in, batch *b)
     return LLMD_E_TYPE;
   b->head.n = v.n;
   b->events = ahead.at;
-  return llmd__msgpack_skip(in);
+  return llmd__msgpack_skip_keeping(&r->in, &r->token);
 }
 
 static int take_rank(llmd__msgpack *in, batch *b)
@@ -241,13 +244,13 @@ static int take_rank(llmd__msgpack *in, batch *b)
 }
 
 #define PARTS 3u
-static int take_part(llmd__msgpack *in, batch *b, uint32_t which)
+static int take_part(llmd__event_reader *r, batch *b, uint32_t which)
 {
   switch (which) {
-  case 0: return take_time(in, b);
-  case 1: return take_events(in, b);
-  case 2: return take_rank(in, b);
-  default: return llmd__msgpack_skip(in);
+  case 0: return take_time(&r->in, b);
+  case 1: return take_events(r, b);
+  case 2: return take_rank(&r->in, b);
+  default: return llmd__msgpack_skip(&r->in);
   }
 }
 
@@ -260,37 +263,44 @@ static uint32_t part_of(llmd_str key)
   return is(key, "data_parallel_rank") || is(key, "attn_dp_rank") ? 2 : PARTS;
 }
 
-/* Checks the structure of all of it and finds the parts. On failure in->at is where. */
-static int find_parts(llmd__msgpack *in, batch *b)
+/* Part i of a batch in this form. On failure the reader stands at the fault. */
+static int find_part(llmd__event_reader *r, batch *b, uint32_t form, uint32_t i, uint32_t *seen)
+{
+  const uint8_t *at = r->in.at;
+  uint32_t which = i;
+  llmd_str key;
+  int rc = form == LLMD__MSGPACK_MAP ? next_key(&r->in, &key) : 0;
+  if (rc)
+    return rc;
+  if (form == LLMD__MSGPACK_MAP)
+    which = part_of(key);
+  if (which < PARTS && *seen >> which & 1)
+    rc = LLMD_E_DUPLICATE;
+  if (rc == 0) {
+    *seen |= which < PARTS ? 1u << which : 0;
+    at = r->in.at;
+    rc = take_part(r, b, which);
+  }
+  if (rc == LLMD_E_TYPE || rc == LLMD_E_RANGE || rc == LLMD_E_DUPLICATE)
+    r->in.at = at;
+  return rc;
+}
+
+/* Checks the structure of all of it and finds the parts. On failure the reader stands at the fault. */
+static int find_parts(llmd__event_reader *r, batch *b)
 {
   llmd__msgpack_value v;
   uint32_t seen = 0;
-  const uint8_t *at = in->at;
-  int rc = llmd__msgpack_next(in, &v);
-  if (rc == 0 && v.kind != LLMD__MSGPACK_ARRAY && v.kind != LLMD__MSGPACK_MAP)
-    rc = LLMD_E_TYPE;
-  for (uint32_t i = 0; rc == 0 && i < v.n; i++) {
-    uint32_t which = i;
-    llmd_str key;
-    at = in->at;
-    rc = v.kind == LLMD__MSGPACK_MAP ? next_key(in, &key) : 0;
-    if (rc)
-      break;
-    if (v.kind == LLMD__MSGPACK_MAP)
-      which = part_of(key);
-    if (which < PARTS && seen >> which & 1)
-      rc = LLMD_E_DUPLICATE;
-    seen |= which < PARTS ? 1u << which : 0;
-    if (rc == 0) {
-      at = in->at;
-      rc = take_part(in, b, which);
-    }
+  int rc = llmd__msgpack_next(&r->in, &v);
+  if (rc == 0 && v.kind != LLMD__MSGPACK_ARRAY && v.kind != LLMD__MSGPACK_MAP) {
+    r->in.at = r->in.begin;
+    return LLMD_E_TYPE;
   }
-  if (rc == LLMD_E_TYPE || rc == LLMD_E_RANGE || rc == LLMD_E_DUPLICATE)
-    in->at = at;
+  for (uint32_t i = 0; rc == 0 && i < v.n; i++)
+    rc = find_part(r, b, v.kind, i, &seen);
   if (rc)
     return rc;
-  if (in->at != in->end)
+  if (r->in.at != r->in.end)
     return LLMD_E_SYNTAX;
   return b->events ? 0 : LLMD_E_MISSING;
 }
@@ -318,19 +328,20 @@ static int hand_out(llmd__event_reader *r, const llmd_batch_head *head, llmd_eve
 int llmd_events_decode(const void *payload, size_t len, const llmd_event_limits *limits, void *buffer,
                        llmd_event_fn fn, void *ud, uint32_t *offset)
 {
-  llmd__event_reader r = {.limit = resolve(limits)};
+  llmd__event_reader r;
   batch b = {.head = {.size = sizeof b.head, .ts = NAN, .rank = -1}};
   int rc;
   if ((!payload && len) || !buffer || !fn)
     return LLMD_E_INVALID;
+  r.limit = resolve(limits);
   llmd__msgpack_init(&r.in, payload, len);
-  rc = len > r.limit.payload ? LLMD_E_LIMIT : find_parts(&r.in, &b);
+  cut(&r, buffer);
+  rc = len > r.limit.payload ? LLMD_E_LIMIT : find_parts(&r, &b);
   if (rc) {
     if (offset)
       *offset = (uint32_t)llmd__msgpack_offset(&r.in);
     return rc;
   }
-  cut(&r, buffer);
   r.in.at = b.events;
   return hand_out(&r, &b.head, fn, ud);
 }

@@ -13,7 +13,7 @@ typedef struct llmd__event_reader {
   uint64_t *name;
   llmd_str *digest;
   llmd_event_extra *extra;
-  uint32_t *token;
+  llmd__msgpack_runs token; /* read while the structure was checked */
   llmd_event event; /* what is known so far */
   const uint8_t *fault;
 } llmd__event_reader;

@@ -263,24 +263,41 @@ static int read_odd_token(llmd__event_reader *r, uint32_t *out)
 }
 
 /* Runs take all of 32 bits: one look at the end tells whether one was too large, and then which. */
-static int check_tokens(llmd__event_reader *r, llmd__msgpack in, uint32_t n)
+static int check_tokens(llmd__event_reader *r, llmd__msgpack in)
 {
+  const uint32_t *token = r->event.token, n = r->event.n_tokens;
   uint32_t all = 0;
   for (uint32_t i = 0; i < n; i++)
-    all |= r->token[i];
+    all |= token[i];
   if (all <= TOKEN_MOST)
     return 0;
-  for (uint32_t i = 0; i < n && r->token[i] <= TOKEN_MOST; i++)
+  for (uint32_t i = 0; i < n && token[i] <= TOKEN_MOST; i++)
     (void)llmd__msgpack_skip(&in);
   r->fault = in.at;
   return LLMD_E_RANGE;
+}
+
+/* Reads n tokens that were not kept, behind those that were; when there is no room those are read again, too. */
+static int read_more_tokens(llmd__event_reader *r, uint32_t n)
+{
+  uint32_t *token, got = 0;
+  int rc = 0;
+  if (n > r->token.room - r->token.used)
+    r->token.used = r->token.n = 0;
+  token = r->token.value + r->token.used;
+  while (rc == 0 && got < n) {
+    got += llmd__msgpack_run(&r->in, token + got, n - got);
+    if (got < n)
+      rc = read_odd_token(r, &token[got++]);
+  }
+  r->event.token = token;
+  return rc;
 }
 
 static int read_tokens(llmd__event_reader *r)
 {
   llmd__msgpack_value v;
   llmd__msgpack first;
-  uint32_t got;
   int rc = next(r, &v);
   if (rc || v.kind == LLMD__MSGPACK_NIL)
     return rc;
@@ -289,13 +306,11 @@ static int read_tokens(llmd__event_reader *r)
   if (v.n > r->limit.tokens)
     return LLMD_E_LIMIT;
   first = r->in;
-  for (got = 0; rc == 0 && got < v.n;) {
-    got += llmd__msgpack_run(&r->in, r->token + got, v.n - got);
-    if (got < v.n)
-      rc = read_odd_token(r, &r->token[got++]);
-  }
+  r->event.token = llmd__msgpack_kept(&r->in, &r->token, v.n);
+  if (!r->event.token)
+    rc = read_more_tokens(r, v.n);
   r->event.n_tokens = v.n;
-  return rc ? rc : check_tokens(r, first, v.n);
+  return rc ? rc : check_tokens(r, first);
 }
 
 /* ---- extra keys -------------------------------------------------------------------------------------------------- */

@@ -341,6 +341,64 @@ static void limits_are_kept(void **state)
   assert_int_equal(decode_bytes(&got, packed.bytes, 201, &l, &offset), LLMD_E_LIMIT);
 }
 
+/* Token k of event i, in every width. */
+static uint32_t token_of(uint32_t i, uint32_t k)
+{
+  return (i * 7919 + k * 104729) % (k % 2 ? 100 : k % 3 ? 60000 : 1u << 31);
+}
+
+static int check_tokens(void *ud, const llmd_batch_head *head, const llmd_event *e)
+{
+  uint32_t *i = ud;
+  (void)head;
+  assert_int_equal(e->kind, LLMD_EVENT_STORED);
+  assert_int_equal(e->n_tokens, 20);
+  for (uint32_t k = 0; k < e->n_tokens; k++)
+    assert_int_equal(e->token[k], token_of(*i, k));
+  ++*i;
+  return 0;
+}
+
+static void put_tokens(struct packed *p, uint32_t i)
+{
+  pack_head(p, 0xdc, 20, 2);
+  for (uint32_t k = 0; k < 20; k++) {
+    if (i % 5 == 4) /* pairs */
+      pack_big(p, 0x92, 1);
+    pack_uint(p, token_of(i, k));
+    if (i % 5 == 4)
+      pack_uint(p, k);
+  }
+}
+
+/* Tokens are kept from the check of the structure as long as there is room: what is handed out is the same. */
+static void many_events_share_the_room(void **state)
+{
+  static const uint32_t rooms[] = {20, 39, 50, 333, 262144};
+  (void)state;
+  packed.len = 0;
+  pack_head(&packed, 0x92, 0, 0);
+  pack_head(&packed, 0xc0, 0, 0);
+  pack_head(&packed, 0xdc, 100, 2);
+  for (uint32_t i = 0; i < 100; i++) {
+    pack_head(&packed, 0x95, 0, 0);
+    pack_text(&packed, 0xd9, "BlockStored", 11);
+    pack_head(&packed, 0x91, 1, 1);
+    pack_head(&packed, 0xc0, 0, 0);
+    put_tokens(&packed, i);
+    pack_uint(&packed, 4);
+  }
+  for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
+    const llmd_event_limits l = {.size = sizeof l, .names = 4, .tokens = rooms[i], .extras = 1};
+    void *buffer = malloc(llmd_events_buffer(&l));
+    uint32_t seen = 0;
+    assert_non_null(buffer);
+    assert_int_equal(llmd_events_decode(packed.bytes, packed.len, &l, buffer, check_tokens, &seen, NULL), 100);
+    assert_int_equal(seen, 100);
+    free(buffer);
+  }
+}
+
 static void a_broken_batch_does_nothing(void **state)
 {
   static const struct { const char *batch; int code; } rows[] = {
@@ -473,7 +531,8 @@ int main(void)
     cmocka_unit_test(hashes_come_in_all_forms), cmocka_unit_test(older_and_stranger_shapes),
     cmocka_unit_test(tiers_and_attention), cmocka_unit_test(extra_keys_are_texts_by_block),
     cmocka_unit_test(unknown_types_are_handed_out_by_name), cmocka_unit_test(a_bad_event_costs_only_itself),
-    cmocka_unit_test(limits_are_kept), cmocka_unit_test(a_broken_batch_does_nothing),
+    cmocka_unit_test(limits_are_kept), cmocka_unit_test(many_events_share_the_room),
+    cmocka_unit_test(a_broken_batch_does_nothing),
     cmocka_unit_test(a_payload_cut_anywhere_does_nothing), cmocka_unit_test(the_caller_may_stop),
     cmocka_unit_test(wrong_calls_are_refused), cmocka_unit_test(frames_come_in_known_shapes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
