@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <llmd/prefix.h>
 #include <llmd/region.h>
 
 #include "json.h"
@@ -90,10 +91,8 @@ static size_t figures(const llmd_region_stats *s, struct figure *out)
   return sizeof all / sizeof all[0];
 }
 
-static void print_figures(const llmd_region_stats *s)
+static void print_rows(const struct figure *f, size_t n)
 {
-  struct figure f[48];
-  size_t n = figures(s, f);
   for (size_t i = 0; i < n; i++)
     if (f[i].cap && f[i].value)
       printf("%-24s %15" PRIu64 " of %" PRIu64 " (%.1f %%)\n", f[i].name, f[i].value, f[i].cap,
@@ -102,6 +101,12 @@ static void print_figures(const llmd_region_stats *s)
       printf("%-24s %15s of %" PRIu64 "\n", f[i].name, "", f[i].cap);
     else
       printf("%-24s %15" PRIu64 "\n", f[i].name, f[i].value);
+}
+
+static void print_figures(const llmd_region_stats *s)
+{
+  struct figure f[48];
+  print_rows(f, figures(s, f));
 }
 
 static void print_parts(const struct region *r)
@@ -145,6 +150,43 @@ static void print_states(const struct region *r)
   }
 }
 
+/* Of the exact index, when there is one. 1 = it is there. */
+static int index_stats(const struct region *r, llmd_index_stats *out)
+{
+  llmd_region_state s = {.size = sizeof s};
+  llmd_index *x;
+  int rc;
+  for (uint32_t i = 0; (rc = llmd_region_state_at(r->mem, r->len, i, &s)) != LLMD_E_NONE; i++)
+    if (!rc && s.kind == LLMD_STATE_INDEX && !llmd_index_open((char *)r->mem + s.offset, s.bytes, NULL, &x, NULL)) {
+      llmd_index_stats_get(x, out);
+      llmd_index_close(x);
+      return 1;
+    }
+  return 0;
+}
+
+static size_t index_figures(const llmd_index_stats *s, struct figure *out)
+{
+  const struct figure all[] = {
+    {"rows", s->rows, 0}, {"bytes", s->used, s->bytes}, {"runs", s->runs, 0}, {"blocks", s->blocks, 0},
+    {"held", s->held, 0}, {"names", s->names, 0}, {"sets", s->sets, 0}, {"dead", s->dead, 0},
+    {"evicted", s->evicted, 0}, {"dropped", s->dropped, 0}, {"renamed", s->renamed, 0}, {"torn", s->torn, 0},
+    {"repaired", s->repaired, 0},
+  };
+  memcpy(out, all, sizeof all);
+  return sizeof all / sizeof all[0];
+}
+
+static void print_index(const struct region *r)
+{
+  llmd_index_stats s = {.size = sizeof s};
+  struct figure f[16];
+  if (!index_stats(r, &s))
+    return;
+  puts("\nexact index");
+  print_rows(f, index_figures(&s, f));
+}
+
 /* ---- stat as JSON. 0, or LLMD_E_NOMEM ---- */
 
 static cJSON *add_object(cJSON *list)
@@ -157,10 +199,8 @@ static cJSON *add_object(cJSON *list)
   return o;
 }
 
-static int add_figures(cJSON *root, const llmd_region_stats *s)
+static int add_rows(cJSON *root, const struct figure *f, size_t n)
 {
-  struct figure f[48];
-  size_t n = figures(s, f);
   int rc = 0;
   for (size_t i = 0; i < n && rc == 0; i++) {
     char cap[64];
@@ -171,6 +211,23 @@ static int add_figures(cJSON *root, const llmd_region_stats *s)
       rc = json_add_u64(root, cap, f[i].cap);
   }
   return rc;
+}
+
+static int add_figures(cJSON *root, const llmd_region_stats *s)
+{
+  struct figure f[48];
+  return add_rows(root, f, figures(s, f));
+}
+
+static int add_index(cJSON *root, const struct region *r)
+{
+  llmd_index_stats s = {.size = sizeof s};
+  struct figure f[16];
+  cJSON *o;
+  if (!index_stats(r, &s))
+    return 0;
+  o = cJSON_AddObjectToObject(root, "index");
+  return o ? add_rows(o, f, index_figures(&s, f)) : LLMD_E_NOMEM;
 }
 
 static int add_parts(cJSON *root, const struct region *r)
@@ -222,6 +279,8 @@ static int print_json(const struct region *r, const llmd_region_stats *s)
     rc = add_lanes(root, r);
   if (rc == 0)
     rc = add_states(root, r);
+  if (rc == 0)
+    rc = add_index(root, r);
   if (rc)
     cJSON_Delete(root);
   else
@@ -240,6 +299,7 @@ static int do_stat(struct region *r)
   print_figures(&s);
   print_lanes(r);
   print_states(r);
+  print_index(r);
   print_parts(r);
   return EXIT_RIGHT;
 }

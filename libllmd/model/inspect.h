@@ -7,6 +7,7 @@
 
 typedef struct llmd__inspector {
   const llmd__region *g;
+  const llmd_allocator *alloc;
   llmd_fault_fn fn;
   void *ud;
   uint64_t *taken; /* bit per unit of the strings: belongs to an entry */

@@ -1,6 +1,8 @@
 /* A region looked over from its head to its plugin state. What is where the rooms below know: model/inspect.c. */
 #include "model/inspect.h"
 
+#include <llmd/prefix.h>
+
 #include <string.h>
 
 #include "base/alloc.h"
@@ -62,6 +64,15 @@ static void add_span(llmd__inspector *in, span *all, uint32_t *n, uint64_t off, 
   all[(*n)++].bytes = bytes;
 }
 
+/* Can the exact index be opened? What is in it, it checks itself as it goes. */
+static int is_index(llmd__inspector *in, const llmd__state *s)
+{
+  llmd_index *x = NULL;
+  int rc = llmd_index_open(llmd__at(in->g, s->off), (size_t)s->bytes, in->alloc, &x, NULL);
+  llmd_index_close(x);
+  return rc == 0 || rc == LLMD_E_NOMEM;
+}
+
 static void inspect_content(llmd__inspector *in, const llmd__state *s)
 {
   void *at = llmd__at(in->g, s->off);
@@ -70,6 +81,8 @@ static void inspect_content(llmd__inspector *in, const llmd__state *s)
     llmd__fault(in, at, "state", "%s: the table does not fit its room", s->name);
   else if (s->kind == LLMD__STATE_PREFIX && llmd__index_attach(&ix, at, (size_t)s->bytes))
     llmd__fault(in, at, "state", "%s: the prefix index is damaged", s->name);
+  else if (s->kind == LLMD__STATE_INDEX && !is_index(in, s))
+    llmd__fault(in, at, "state", "%s: the exact index is damaged", s->name);
   else if (s->kind < LLMD__STATE_TABLE || s->kind > LLMD__STATE_INDEX)
     llmd__fault(in, at, "state", "%s: kind %u is none", s->name, s->kind);
 }
@@ -158,6 +171,7 @@ int llmd_region_inspect(const void *mem, size_t len, const llmd_allocator *given
   llmd__alloc_init(&alloc, given);
   memset(&in, 0, sizeof in);
   in.g = mem;
+  in.alloc = &alloc;
   in.fn = fn;
   in.ud = ud;
   in.units = in.g->caps.string_bytes / 8;

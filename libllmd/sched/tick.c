@@ -28,6 +28,7 @@ static void forget_gone(llmd_pool *p)
   while (llmd__pool_next_forgotten(p, from, &slot)) {
     uint32_t generation = atomic_load(&llmd__region_totals(p->g)[slot].generation);
     llmd__state_each_index(p->g, forget_in, (uint64_t)generation << 32 | slot);
+    llmd__pool_index_forget(p, (uint64_t)generation << 32 | slot);
     llmd__pool_forgotten(p, slot);
     from = slot + 1;
   }
@@ -41,6 +42,7 @@ int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next)
   llmd__post_apply_all(pool, now->mono);
   forget_gone(pool);
   llmd__state_each_index(pool->g, sweep_in, 0);
+  llmd__pool_index_tick(pool, now->mono);
   llmd__strings_tick(pool, now->mono);
   llmd__ledger_sweep(pool->g, &pool->sweep, SWEEP_SLICE, now->mono);
   if (now->mono - pool->recounted >= RECOUNT_NS) {

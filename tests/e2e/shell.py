@@ -603,7 +603,8 @@ def region_right(llmd, build):
     with tempfile.TemporaryDirectory() as folder:
         path = region_file(build, folder)
         size = os.path.getsize(path)
-        said = llmd('region', 'stat', path).is_(RIGHT, out=['endpoints ', '5 of 8 (62.5 %)', '/prefix', 'tickets'],
+        said = llmd('region', 'stat', path).is_(RIGHT, out=['endpoints ', '5 of 8 (62.5 %)', '/prefix', 'tickets',
+                                                     'exact index', 'prefix/exact'],
                                                 silent=True)
         for part in ('head', 'string table', 'staging', 'rings', 'state'):
             if f'\n{part} ' not in said.out:
@@ -612,7 +613,8 @@ def region_right(llmd, build):
         same('bytes', (seen['bytes'], sum(p['bytes'] for p in seen['parts'])), (size, size))
         same('endpoints', (seen['endpoints'], seen['endpoints_cap'], seen['tickets']), (5, 8, 1))
         same('lanes', [(s['lane'], s['owner']) for s in seen['lane_slots']], [(0, 21)])
-        same('state', [s['kind'] for s in seen['state']], ['prefix'])
+        same('state', [s['kind'] for s in seen['state']], ['prefix', 'index'])
+        same('index', (seen['index']['blocks'], seen['index']['held'], seen['index']['rows']), (3, 3, 1))
         llmd('region', 'check', path).is_(RIGHT, out='sound', silent=True)
         same('faults', llmd('region', 'check', '--json', path).is_(RIGHT, silent=True).json(), {'faults': []})
 

@@ -4,6 +4,7 @@
 #define LLMD_TESTS_BUSY_REGION_H
 
 #include <llmd/llmd.h>
+#include <llmd/prefix.h>
 
 #include <stdint.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ static inline llmd_region_options busy_options(void)
 {
   llmd_region_options o = {.size = sizeof o, .max_endpoints = 8, .max_attributes = 16, .max_labels = 4, .max_models = 4,
                            .max_lanes = 3, .max_tickets = 8, .ring_bytes = 1024, .string_bytes = 2048,
-                           .state_bytes = 40 << 10, .prefix_bytes = 16 << 10, .index_bytes = 4096, .seed = 11};
+                           .state_bytes = 80 << 10, .prefix_bytes = 16 << 10, .index_bytes = 40 << 10, .seed = 11};
   return o;
 }
 
@@ -48,6 +49,15 @@ static inline void busy_endpoints(llmd_pool *p)
     busy_must(!llmd_pool_set_models(p, id, LLMD_ATTR_ACTIVE_MODELS, model, 2));
   }
   busy_must(!llmd_pool_remove(p, id));
+}
+
+static inline void busy_index(llmd_pool *p)
+{
+  static const llmd_key key[3] = {{1, 1}, {2, 2}, {3, 3}};
+  static const uint64_t name[3] = {11, 12, 13};
+  llmd_index *x;
+  busy_must(!llmd_pool_index(p, &x));
+  busy_must(llmd_index_store(x, (llmd_endpoint_id)1 << 32, LLMD_TIER_GPU, NULL, key, name, 3, NULL) == 3);
 }
 
 static inline void busy_decide(llmd_lane *lane)
@@ -95,6 +105,7 @@ static inline void *busy_region(size_t *len)
   busy_must(!llmd_scheduler_create(NULL, p, policy, sizeof policy - 1, &s, NULL));
   busy_must(!llmd_lane_create(s, 0, &lane));
   busy_decide(lane);
+  busy_index(p);
   memcpy(copy, mem, *len);
   llmd_lane_free(lane);
   llmd_scheduler_free(s);

@@ -51,7 +51,7 @@ static void figures_are_right(void **state)
   assert_int_equal(s.halfway, 0);
   assert_int_equal(s.generation, 1);
   assert_int_equal(s.published, 4);
-  assert_int_equal(s.states, 1);
+  assert_int_equal(s.states, 2);
   assert_int_equal(s.making, 0);
   assert_int_equal(s.writer_owner, 21);
   assert_true(s.writer != 0);
@@ -99,7 +99,10 @@ static void lanes_and_state_are_listed(void **state)
   assert_int_equal(llmd_region_state_at(mem, len, 0, &s), 0);
   assert_int_equal(s.kind, LLMD_STATE_PREFIX);
   assert_non_null(strstr(s.name, "/prefix"));
-  assert_int_equal(llmd_region_state_at(mem, len, 1, &s), LLMD_E_NONE);
+  assert_int_equal(llmd_region_state_at(mem, len, 1, &s), 0);
+  assert_int_equal(s.kind, LLMD_STATE_INDEX);
+  assert_string_equal(s.name, "prefix/exact");
+  assert_int_equal(llmd_region_state_at(mem, len, 2, &s), LLMD_E_NONE);
   free(mem);
 }
 
@@ -187,6 +190,11 @@ static void a_chain(llmd__region *g)
   table[at] = UINT32_MAX;
 }
 
+static void an_exact_index(llmd__region *g)
+{
+  memset(llmd__at(g, llmd__region_state_at(g, 1)->off), 0, 64);
+}
+
 static void an_index(llmd__region *g)
 {
   memset(llmd__at(g, llmd__region_state_at(g, 0)->off), 0, 64);
@@ -202,6 +210,7 @@ static void damage_is_told_with_its_place(void **state)
       {"staging", "name", a_name}, {"buffers", "in slot 77", a_slot}, {"staging", "two endpoints", two_names},
       {"buffers", "label", a_label}, {"buffers", "members", a_set}, {"strings", "hash", a_text},
       {"string table", "outside", a_chain}, {"state", "prefix index", an_index},
+      {"state", "exact index", an_exact_index},
   };
   size_t len;
   void *mem = busy_region(&len), *copy = aligned_alloc(64, (len + 63) & ~(size_t)63);
