@@ -10,7 +10,7 @@
  * A run is found by the key of its first block (slots.h). Keys are chained, so equal last keys mean equal runs: a reader
  * compares one key per run. Everything is made of lines of 64 bytes, all the same, so memory never fragments:
  *
- *   run   │ set │ odd │ last key │ more │ inc │ shape │ body │ parent │ child │ next │   what a reader of a whole run needs
+ *   run   │ set │ odd │ last key │ more │ inc │ shape │ body │ parent │ child │ next │ depth │   what a reader of a whole run needs
  *   body  │ key lines[8] │ name lines[4] │ older │ newer │ own │ prev │
  *   key line: 4 keys     name line: 8 engine names     more line: 7 entries, next
  *
@@ -56,7 +56,7 @@ typedef struct llmd__run {
   _Atomic uint32_t body;
   _Atomic uint32_t parent;      /* run that the first block's parent is in; 0 = first of a prompt */
   _Atomic uint32_t child, next; /* tree: writer only */
-  _Atomic uint32_t spare;
+  _Atomic uint32_t depth;       /* blocks before the first one */
 } llmd__run;
 
 typedef struct llmd__body {
@@ -147,7 +147,9 @@ typedef struct llmd__x_head {
   _Atomic uint32_t sizes[4];
 
   /* the writer's */
-  uint32_t fresh, free, n_free; /* lines never used; list of used ones; how many of these */
+  uint32_t fresh, free, n_free; /* lines never used; list of used ones; how many can be had of all below fresh */
+  uint32_t free_runs;           /* list of lines that were a run's first */
+  uint32_t page, page_end;      /* lines kept for runs */
   uint32_t inc, stamp;
   uint32_t epoch_left;
   struct {
@@ -247,6 +249,10 @@ static inline int llmd__key_equal(llmd_key a, llmd_key b)
 /* exact_line.c. take never fails after a reserve for as many. All words of the line are zero. */
 uint32_t llmd__line_take(llmd_index *x);
 void llmd__line_give(llmd_index *x, uint32_t n);
+/* The same for the first lines of runs: they lie together, a page of them at a time, as long as there is room to be
+ * choosy. */
+uint32_t llmd__line_take_run(llmd_index *x);
+void llmd__line_give_run(llmd_index *x, uint32_t n);
 /* So many lines and names can be had: evicts until they can, but neither `keep` nor its ancestors. LLMD_E_FULL: nothing
  * left that may go. */
 int llmd__reserve(llmd_index *x, uint32_t lines, uint32_t names, uint32_t keep);

@@ -8,31 +8,75 @@
 
 #define EPOCHS 48u
 
+#define PAGE 64u
+
+static uint32_t pop(llmd_index *x, uint32_t *list)
+{
+  uint32_t n = *list;
+  *list = (uint32_t)LLMD__GET(&llmd__line_at(x, n)->w[0]);
+  x->head->n_free--;
+  return n;
+}
+
+static uint32_t clean(llmd_index *x, uint32_t n)
+{
+  llmd__line64 *l = llmd__line_at(x, n);
+  for (uint32_t i = 0; i < 8; i++)
+    LLMD__PUT(&l->w[i], 0);
+  if (x->head->epoch_left != 0)
+    x->head->epoch_left--;
+  return n;
+}
+
+static uint32_t from_page(llmd_index *x)
+{
+  x->head->n_free--;
+  return x->head->page++;
+}
+
 uint32_t llmd__line_take(llmd_index *x)
 {
   llmd__x_head *h = x->head;
-  uint32_t n = h->free;
-  llmd__line64 *l;
-  if (n != 0) {
-    l = llmd__line_at(x, n);
-    h->free = (uint32_t)LLMD__GET(&l->w[0]);
-    h->n_free--;
-  } else {
-    n = LLMD__X_RINGS + h->fresh++;
-    l = llmd__line_at(x, n);
+  if (h->free != 0)
+    return clean(x, pop(x, &h->free));
+  if (h->fresh < x->lines)
+    return clean(x, LLMD__X_RINGS + h->fresh++);
+  if (h->page != h->page_end)
+    return clean(x, from_page(x));
+  return clean(x, pop(x, &h->free_runs));
+}
+
+uint32_t llmd__line_take_run(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  if (h->free_runs != 0)
+    return clean(x, pop(x, &h->free_runs));
+  if (h->page == h->page_end && x->lines - h->fresh >= PAGE) {
+    h->page = LLMD__X_RINGS + h->fresh;
+    h->page_end = h->page + PAGE;
+    h->fresh += PAGE;
+    h->n_free += PAGE;
   }
-  for (uint32_t i = 0; i < 8; i++)
-    LLMD__PUT(&l->w[i], 0);
-  if (h->epoch_left != 0)
-    h->epoch_left--;
-  return n;
+  if (h->page != h->page_end)
+    return clean(x, from_page(x));
+  return llmd__line_take(x);
+}
+
+static void push(llmd_index *x, uint32_t *list, uint32_t n)
+{
+  LLMD__PUT(&llmd__line_at(x, n)->w[0], *list);
+  *list = n;
+  x->head->n_free++;
 }
 
 void llmd__line_give(llmd_index *x, uint32_t n)
 {
-  LLMD__PUT(&llmd__line_at(x, n)->w[0], x->head->free);
-  x->head->free = n;
-  x->head->n_free++;
+  push(x, &x->head->free, n);
+}
+
+void llmd__line_give_run(llmd_index *x, uint32_t n)
+{
+  push(x, &x->head->free_runs, n);
 }
 
 /* ---- recency ----------------------------------------------------------------------------------------------------- */

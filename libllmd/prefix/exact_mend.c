@@ -36,7 +36,7 @@ static void reset_books(llmd_index *x)
       LLMD__PUT(&x->names.word[i], 0);
   for (uint32_t i = 0; i < LLMD__X_RINGS; i++)
     h->ring[i].older = h->ring[i].newer = i;
-  h->free = h->n_free = 0;
+  h->free = h->free_runs = h->n_free = h->page = h->page_end = 0;
   h->n_names = h->n_promises = h->promise_first = 0;
   LLMD__PUT(&h->n_runs, 0);
   LLMD__PUT(&h->n_blocks, 0);

@@ -1,15 +1,18 @@
 /* Asking: one walk down the runs of a chain.
  *
- * What is still unbroken is a bitmap of holders, `alive`. Each run is first read (its set, its entries) into scratch,
- * then looked at again - did anything change meanwhile? - and only then applied: who does not hold all of what the chain
- * has of this run drops out with what it has. The same set word as the run before changes nothing and costs nothing. */
+ * What is still unbroken is a bitmap of holders, `alive`, in groups of 448 as sets have them. Each run is first read (its
+ * set, its entries) into scratch, then looked at again - did anything change meanwhile? - and only then applied: who does
+ * not hold all of what the chain has of this run drops out with what it has. The same set word as the run before changes
+ * nothing and costs nothing.
+ *
+ * From a run to the next: its first child, when that one's last key is the chain's; else the heads table. */
 #include "prefix/sets.h"
 
 #include <string.h>
 
-#define AHEAD 8u   /* windows whose slots are asked from memory ahead, */
-#define PEEK 4u    /* and whose runs, */
 #define RETRIES 16u
+#define AHEAD 3u /* runs asked from memory ahead */
+#define WORDS 7u /* of a group */
 
 /* A holder that has entries in the run at hand. */
 typedef struct odd_one {
@@ -17,15 +20,19 @@ typedef struct odd_one {
   uint32_t mask[LLMD_TIERS];
 } odd_one;
 
-/* The scratch. Bitmaps have a word per 64 holders. */
+/* The scratch. Bitmaps have a word per 64 holders, WORDS of them a group. */
 typedef struct walk {
-  uint64_t *alive, *set;
-  uint16_t *word;      /* the alive words that are not empty, ascending */
-  uint16_t *odd_of;    /* [holders] place in odd + 1; 0 = none */
+  const llmd_index *x;
+  uint64_t *alive;      /* zero where nobody is; all zero between queries */
+  uint64_t *set;        /* the run's set, or who drops out, for alive groups */
+  uint64_t *keep;
+  uint16_t *group;      /* the groups with anybody alive, ascending */
+  uint16_t *dirty;      /* those of which somebody drops out */
+  uint16_t *odd_of;     /* [holders] place in odd + 1; 0 = none */
   odd_one *odd;
   uint32_t (*lower)[3]; /* [holders] blocks by lower tier so far; kept zero between queries */
-  uint32_t n_words, n_odd, lowered;
-  uint64_t prev;       /* id of the set last applied */
+  uint32_t n_groups, n_dirty, n_odd, lowered;
+  uint64_t prev;        /* id of the set last applied: all alive are in it; 0 = not so */
   llmd_hit *out;
   uint32_t n, cap;
 } walk;
@@ -34,7 +41,6 @@ typedef struct walk {
 typedef struct seen {
   uint64_t word;
   uint32_t inc, m; /* m: blocks of the chain that are this run's */
-  uint32_t odd, more;
 } seen;
 
 /* ---- scratch ----------------------------------------------------------------------------------------------------- */
@@ -44,24 +50,32 @@ static size_t up8(size_t n)
   return (n + 7u) & ~(size_t)7u;
 }
 
+static size_t groups_of(const llmd_index *x)
+{
+  return x->holders / LLMD__GROUP + 1u;
+}
+
 size_t llmd_index_scratch(const llmd_index *x)
 {
-  size_t words = x->holders / 64u;
-  return 2u * words * 8u + up8(words * 2u) + up8((size_t)x->holders * 2u) + up8((size_t)x->holders * sizeof(odd_one)) +
-         up8((size_t)x->holders * 12u);
+  size_t words = groups_of(x) * WORDS;
+  return 3u * words * 8u + 2u * up8(groups_of(x) * 2u) + up8((size_t)x->holders * 2u) +
+         up8((size_t)x->holders * sizeof(odd_one)) + up8((size_t)x->holders * 12u);
 }
 
 static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *out, uint32_t cap)
 {
-  size_t words = x->holders / 64u;
+  size_t words = groups_of(x) * WORDS;
   char *p = scratch;
+  w->x = x;
   w->alive = (uint64_t *)(void *)p;
-  w->set = (uint64_t *)(void *)(p += words * 8u);
-  w->word = (uint16_t *)(void *)(p += words * 8u);
-  w->odd_of = (uint16_t *)(void *)(p += up8(words * 2u));
+  w->set = w->alive + words;
+  w->keep = w->set + words;
+  w->group = (uint16_t *)(void *)(p += 3u * words * 8u);
+  w->dirty = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
+  w->odd_of = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
   w->odd = (odd_one *)(void *)(p += up8((size_t)x->holders * 2u));
   w->lower = (uint32_t(*)[3])(void *)(p + up8((size_t)x->holders * sizeof(odd_one)));
-  w->n_words = w->n_odd = w->lowered = 0;
+  w->n_groups = w->n_dirty = w->n_odd = w->lowered = 0;
   w->prev = 0;
   w->out = out;
   w->n = 0;
@@ -76,7 +90,7 @@ static uint32_t matched(const llmd_index *x, const llmd__run *r, const llmd_key 
   uint32_t len = llmd__run_len(r), lo = 0, hi, body;
   if (len > LLMD__X_WINDOW)
     return 0;
-  if (len <= n && LLMD__GET(&r->last[0]) == keys[len - 1].lo && LLMD__GET(&r->last[1]) == keys[len - 1].hi)
+  if (len != 0 && len <= n && LLMD__GET(&r->last[0]) == keys[len - 1].lo && LLMD__GET(&r->last[1]) == keys[len - 1].hi)
     return len;
   body = LLMD__GET(&r->body);
   if (!llmd__line_ok(x, body))
@@ -96,10 +110,10 @@ static inline int is_alive(const walk *w, uint32_t holder)
   return (int)(w->alive[holder / 64] >> (holder % 64) & 1u);
 }
 
-static void take_entry(walk *w, const llmd_index *x, uint64_t e, int first)
+static void take_entry(walk *w, uint64_t e, int first)
 {
   uint32_t holder = LLMD__E_HOLDER(e), tier = LLMD__E_TIER(e), at;
-  if (e == 0 || holder >= x->holders || tier >= LLMD_TIERS || (!first && !is_alive(w, holder)))
+  if (e == 0 || holder >= w->x->holders || tier >= LLMD_TIERS || (!first && !is_alive(w, holder)))
     return;
   at = w->odd_of[holder];
   if (at == 0) {
@@ -118,126 +132,184 @@ static void drop_odd(walk *w)
   w->n_odd = 0;
 }
 
-static void take_entries(walk *w, const llmd_index *x, const llmd__run *r, int first)
+static void take_entries(walk *w, const llmd__run *r, uint32_t line, int first)
 {
+  const llmd_index *x = w->x;
   uint64_t odd = LLMD__GET(&r->odd);
-  uint32_t line = LLMD__GET(&r->more);
   if (odd != 0)
-    take_entry(w, x, odd, first);
+    take_entry(w, odd, first);
   for (uint32_t most = x->holders; line != 0 && llmd__line_ok(x, line) && most-- != 0;) {
     const llmd__more *m = &llmd__line_at(x, line)->more;
     line = LLMD__GET(&m->next);
     if (llmd__line_ok(x, line))
       __builtin_prefetch((const void *)llmd__line_at(x, line));
     for (uint32_t i = 0; i < 7; i++)
-      take_entry(w, x, LLMD__GET(&m->entry[i]), first);
+      take_entry(w, LLMD__GET(&m->entry[i]), first);
   }
 }
 
-/* Reads a small or inline set's holders into w->set, one by one. */
-static void take_list(walk *w, const llmd_index *x, uint64_t word)
-{
-  uint32_t n = LLMD__SET_KIND(word), h;
-  const llmd__set *s = NULL;
-  if (n == LLMD__SET_INTERNED) {
-    s = llmd__set_at(x, word);
-    n = LLMD__GET(&s->n);
-    n = n > LLMD__SET_SMALL ? LLMD__SET_SMALL : n;
-  }
-  for (uint32_t i = 0; i < w->n_words; i++)
-    w->set[w->word[i]] = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    h = s ? LLMD__GET(&s->ref[i / 2]) >> (i % 2 * 16) & 0xffffu : llmd__set_inline(word, i);
-    if (h < x->holders)
-      w->set[h / 64] |= UINT64_C(1) << h % 64;
-  }
-}
-
-/* The set's words for all that is alive, into w->set. */
-static void take_set(walk *w, const llmd_index *x, uint64_t word)
-{
+/* Walks a set's groups alongside the alive ones, both ascending. */
+typedef struct beside {
   llmd__set_walk sw;
-  const llmd__line64 *g = NULL;
-  uint32_t group = 0, at;
-  if (LLMD__SET_KIND(word) != LLMD__SET_INTERNED || LLMD__GET(&llmd__set_at(x, word)->groups) == 0) {
-    take_list(w, x, word);
-    return;
-  }
-  llmd__set_walk_begin(&sw, x, llmd__set_at(x, word));
-  g = llmd__set_walk_next(&sw, x);
-  group = g ? (uint32_t)LLMD__GET(&g->w[0]) : 0;
-  for (uint32_t i = 0; i < w->n_words; i++) {
-    at = w->word[i];
-    while (g != NULL && group < at / 7u) {
-      g = llmd__set_walk_next(&sw, x);
-      group = g ? (uint32_t)LLMD__GET(&g->w[0]) : 0;
-    }
-    w->set[at] = g != NULL && group == at / 7u ? LLMD__GET(&g->w[1u + at % 7u]) : 0;
-  }
-}
+  const llmd__line64 *line; /* the set's group at hand; NULL = no more */
+  uint64_t group;
+  uint64_t listed[WORDS];
+  uint64_t word;
+  const llmd__set *set;
+} beside;
 
-/* A word of the bitmap comes alive. Words mostly come in order. */
-static void add_word(walk *w, uint32_t at, uint64_t bits, uint64_t set)
+static void beside_next(beside *b, const llmd_index *x)
 {
-  uint32_t i = w->n_words;
-  if (bits == 0)
-    return;
-  if (w->alive[at] == 0) {
-    for (; i != 0 && w->word[i - 1] > at; i--)
-      w->word[i] = w->word[i - 1];
-    w->word[i] = (uint16_t)at;
-    w->n_words++;
-    w->set[at] = 0;
-  }
-  w->alive[at] |= bits;
-  w->set[at] |= set;
+  b->line = llmd__set_walk_next(&b->sw, x);
+  b->group = b->line ? LLMD__GET(&b->line->w[0]) : UINT64_MAX;
 }
 
-static void add_holder(walk *w, const llmd_index *x, uint32_t holder, int in_set)
+static void beside_begin(beside *b, const llmd_index *x, uint64_t word)
+{
+  b->word = word;
+  b->set = LLMD__SET_KIND(word) == LLMD__SET_INTERNED ? llmd__set_at(x, word) : NULL;
+  b->line = NULL;
+  b->group = UINT64_MAX;
+  if (b->set == NULL || LLMD__GET(&b->set->groups) == 0)
+    return;
+  llmd__set_walk_begin(&b->sw, x, b->set);
+  b->set = NULL;
+  b->word = 0;
+  beside_next(b, x);
+}
+
+/* One holder of an inline or small set. */
+static inline uint32_t listed_at(const beside *b, uint32_t i)
+{
+  return b->set ? LLMD__GET(&b->set->ref[i / 2]) >> (i % 2 * 16) & 0xffffu : llmd__set_inline(b->word, i);
+}
+
+static inline uint32_t listed_count(const beside *b)
+{
+  uint32_t n = b->set ? LLMD__GET(&b->set->n) : LLMD__SET_KIND(b->word);
+  return n < LLMD__SET_SMALL ? n : LLMD__SET_SMALL;
+}
+
+/* The set's WORDS of group g: a line of the set, or a copy; NULL = nobody there. */
+static const _Atomic uint64_t *beside_group(beside *b, const llmd_index *x, uint32_t g)
+{
+  uint32_t n = listed_count(b), any = 0;
+  while (b->group < g)
+    beside_next(b, x);
+  if (b->group == g)
+    return &b->line->w[1];
+  if (n == 0)
+    return NULL;
+  memset(b->listed, 0, sizeof b->listed);
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t h = listed_at(b, i) - g * LLMD__GROUP;
+    if (h < LLMD__GROUP) {
+      b->listed[h / 64] |= UINT64_C(1) << h % 64;
+      any = 1;
+    }
+  }
+  return any ? (const _Atomic uint64_t *)(const void *)b->listed : NULL;
+}
+
+/* Who of the alive is not in the set: into w->set, group by group, for the groups that have such. */
+static void take_gone(walk *w, uint64_t word)
+{
+  beside b;
+  w->n_dirty = 0;
+  beside_begin(&b, w->x, word);
+  for (uint32_t i = 0; i < w->n_groups; i++) {
+    uint32_t g = w->group[i];
+    const _Atomic uint64_t *s = beside_group(&b, w->x, g);
+    const uint64_t *alive = &w->alive[g * WORDS];
+    uint64_t *gone = &w->set[g * WORDS], any = 0;
+    if (s != NULL) {
+      for (uint32_t k = 0; k < WORDS; k++)
+        any |= alive[k] & ~LLMD__GET(&s[k]);
+      if (any == 0)
+        continue;
+    }
+    for (uint32_t k = 0; k < WORDS; k++)
+      gone[k] = s ? alive[k] & ~LLMD__GET(&s[k]) : alive[k];
+    w->dirty[w->n_dirty++] = (uint16_t)i;
+  }
+}
+
+/* The set's words for the alive groups into w->set. */
+static void take_set(walk *w, uint64_t word)
+{
+  beside b;
+  beside_begin(&b, w->x, word);
+  for (uint32_t i = 0; i < w->n_groups; i++) {
+    uint32_t g = w->group[i];
+    const _Atomic uint64_t *s = beside_group(&b, w->x, g);
+    for (uint32_t k = 0; k < WORDS; k++) {
+      w->set[g * WORDS + k] = s ? LLMD__GET(&s[k]) : 0;
+      w->keep[g * WORDS + k] = 0;
+    }
+  }
+}
+
+/* A group comes alive. They mostly come in order. */
+static void add_group(walk *w, uint32_t g)
+{
+  uint32_t i = w->n_groups;
+  uint64_t any = 0;
+  for (uint32_t k = 0; k < WORDS; k++)
+    any |= w->alive[g * WORDS + k];
+  if (any != 0)
+    return;
+  for (; i != 0 && w->group[i - 1] > g; i--)
+    w->group[i] = w->group[i - 1];
+  w->group[i] = (uint16_t)g;
+  w->n_groups++;
+}
+
+static void add_holder(walk *w, uint32_t holder)
 {
   uint64_t bit = UINT64_C(1) << holder % 64;
-  if (holder < x->holders && (LLMD__GET(&x->live[holder / 64]) & bit))
-    add_word(w, holder / 64, bit, in_set ? bit : 0);
+  if (holder >= w->x->holders || !(LLMD__GET(&w->x->live[holder / 64]) & bit))
+    return;
+  add_group(w, holder / LLMD__GROUP);
+  w->alive[holder / 64] |= bit;
 }
 
 /* The holders of a prompt's first run: all of the set, all with entries, who live. */
-static void take_first(walk *w, const llmd_index *x, uint64_t word)
+static void take_first(walk *w, uint64_t word)
 {
-  uint32_t words = x->holders / 64u, n = LLMD__SET_KIND(word);
-  const llmd__set *s = n == LLMD__SET_INTERNED ? llmd__set_at(x, word) : NULL;
-  if (s != NULL && LLMD__GET(&s->groups) != 0) {
-    const llmd__line64 *g;
-    llmd__set_walk sw;
-    llmd__set_walk_begin(&sw, x, s);
-    while ((g = llmd__set_walk_next(&sw, x)) != NULL) {
-      uint64_t at = LLMD__GET(&g->w[0]) * 7u;
-      for (uint32_t i = 0; i < 7 && at + i < words; i++) {
-        uint64_t bits = LLMD__GET(&g->w[i + 1]) & LLMD__GET(&x->live[at + i]);
-        add_word(w, (uint32_t)at + i, bits, bits);
-      }
-    }
-  } else {
-    n = s ? LLMD__GET(&s->n) : n;
-    for (uint32_t i = 0; i < n && i < LLMD__SET_SMALL; i++)
-      add_holder(w, x, s ? LLMD__GET(&s->ref[i / 2]) >> (i % 2 * 16) & 0xffffu : llmd__set_inline(word, i), 1);
+  uint32_t words = w->x->holders / 64u, n;
+  beside b;
+  beside_begin(&b, w->x, word);
+  n = listed_count(&b);
+  for (uint32_t i = 0; i < n; i++)
+    add_holder(w, listed_at(&b, i));
+  for (; b.line != NULL; beside_next(&b, w->x)) {
+    uint64_t any = 0, *alive = &w->alive[b.group * WORDS];
+    if (b.group >= groups_of(w->x))
+      break;
+    for (uint32_t k = 0; k < WORDS && b.group * WORDS + k < words; k++)
+      any |= alive[k] = LLMD__GET(&b.line->w[k + 1]) & LLMD__GET(&w->x->live[b.group * WORDS + k]);
+    if (any != 0)
+      w->group[w->n_groups++] = (uint16_t)b.group;
+    if (w->n_groups == groups_of(w->x))
+      break;
   }
   for (uint32_t i = 0; i < w->n_odd; i++)
-    add_holder(w, x, w->odd[i].holder, 0);
+    add_holder(w, w->odd[i].holder);
 }
 
 /* The bitmap is left as it was found: zero. */
 static void forget_alive(walk *w)
 {
-  for (uint32_t i = 0; i < w->n_words; i++)
-    w->alive[w->word[i]] = 0;
-  w->n_words = 0;
+  for (uint32_t i = 0; i < w->n_groups; i++)
+    memset(&w->alive[w->group[i] * WORDS], 0, WORDS * sizeof *w->alive);
+  w->n_groups = 0;
 }
 
 /* ---- applying ---------------------------------------------------------------------------------------------------- */
 
-static void emit(walk *w, const llmd_index *x, uint32_t holder, uint32_t blocks)
+static void emit(walk *w, uint32_t holder, uint32_t blocks)
 {
-  uint64_t endpoint = LLMD__GET(&x->who[holder]);
+  uint64_t endpoint = LLMD__GET(&w->x->who[holder]);
   llmd_hit *hit;
   if (blocks == 0 || endpoint == 0 || w->n == w->cap)
     return;
@@ -249,12 +321,61 @@ static void emit(walk *w, const llmd_index *x, uint32_t holder, uint32_t blocks)
     memcpy(hit->lower, w->lower[holder], sizeof hit->lower);
 }
 
-static void emit_word(walk *w, const llmd_index *x, uint32_t word, uint64_t bits, uint32_t blocks)
+static void emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks)
 {
-  if (blocks == 0)
+  const _Atomic uint64_t *who = &w->x->who[word * 64u];
+  llmd_hit *hit = w->out + w->n;
+  if (blocks == 0 || bits == 0)
     return;
-  for (; bits != 0; bits &= bits - 1u)
-    emit(w, x, word * 64u + (uint32_t)__builtin_ctzll(bits), blocks);
+  if (w->lowered || w->cap - w->n < 64u) {
+    for (; bits != 0; bits &= bits - 1u)
+      emit(w, word * 64u + (uint32_t)__builtin_ctzll(bits), blocks);
+    return;
+  }
+  for (; bits != 0; bits &= bits - 1u) {
+    uint64_t endpoint = LLMD__GET(&who[__builtin_ctzll(bits)]);
+    hit->endpoint = endpoint;
+    hit->blocks = blocks;
+    hit->lower[0] = hit->lower[1] = hit->lower[2] = 0;
+    hit += endpoint != 0;
+  }
+  w->n = (uint32_t)(hit - w->out);
+}
+
+static int group_empty(const walk *w, uint32_t g)
+{
+  uint64_t any = 0;
+  for (uint32_t k = 0; k < WORDS; k++)
+    any |= w->alive[g * WORDS + k];
+  return any == 0;
+}
+
+/* Takes groups that died out of the list. */
+static void shrink(walk *w)
+{
+  uint32_t left = 0;
+  for (uint32_t i = 0; i < w->n_groups; i++)
+    if (!group_empty(w, w->group[i]))
+      w->group[left++] = w->group[i];
+  w->n_groups = left;
+}
+
+/* take_gone's findings. */
+static void apply_gone(walk *w, uint32_t base)
+{
+  int died = 0;
+  for (uint32_t i = 0; i < w->n_dirty; i++) {
+    uint32_t at = w->group[w->dirty[i]] * WORDS;
+    uint64_t any = 0;
+    for (uint32_t k = at; k < at + WORDS; k++) {
+      uint64_t gone = w->set[k];
+      any |= w->alive[k] &= ~gone;
+      emit_word(w, k, gone, base);
+    }
+    died |= any == 0;
+  }
+  if (died)
+    shrink(w);
 }
 
 static void count_lower(walk *w, uint32_t holder, const uint32_t mask[LLMD_TIERS], uint32_t gpu, uint32_t n)
@@ -267,8 +388,8 @@ static void count_lower(walk *w, uint32_t holder, const uint32_t mask[LLMD_TIERS
   w->lowered = 1;
 }
 
-/* Those with entries: who stays gets its bit in w->set, who does not loses it in alive too. */
-static void apply_odd(walk *w, const llmd_index *x, uint64_t word, uint32_t m, uint32_t base)
+/* Those with entries: who stays gets its bit in w->keep, who does not drops out here. */
+static void apply_odd(walk *w, uint64_t word, uint32_t m, uint32_t base)
 {
   uint32_t low = word ? llmd__low(LLMD__SET_FLEN(word)) : 0;
   for (uint32_t i = 0; i < w->n_odd; i++) {
@@ -284,161 +405,194 @@ static void apply_odd(walk *w, const llmd_index *x, uint64_t word, uint32_t m, u
     n = n < m ? n : m;
     if ((any ^ gpu) & llmd__low(n))
       count_lower(w, o->holder, o->mask, gpu, n);
-    if (n == m)
+    if (n == m) {
+      w->keep[o->holder / 64] |= bit;
       continue;
-    emit(w, x, o->holder, base + n);
+    }
+    emit(w, o->holder, base + n);
     w->alive[o->holder / 64] &= ~bit;
   }
 }
 
-/* m blocks of the chain lie in this run, after base. */
-static void apply(walk *w, const llmd_index *x, uint64_t word, uint32_t m, uint32_t base)
+/* A run with entries, or with a set that ends before the chain does: all is in w->set. m blocks of the chain lie in this
+ * run, after base. */
+static void apply_all(walk *w, uint64_t word, uint32_t m, uint32_t base)
 {
-  uint32_t flen = word ? LLMD__SET_FLEN(word) : 0, left = 0;
-  if (w->n_odd != 0)
-    apply_odd(w, x, word, m, base);
-  if (flen >= m) { /* those with entries who are still alive stay, be they in the set or not */
-    for (uint32_t i = 0; i < w->n_odd; i++)
-      w->set[w->odd[i].holder / 64] |= UINT64_C(1) << w->odd[i].holder % 64;
-  }
-  for (uint32_t i = 0; i < w->n_words; i++) {
-    uint32_t at = w->word[i];
-    uint64_t alive = w->alive[at], stay = w->set[at], gone;
-    if (flen < m) {
-      uint64_t odd = 0;
-      for (uint32_t k = 0; k < w->n_odd; k++)
-        if (w->odd[k].holder / 64 == at)
-          odd |= UINT64_C(1) << w->odd[k].holder % 64;
-      emit_word(w, x, at, alive & stay & ~odd, base + flen);
-      emit_word(w, x, at, alive & ~stay & ~odd, base);
-      stay = odd;
-    } else if ((gone = alive & ~stay) != 0) {
-      emit_word(w, x, at, gone, base);
+  uint32_t flen = word ? LLMD__SET_FLEN(word) : 0;
+  apply_odd(w, word, m, base);
+  for (uint32_t i = 0; i < w->n_groups; i++)
+    for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++) {
+      uint64_t alive = w->alive[k], keep = w->keep[k], set = w->set[k];
+      if (alive == 0)
+        continue;
+      if (flen >= m) {
+        keep |= set;
+      } else {
+        emit_word(w, k, alive & set & ~keep, base + flen);
+        alive &= ~set | keep;
+      }
+      emit_word(w, k, alive & ~keep, base);
+      w->alive[k] = alive & keep;
     }
-    w->alive[at] = alive & stay;
-    w->word[left] = (uint16_t)at;
-    left += (alive & stay) != 0;
-  }
-  w->n_words = left;
-  w->prev = w->n_odd == 0 && flen >= m ? LLMD__SET_ID(word) : 0;
+  shrink(w);
   drop_odd(w);
 }
 
 /* ---- the walk ---------------------------------------------------------------------------------------------------- */
 
-static void slots_ahead(const llmd_index *x, const llmd_key *keys, uint32_t n, uint32_t at)
+/* How the walk came to a run: what must still be so when it has been read. */
+typedef struct door {
+  const _Atomic uint64_t *slot; /* of the heads table, or */
+  const _Atomic uint32_t *child; /* of the run before */
+  uint64_t value;
+} door;
+
+static int unchanged(const llmd__run *r, const seen *s, const door *d)
 {
-  if (at < n)
-    llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[at]));
+  return LLMD__GET(&r->set) == s->word && LLMD__GET(&r->inc) == s->inc &&
+         (d->slot ? LLMD__GET(d->slot) : LLMD__GET(d->child)) == d->value;
 }
 
-/* Asks for the run that a key's slot seems to name. */
-static void run_ahead(const llmd_index *x, const llmd_key *keys, uint32_t n, uint32_t at)
+/* Reads the run behind the door. 1 = read and applied, -1 = it changed meanwhile. s->m is known. */
+static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_t base)
 {
-  llmd__slots_at s;
-  _Atomic uint64_t *where;
-  uint64_t slot;
-  if (at >= n)
-    return;
-  llmd__slots_begin(&s, llmd__head_home(x, &keys[at]));
-  slot = llmd__slots_next(&x->heads, &s, 28, llmd__head_tag(&keys[at]), &where);
-  if (slot != 0 && llmd__line_ok(x, LLMD__HEAD_RUN(slot)))
-    __builtin_prefetch((const void *)llmd__line_at(x, LLMD__HEAD_RUN(slot)));
-}
-
-static int unchanged(const llmd__run *r, const seen *s, _Atomic uint64_t *where, uint64_t slot)
-{
-  return LLMD__GET(&r->set) == s->word && LLMD__GET(&r->inc) == s->inc && LLMD__GET(where) == slot;
-}
-
-/* Reads the run in this slot. 1 = read and applied, 0 = not the chain's, -1 = it changed meanwhile. */
-static int step(walk *w, const llmd_index *x, uint64_t slot, _Atomic uint64_t *where, const llmd_key *keys, uint32_t n,
-                uint32_t base, uint32_t *m)
-{
-  const llmd__run *r;
-  seen s;
-  uint32_t run = LLMD__HEAD_RUN(slot);
-  if (!llmd__line_ok(x, run))
-    return 0;
-  r = llmd__run_at(x, run);
-  s.inc = LLMD__GET(&r->inc);
-  s.word = LLMD__GET(&r->set);
-  s.m = matched(x, r, keys, n);
-  if (s.m == 0)
-    return LLMD__GET(where) == slot ? 0 : -1;
-  if (LLMD__SET_KIND(s.word) == LLMD__SET_INTERNED && !llmd__line_ok(x, LLMD__SET_LINE(s.word)))
+  uint32_t line = LLMD__GET(&r->more);
+  uint64_t word = s->word;
+  int plain;
+  if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED && !llmd__line_ok(w->x, LLMD__SET_LINE(word)))
     return -1;
-  if (LLMD__GET(&r->odd) != 0 || LLMD__GET(&r->more) != 0)
-    take_entries(w, x, r, base == 0);
-  if (base != 0 && w->n_odd == 0 && LLMD__SET_ID(s.word) == w->prev && s.word != 0 &&
-      LLMD__SET_FLEN(s.word) >= s.m) {
-    if (!unchanged(r, &s, where, slot))
-      return -1;
-    *m = s.m;
-    return 1;
-  }
+  if (line != 0 || LLMD__GET(&r->odd) != 0)
+    take_entries(w, r, line, base == 0);
   if (base == 0)
-    take_first(w, x, s.word);
-  else
-    take_set(w, x, s.word);
-  if (!unchanged(r, &s, where, slot)) {
+    take_first(w, word);
+  plain = w->n_odd == 0 && word != 0 && LLMD__SET_FLEN(word) >= s->m;
+  w->n_dirty = 0;
+  if (!plain)
+    take_set(w, word);
+  else if (base != 0 && LLMD__SET_ID(word) != w->prev)
+    take_gone(w, word);
+  if (!unchanged(r, s, d)) {
     drop_odd(w);
     if (base == 0)
       forget_alive(w);
     return -1;
   }
-  apply(w, x, s.word, s.m, base);
+  if (!plain)
+    apply_all(w, word, s->m, base);
+  else if (w->n_dirty != 0)
+    apply_gone(w, base);
+  w->prev = plain ? LLMD__SET_ID(word) : 0;
+  return 1;
+}
+
+/* By the heads table. 0 = no run goes on with these keys. */
+static int by_head(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m, uint32_t *run)
+{
+  const llmd_index *x = w->x;
+  llmd__slots_at at;
+  _Atomic uint64_t *where;
+  uint64_t slot;
+  llmd__slots_begin(&at, llmd__head_home(x, keys));
+  while ((slot = llmd__slots_next(&x->heads, &at, 28, llmd__head_tag(keys), &where)) != 0) {
+    door d = {where, NULL, slot};
+    const llmd__run *r;
+    seen s;
+    if (!llmd__line_ok(x, LLMD__HEAD_RUN(slot)))
+      return -1;
+    r = llmd__run_at(x, LLMD__HEAD_RUN(slot));
+    s.inc = LLMD__GET(&r->inc);
+    s.word = LLMD__GET(&r->set);
+    s.m = matched(x, r, keys, n);
+    if (s.m == 0) {
+      if (LLMD__GET(where) != slot)
+        return -1;
+      continue;
+    }
+    *run = LLMD__HEAD_RUN(slot);
+    *m = s.m;
+    return read_run(w, r, &s, &d, base);
+  }
+  return 0;
+}
+
+/* By the first child of the run at hand, when all of it is the chain's. */
+static int by_child(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m, uint32_t *run)
+{
+  const llmd_index *x = w->x;
+  const _Atomic uint32_t *from = &llmd__run_at(x, *run)->child;
+  uint32_t child = LLMD__GET(from);
+  door d = {NULL, from, child};
+  const llmd__run *r;
+  seen s;
+  if (!llmd__line_ok(x, child))
+    return 0;
+  r = llmd__run_at(x, child);
+  s.inc = LLMD__GET(&r->inc);
+  s.word = LLMD__GET(&r->set);
+  s.m = llmd__run_len(r);
+  if (s.m == 0 || s.m > n || LLMD__GET(&r->last[0]) != keys[s.m - 1].lo || LLMD__GET(&r->last[1]) != keys[s.m - 1].hi)
+    return 0;
+  if (read_run(w, r, &s, &d, base) < 0)
+    return 0; /* the heads table knows */
+  *run = child;
   *m = s.m;
   return 1;
 }
 
-/* Finds the run that goes on with keys[0..n) and applies it; *run = it. 0 = none, -1 = gave up. */
-static int next_run(walk *w, const llmd_index *x, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m,
-                    uint32_t *run)
+/* Applies the run that goes on with keys[0..n); *run = the one before, then it. 0 = none, -1 = gave up. */
+static int next_run(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m, uint32_t *run)
 {
-  for (uint32_t tries = 0; tries < RETRIES; tries++) {
-    llmd__slots_at at;
-    _Atomic uint64_t *where;
-    uint64_t slot;
-    int rc = 0;
-    llmd__slots_begin(&at, llmd__head_home(x, keys));
-    while (rc == 0 && (slot = llmd__slots_next(&x->heads, &at, 28, llmd__head_tag(keys), &where)) != 0) {
-      rc = step(w, x, slot, where, keys, n, base, m);
-      if (rc > 0)
-        *run = LLMD__HEAD_RUN(slot);
-    }
-    if (rc >= 0)
-      return rc;
-  }
-  return -1;
+  int rc = -1;
+  if (base != 0 && by_child(w, keys, n, base, m, run))
+    return 1;
+  for (uint32_t tries = 0; rc < 0 && tries < RETRIES; tries++)
+    rc = by_head(w, keys, n, base, m, run);
+  return rc;
 }
 
-static int walk_chain(walk *w, const llmd_index *x, const llmd_key *keys, uint32_t n)
+/* Runs that come are asked from memory: first children of first children, and their sets. */
+static uint32_t look_ahead(const llmd_index *x, uint32_t run, uint32_t hops)
 {
-  uint32_t base = 0, m, run = 0;
-  int rc = 0;
-  for (uint32_t i = 1; i < AHEAD; i++)
-    slots_ahead(x, keys, n, i * LLMD__X_WINDOW);
+  while (hops-- != 0 && llmd__line_ok(x, run)) {
+    const llmd__run *r = llmd__run_at(x, run);
+    uint64_t word = LLMD__GET(&r->set);
+    if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED && llmd__line_ok(x, LLMD__SET_LINE(word)))
+      __builtin_prefetch((const void *)llmd__line_at(x, LLMD__SET_LINE(word)));
+    run = LLMD__GET(&r->child);
+    if (llmd__line_ok(x, run))
+      __builtin_prefetch((const void *)llmd__line_at(x, run));
+  }
+  return run;
+}
+
+static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
+{
+  const llmd_index *x = w->x;
+  uint32_t base = 0, m, run = 0, ahead = 0;
+  int rc;
   do {
-    slots_ahead(x, keys, n, base + AHEAD * LLMD__X_WINDOW);
-    run_ahead(x, keys, n, base + PEEK * LLMD__X_WINDOW);
-    rc = next_run(w, x, keys + base, n - base, base, &m, &run);
+    rc = next_run(w, keys + base, n - base, base, &m, &run);
     if (rc <= 0)
       break;
     base += m;
-  } while (base < n && w->n_words != 0);
-  for (uint32_t i = 0; i < w->n_words; i++)
-    emit_word(w, x, w->word[i], w->alive[w->word[i]], base);
+    ahead = ahead == 0 ? run : ahead;
+    ahead = base + LLMD__X_WINDOW < n ? look_ahead(x, ahead == run ? run : ahead, ahead == run ? AHEAD : 1u) : 0;
+    if (base < n)
+      llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[base]));
+  } while (base < n && w->n_groups != 0);
+  for (uint32_t i = 0; i < w->n_groups; i++)
+    for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++)
+      emit_word(w, k, w->alive[k], base);
   forget_alive(w);
   if (run != 0)
     llmd__touch(x, run);
   return rc;
 }
 
-static void clear_lower(walk *w, const llmd_index *x)
+static void clear_lower(walk *w)
 {
   if (w->lowered)
-    memset(w->lower, 0, (size_t)x->holders * sizeof *w->lower);
+    memset(w->lower, 0, (size_t)w->x->holders * sizeof *w->lower);
 }
 
 int llmd_index_query(const llmd_index *x, void *scratch, const llmd_key *keys, uint32_t n, llmd_hit *out, uint32_t cap,
@@ -454,8 +608,8 @@ int llmd_index_query(const llmd_index *x, void *scratch, const llmd_key *keys, u
   do {
     freed = LLMD__GET(&x->head->freed);
     walk_begin(&w, x, scratch, out, cap);
-    rc = walk_chain(&w, x, keys, n);
-    clear_lower(&w, x);
+    rc = walk_chain(&w, keys, n);
+    clear_lower(&w);
   } while (LLMD__GET(&x->head->freed) != freed && tries++ < RETRIES);
   if (LLMD__GET(&x->head->freed) != freed)
     w.n = 0;

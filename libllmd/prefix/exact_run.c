@@ -81,6 +81,16 @@ static void put_last(llmd__run *r, const llmd_key *key)
   LLMD__PUT(&r->last[1], key->hi);
 }
 
+/* The depth of a run that begins at this place of a window, after the parent. */
+static uint32_t depth_after(const llmd_index *x, uint32_t parent, uint32_t place)
+{
+  const llmd__run *p;
+  if (parent == 0)
+    return place;
+  p = llmd__run_at(x, parent);
+  return LLMD__GET(&p->depth) - llmd__run_start(p) + (place == 0 ? LLMD__X_WINDOW : place);
+}
+
 uint32_t llmd__run_new(llmd_index *x, uint32_t parent, uint32_t place, const llmd_key *key)
 {
   uint32_t run, home = llmd__head_home(x, key);
@@ -88,13 +98,14 @@ uint32_t llmd__run_new(llmd_index *x, uint32_t parent, uint32_t place, const llm
   llmd__run *r;
   if (slot == NULL)
     return 0;
-  run = llmd__line_take(x);
+  run = llmd__line_take_run(x);
   r = llmd__run_at(x, run);
   LLMD__PUT(&r->body, llmd__line_take(x));
   LLMD__PUT(&r->inc, ++x->head->inc);
   put_key(x, r, 0, key);
   put_last(r, key);
   LLMD__PUT(&r->parent, parent);
+  LLMD__PUT(&r->depth, depth_after(x, parent, place));
   LLMD__PUT(&r->shape, 1u | place << 8);
   hang(x, run, parent);
   llmd__recency_add(x, run);
@@ -163,6 +174,7 @@ static void free_only(llmd_index *x, uint32_t run)
   llmd__slots_at at;
   _Atomic uint64_t *where;
   uint64_t s;
+  unhang(x, run); /* both doors are shut before anything else happens */
   llmd__slots_begin(&at, llmd__head_home(x, &key));
   while ((s = llmd__slots_next(&x->heads, &at, 28, llmd__head_tag(&key), &where)) != 0 && LLMD__HEAD_RUN(s) != run)
     ;
@@ -177,12 +189,11 @@ static void free_only(llmd_index *x, uint32_t run)
     llmd__line_give(x, LLMD__GET(&b->key[i]));
   for (uint32_t i = 0; i < (len + 7) / 8; i++)
     llmd__line_give(x, LLMD__GET(&b->name[i]));
-  unhang(x, run);
   llmd__recency_remove(x, run);
   LLMD__ADD(&x->head->n_runs, (uint64_t)-1);
   LLMD__ADD(&x->head->n_blocks, 0u - (uint64_t)len);
   llmd__line_give(x, LLMD__GET(&r->body));
-  llmd__line_give(x, run);
+  llmd__line_give_run(x, run);
 }
 
 /* The parent was in use as long as its child was. */

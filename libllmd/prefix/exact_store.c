@@ -215,18 +215,6 @@ int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, co
 
 /* ---- by name ----------------------------------------------------------------------------------------------------- */
 
-/* The depth of a run's first block; its parents know. */
-static uint32_t depth_of(const llmd_index *x, uint32_t run)
-{
-  uint32_t depth = llmd__run_start(llmd__run_at(x, run)), up;
-  while ((up = LLMD__GET(&llmd__run_at(x, run)->parent)) != 0) {
-    if (llmd__run_start(llmd__run_at(x, run)) == 0)
-      depth += LLMD__X_WINDOW;
-    run = up;
-  }
-  return depth;
-}
-
 int llmd_index_find(llmd_index *x, llmd_endpoint_id endpoint, uint64_t name, llmd_block *out)
 {
   llmd__place p;
@@ -241,7 +229,7 @@ int llmd_index_find(llmd_index *x, llmd_endpoint_id endpoint, uint64_t name, llm
   out->key = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, p.run)), p.offset);
   out->run = p.run;
   out->offset = p.offset;
-  out->depth = depth_of(x, p.run) + p.offset;
+  out->depth = LLMD__GET(&llmd__run_at(x, p.run)->depth) + p.offset;
   return 0;
 }
 
@@ -355,8 +343,7 @@ int llmd_index_clear(llmd_index *x, llmd_endpoint_id endpoint)
   if (have >> 32 > endpoint >> 32)
     return LLMD_E_STALE;
   llmd__write_begin(x);
-  if (have != 0)
-    llmd__row_reset(x, &x->row[slot], endpoint);
+  llmd__row_reset(x, &x->row[slot], endpoint);
   llmd__write_end(x);
   return 0;
 }

@@ -43,7 +43,11 @@ static inline uint64_t llmd__slots_next(const llmd__slots *t, llmd__slots_at *at
 {
   for (;;) {
     _Atomic uint64_t *line = &t->word[(uint64_t)at->line * 8];
-    for (uint32_t i = at->i; i < LLMD__SLOTS; i++) {
+    uint32_t hits = 0;
+    for (uint32_t i = 0; i < LLMD__SLOTS; i++) /* no branches: which one it is, nobody can guess */
+      hits |= (uint32_t)(atomic_load_explicit(&line[i], memory_order_acquire) >> shift == tag) << i;
+    for (hits = hits >> at->i << at->i; hits != 0; hits &= hits - 1u) {
+      uint32_t i = (uint32_t)__builtin_ctz(hits);
       uint64_t s = atomic_load_explicit(&line[i], memory_order_acquire);
       if (s >> shift == tag && s != 0) {
         at->i = i + 1;
