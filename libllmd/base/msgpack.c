@@ -7,6 +7,9 @@
 /* Arrays shorter than this are not worth a look for runs of integers. */
 #define RUN_LEAST 8u
 
+#define UINT64_HEAD 0xcf /* hashes: many, and always nine bytes */
+#define UINT64_BYTES 9
+
 void llmd__msgpack_init(llmd__msgpack *r, const void *ptr, size_t len)
 {
   static const uint8_t none[1] = {0};
@@ -174,7 +177,13 @@ int llmd__msgpack_skip_keeping(llmd__msgpack *r, llmd__msgpack_runs *keep)
 {
   for (uint64_t left = 1; left > 0;) {
     llmd__msgpack_value v;
-    const int rc = left > (uint64_t)(r->end - r->at) ? LLMD_E_TRUNCATED : llmd__msgpack_next(r, &v);
+    int rc;
+    if (r->end - r->at >= UINT64_BYTES && *r->at == UINT64_HEAD) {
+      r->at += UINT64_BYTES;
+      left--;
+      continue;
+    }
+    rc = left > (uint64_t)(r->end - r->at) ? LLMD_E_TRUNCATED : llmd__msgpack_next(r, &v);
     if (rc)
       return rc;
     left += inside(&v) - 1;

@@ -22,6 +22,7 @@ static llmd_event_limits resolve(const llmd_event_limits *given)
     memcpy(&l, given, given->size < sizeof l ? given->size : sizeof l);
   l.size = sizeof l;
   l.payload = l.payload ? l.payload : 4u << 20;
+  l.payload = l.payload < INT32_MAX ? l.payload : INT32_MAX; /* the number of events is an int */
   l.names = l.names ? l.names : 4096;
   l.tokens = l.tokens ? l.tokens : 262144;
   l.extras = l.extras ? l.extras : 4096;
@@ -93,11 +94,6 @@ static int next_key(llmd__msgpack *in, llmd_str *key)
   return 0;
 }
 
-static int is(llmd_str s, const char *name)
-{
-  return s.len == strlen(name) && memcmp(s.ptr, name, s.len) == 0;
-}
-
 /* What the event in front of the reader says its type is. The reader stays. */
 static int find_type(const llmd__event_reader *r, const llmd__msgpack_value *event, llmd_str *type)
 {
@@ -109,7 +105,7 @@ static int find_type(const llmd__event_reader *r, const llmd__msgpack_value *eve
     uint32_t i = 0;
     for (; rc == 0 && i < event->n; i++) {
       rc = next_key(&in, &key);
-      if (rc || is(key, "type"))
+      if (rc || llmd__event_is(key, "type"))
         break;
       rc = llmd__msgpack_skip(&in);
     }
@@ -142,7 +138,7 @@ static int read_keys(llmd__event_reader *r, const llmd__event_form *form, uint32
       return refuse(r, r->in.at, rc);
     which = llmd__event_field_of(form, key, hint);
     hint = which + 1;
-    if (which == form->n && is(key, "type") && types++)
+    if (which == form->n && llmd__event_is(key, "type") && types++)
       return refuse(r, at, LLMD_E_DUPLICATE);
     rc = take_field(r, form, which, fields);
     if (rc)
@@ -256,11 +252,11 @@ static int take_part(llmd__event_reader *r, batch *b, uint32_t which)
 
 static uint32_t part_of(llmd_str key)
 {
-  if (is(key, "ts"))
+  if (llmd__event_is(key, "ts"))
     return 0;
-  if (is(key, "events"))
+  if (llmd__event_is(key, "events"))
     return 1;
-  return is(key, "data_parallel_rank") || is(key, "attn_dp_rank") ? 2 : PARTS;
+  return llmd__event_is(key, "data_parallel_rank") || llmd__event_is(key, "attn_dp_rank") ? 2 : PARTS;
 }
 
 /* Part i of a batch in this form. On failure the reader stands at the fault. */

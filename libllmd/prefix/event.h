@@ -2,6 +2,8 @@
 #ifndef LLMD_PREFIX_EVENT_H
 #define LLMD_PREFIX_EVENT_H
 
+#include <string.h>
+
 #include <llmd/events.h>
 
 #include "base/msgpack.h"
@@ -34,6 +36,11 @@ typedef struct llmd__event_form {
   uint32_t positions;
   const llmd__event_field *field;
 } llmd__event_form;
+
+static inline int llmd__event_is(llmd_str text, const char *name)
+{
+  return text.len == strlen(name) && memcmp(text.ptr, name, text.len) == 0;
+}
 
 /* NULL: no type that is known here. */
 const llmd__event_form *llmd__event_form_of(llmd_str type);

@@ -10,11 +10,6 @@
 
 #define TOKEN_MOST 0x7fffffffu
 
-static int is(llmd_str s, const char *name)
-{
-  return s.len == strlen(name) && memcmp(s.ptr, name, s.len) == 0;
-}
-
 static int next(llmd__event_reader *r, llmd__msgpack_value *v)
 {
   r->fault = r->in.at;
@@ -142,29 +137,19 @@ static int read_attention(llmd__event_reader *r)
   static const char *const sliding[] = {"sliding_window", "sliding_window_mla"};
   llmd_str kind = {NULL, 0};
   const int rc = read_text(r, &kind);
-  if (rc || !kind.ptr || is(kind, "unknown"))
+  if (rc || !kind.ptr || llmd__event_is(kind, "unknown"))
     return rc;
   r->event.attention = LLMD_ATTENTION_OTHER;
   for (size_t i = 0; i < sizeof full / sizeof full[0]; i++)
-    if (is(kind, full[i]))
+    if (llmd__event_is(kind, full[i]))
       r->event.attention = LLMD_ATTENTION_FULL;
   for (size_t i = 0; i < sizeof sliding / sizeof sliding[0]; i++)
-    if (is(kind, sliding[i]))
+    if (llmd__event_is(kind, sliding[i]))
       r->event.attention = LLMD_ATTENTION_SLIDING;
   return 0;
 }
 
 /* ---- hashes ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t short_name(llmd_str digest)
-{
-  llmd__xxh x;
-  llmd_key h;
-  llmd__xxh_begin(&x, LLMD__XXH3_64, 0);
-  llmd__xxh_add(&x, digest.ptr, digest.len);
-  llmd__xxh_end(&x, &h);
-  return h.lo;
-}
 
 /* *form: what the hash is written as, LLMD_NAME_*. */
 static int hash_of(const llmd__msgpack_value *v, uint64_t *name, uint32_t *form)
@@ -184,7 +169,7 @@ static int hash_of(const llmd__msgpack_value *v, uint64_t *name, uint32_t *form)
     for (int i = 0; i < 8; i++)
       *name = *name << 8 | (uint8_t)v->text.ptr[i];
   else
-    *name = short_name(v->text);
+    *name = llmd__xxh3_64(v->text.ptr, v->text.len, 0);
   return 0;
 }
 
@@ -325,7 +310,8 @@ static int add_extra(llmd__event_reader *r, uint32_t block, llmd_str text)
 
 static int is_tag(llmd_str s)
 {
-  return is(s, "cache_salt") || is(s, "mm") || is(s, "prompt_embeds") || is(s, "legacy");
+  return llmd__event_is(s, "cache_salt") || llmd__event_is(s, "mm") || llmd__event_is(s, "prompt_embeds") ||
+         llmd__event_is(s, "legacy");
 }
 
 /* [hash, offset]: the texts in it; before them there may be a word that says what they are. */
@@ -338,7 +324,7 @@ static int read_extra_list(llmd__event_reader *r, uint32_t block, uint32_t n)
     int rc = llmd__msgpack_next(&ahead, &v);
     r->fault = r->in.at;
     if (rc == 0 && is_text(&v)) {
-      lora |= i == 0 && n > 1 && is(v.text, "lora");
+      lora |= i == 0 && n > 1 && llmd__event_is(v.text, "lora");
       rc = lora || (i == 0 && n > 1 && is_tag(v.text)) ? 0 : add_extra(r, block, v.text);
     }
     rc = rc ? rc : pass_over(r);
@@ -363,8 +349,8 @@ static int read_extra_map(llmd__event_reader *r, uint32_t block, uint32_t n)
     rc = rc ? rc : pass_over(r);
     if (rc)
       return rc;
-    if (key.kind == LLMD__MSGPACK_STR && is(key.text, "type"))
-      lora |= is_text(&v) && is(v.text, "lora");
+    if (key.kind == LLMD__MSGPACK_STR && llmd__event_is(key.text, "type"))
+      lora |= is_text(&v) && llmd__event_is(v.text, "lora");
     else if (is_text(&v))
       rc = add_extra(r, block, v.text);
     if (rc)
@@ -459,7 +445,7 @@ static const llmd__event_form forms[] = {
 const llmd__event_form *llmd__event_form_of(llmd_str type)
 {
   for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
-    if (is(type, forms[i].type))
+    if (llmd__event_is(type, forms[i].type))
       return &forms[i];
   return NULL;
 }
@@ -470,7 +456,7 @@ uint32_t llmd__event_field_of(const llmd__event_form *form, llmd_str key, uint32
     return form->n;
   for (uint32_t i = 0; i < form->n; i++) {
     const uint32_t which = (hint + i) % form->n;
-    if (is(key, form->field[which].name))
+    if (llmd__event_is(key, form->field[which].name))
       return which;
   }
   return form->n;
@@ -483,12 +469,12 @@ static uint32_t tier_of(llmd_str medium, llmd_str locality)
     {"GPU", LLMD_TIER_GPU}, {"CPU", LLMD_TIER_CPU}, {"CPU_PINNED", LLMD_TIER_CPU}, {"STORAGE", LLMD_TIER_DISK},
     {"DISK", LLMD_TIER_DISK}, {"EXTERNAL", LLMD_TIER_REMOTE},
   };
-  if (is(locality, "REMOTE"))
+  if (llmd__event_is(locality, "REMOTE"))
     return LLMD_TIER_REMOTE;
   if (!medium.ptr)
     return LLMD_TIER_GPU;
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-    if (is(medium, rows[i].medium))
+    if (llmd__event_is(medium, rows[i].medium))
       return rows[i].tier;
   return LLMD_TIER_REMOTE;
 }
