@@ -157,6 +157,13 @@ LLMD_API int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, 
 LLMD_API int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used,
                          const llmd_now *now);
 
+/* Somebody else routed this request, and it was sent to `used`: it is charged there, and the stateful plugins learn, as
+ * after a decision; nothing is decided, counted as decided, or explained. *ticket (may be NULL) is for reports, 0 when
+ * the ledger is full. LLMD_E_STATE: the body is not complete. LLMD_E_STALE: there is no such endpoint; nothing has
+ * changed, but what an earlier decision on this request was charged is given back. */
+LLMD_API int llmd_commit_routed(llmd_lane *lane, llmd_request *r, llmd_endpoint_id used, const llmd_now *now,
+                                llmd_ticket *ticket);
+
 #define LLMD_REPORT_FIRST 1u     /* first token seen */
 #define LLMD_REPORT_PROGRESS 2u  /* n tokens so far */
 #define LLMD_REPORT_END 3u       /* done: everything is given back */

@@ -208,7 +208,8 @@ static uint32_t bad_request(const llmd_lane *l)
   return l->info.error || (nameless && l->s->options.compat == LLMD_COMPAT_STRICT);
 }
 
-static void decide_pinned(llmd_lane *l, llmd_decision *d)
+/* What is known before anything is decided: the request as plugins see it, and the candidates. */
+static void look_at(llmd_lane *l, llmd_decision *d)
 {
   llmd__lane_ids(l);
   llmd__lane_attributes(l);
@@ -221,6 +222,11 @@ static void decide_pinned(llmd_lane *l, llmd_decision *d)
   d->tokens = l->view.tokens;
   l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
   llmd__list_candidates(l);
+}
+
+static void decide_pinned(llmd_lane *l, llmd_decision *d)
+{
+  look_at(l, d);
   l->deciding = 1;
   llmd__decision_run(l, d);
   l->deciding = 0;
@@ -279,13 +285,10 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->deadline = l->s->options.clock ? l->s->options.clock(l->s->options.clock_ud) + l->s->options.budget_ns : 0;
 }
 
-int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out)
+/* The lane turns to the request; what an earlier decision on it was charged goes back. */
+static void begin(llmd_lane *l, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out)
 {
-  llmd_lane *l = lane;
-  llmd__request_sched *st;
-  if (!lane || !r || !now || !out || out->size < sizeof *out)
-    return LLMD_E_INVALID;
-  st = llmd__request_sched_state(r);
+  llmd__request_sched *st = llmd__request_sched_state(r);
   if (st->ticket && st->region == l->pool->g && !llmd__ledger_release(l->pool->g, st->ticket))
     l->ticket_hint = llmd__ledger_place(st->ticket);
   st->ticket = 0;
@@ -294,6 +297,14 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
   l->req = r;
   l->info.size = sizeof l->info;
   llmd_request_get(r, &l->info);
+}
+
+int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out)
+{
+  llmd_lane *l = lane;
+  if (!lane || !r || !now || !out || out->size < sizeof *out)
+    return LLMD_E_INVALID;
+  begin(l, r, now, seed, out);
   if (!(l->info.flags & LLMD_REQUEST_FINAL) && !l->info.error) {
     out->status = LLMD_NEED_BODY;
     llmd__count(l, LLMD__COUNT_NEED, 1);
@@ -310,4 +321,47 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
   llmd__why_keep(l, out);
   llmd__pool_unpin(l->pool, l->slot);
   return 0;
+}
+
+/* As if profile 0 had chosen `used`: producers see the request, the endpoint is charged. */
+static void route_to(llmd_lane *l, llmd_decision *d, uint32_t row)
+{
+  look_at(l, d);
+  l->deciding = 1;
+  if (l->start.n)
+    llmd__produce_all(l);
+  l->deciding = 0;
+  put_row(l, d, row);
+  charge(l, d);
+  remember(l, d);
+  l->decided = l->produced == l->decision ? l->decision : 0;
+  l->decided_shape = l->snap.shape;
+}
+
+int llmd_commit_routed(llmd_lane *lane, llmd_request *r, llmd_endpoint_id used, const llmd_now *now,
+                       llmd_ticket *ticket)
+{
+  llmd_lane *l = lane;
+  llmd_decision d;
+  uint32_t row;
+  int rc;
+  if (!lane || !r || !now || !used)
+    return LLMD_E_INVALID;
+  d.size = sizeof d;
+  begin(l, r, now, 0, &d);
+  if (!(l->info.flags & LLMD_REQUEST_FINAL) && !l->info.error)
+    return LLMD_E_STATE;
+  if (llmd__pool_pin(l->pool, l->slot, &l->snap))
+    return LLMD_E_STALE;
+  llmd__lane_ids(l);
+  row = llmd__lane_row(l, used);
+  if (row != LLMD__NONE)
+    route_to(l, &d, row);
+  llmd__pool_unpin(l->pool, l->slot);
+  if (row == LLMD__NONE)
+    return LLMD_E_STALE;
+  rc = llmd_commit(lane, r, &d, used, now);
+  if (!rc && ticket)
+    *ticket = d.ticket;
+  return rc;
 }

@@ -1,5 +1,5 @@
 /* A region from a stranger, or after a memory fault: a small one with something in every part is damaged, then looked
- * over as the shell does, opened, taken over. The input is a list of damages of six bytes: an offset (three bytes), how
+ * over as the shell does. The input is a list of damages of six bytes: an offset (three bytes), how
  * many bytes (one), and what they are xored with (two). With the first byte odd the head's sum is made right again. */
 #include "../unit/sched/busy_region.h"
 
