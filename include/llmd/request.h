@@ -143,6 +143,15 @@ LLMD_API int llmd_request_find_header(const llmd_request *r, const char *name, s
 
 /* Real token ids of the prompt (from a tokenizer). Borrowed until reset. Suppresses the token producers. */
 LLMD_API int llmd_request_set_tokens(llmd_request *r, const uint32_t *ids, size_t n);
+/* What stands at placeholder tokens among them: an image, a video, ... as the renderer names it (vLLM: the item's hash).
+ * The exact prefix index tells two images apart by it; without it a prompt with attachments is unknown there from the
+ * first of them on. */
+typedef struct llmd_feature {
+  uint64_t offset, length; /* of its placeholder, in tokens */
+  llmd_str hash;
+} llmd_feature;
+/* In the order of the prompt, none overlapping (else LLMD_E_INVALID). Borrowed until reset. */
+LLMD_API int llmd_request_set_features(llmd_request *r, const llmd_feature *features, size_t n);
 /* Scheduling priority (the InferenceObjective's); negative = sheddable. Default 0. */
 LLMD_API int llmd_request_set_priority(llmd_request *r, int32_t priority);
 /* The model to route and to write into the body instead of its own (copied; len 0 takes it back). Adds the splices. */

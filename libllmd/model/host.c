@@ -14,6 +14,26 @@ int llmd_request_set_tokens(llmd_request *r, const uint32_t *ids, size_t n)
   return 0;
 }
 
+int llmd_request_set_features(llmd_request *r, const llmd_feature *features, size_t n)
+{
+  if (!r || (!features && n))
+    return LLMD_E_INVALID;
+  for (size_t i = 0; i < n; i++) {
+    uint64_t before = i ? features[i - 1].offset + features[i - 1].length : 0;
+    if (features[i].offset < before || features[i].length > UINT32_MAX || features[i].offset > UINT32_MAX)
+      return LLMD_E_INVALID;
+  }
+  r->features = features;
+  r->n_features = n;
+  return 0;
+}
+
+const llmd_feature *llmd__request_features(const llmd_request *r, size_t *n)
+{
+  *n = r->n_features;
+  return r->features;
+}
+
 int llmd_request_set_priority(llmd_request *r, int32_t priority)
 {
   if (!r)

@@ -23,6 +23,8 @@ struct llmd_request {
   /* what the host set */
   const uint32_t *host_ids;
   size_t n_host_ids;
+  const llmd_feature *features;
+  size_t n_features;
   int32_t priority;
   llmd_endpoint_id peer; /* 0 = none */
   uint32_t member, member_len; /* in reader.copies: "model":"name", with the comma; len 0 = no rewrite */

@@ -16,6 +16,9 @@
 int llmd__request_tokens(const llmd_request *r, uint32_t *out, size_t cap, uint32_t *end, uint32_t max_prompts,
                          uint32_t *n_prompts, int *cut);
 
+/* What stands at placeholders among the host's ids; n = 0 when it said nothing. */
+const llmd_feature *llmd__request_features(const llmd_request *r, size_t *n);
+
 /* The same count without writing them (cheap: from byte counts where possible). */
 uint64_t llmd__request_token_count(const llmd_request *r);
 
@@ -43,7 +46,7 @@ void llmd__request_column(const llmd_request *r, uint32_t i, llmd__host_column *
  * (its own ticket and attempt state). Owned by the request, cleared by reset. */
 void *llmd__request_keys(llmd_request *r, uint32_t *max_blocks);
 #define LLMD__REQUEST_CHAINS 8u
-#define LLMD__REQUEST_VALUES 64u
+#define LLMD__REQUEST_VALUES 128u
 typedef struct llmd__request_chain {
   uint32_t instance; /* whose: a plugin of the scheduler */
   uint32_t chain;    /* the lane's number for it, while the lane is at this decision */
