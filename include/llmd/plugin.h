@@ -143,6 +143,8 @@ typedef struct llmd_read {
 /* this plugin type is created by itself when somebody reads the attribute from its type name */
 #define LLMD_WRITE_DEFAULT 1u
 #define LLMD_WRITE_CHARGE 2u  /* the ledger charges this value (tokens) to the endpoint that gets the request */
+#define LLMD_WRITE_EXACT 4u   /* comes from the pool's exact index: the producer has no prefix index of its own */
+#define LLMD_WRITE_NOTE 8u    /* explain shows it even when no plugin has read it */
 typedef struct llmd_write {
   const char *name;
   const char *unit;
@@ -259,6 +261,23 @@ typedef struct llmd_outcome {
 #define LLMD_PREFIX_ANY 1u
 #define LLMD_PREFIX_PARTIAL 2u /* chain: the last, partial block of each prompt is hashed too */
 
+/* precise_match: answer although no endpoint's engine tells of its cache */
+#define LLMD_PRECISE_ALWAYS 1u
+/* precise_match: endpoints whose engine tells nothing count too, by what precise_expect promised of them */
+#define LLMD_PRECISE_EXPECTED 2u
+/* What precise_match writes: an entry per candidate of the batch. Prompts of a request are summed up. */
+typedef struct llmd_precise {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t block_tokens; /* of endpoints whose engine's block size is not known */
+  uint32_t reserved;
+  double *blocks;   /* length of the unbroken prefix it holds, in blocks of its own size, in any tier */
+  double *total;    /* whole blocks that the prompts have in that size */
+  double *tokens;   /* per block */
+  double *lower[3]; /* of blocks, those that lie no better than in CPU memory, on disk, in a remote store */
+  double *degraded; /* 1: events of its engine are missing, and not repaired yet; else 0 */
+} llmd_precise;
+
 typedef struct llmd_services {
   uint32_t size;
   uint32_t reserved;
@@ -284,6 +303,13 @@ typedef struct llmd_services {
   int (*del)(void *ctx, const llmd_key *key);
   /* A secret-keyed hash of bytes: the way to make table keys. */
   void (*hash)(void *ctx, const char *ptr, size_t len, llmd_key *out);
+  /* What the pool's exact index (prefix.h) knows of the current request. For producers with a column flagged
+   * LLMD_WRITE_EXACT. LLMD_E_NONE: the request has no real token ids, or no engine tells of its cache: nothing was
+   * written, and somebody else has to guess. */
+  int (*precise_match)(void *ctx, const llmd_precise *out);
+  /* The request goes to this endpoint (called from commit): it counts as a holder of the whole chain until ttl_ns from
+   * now. LLMD_E_NONE: there are no real token ids, or attachments that have no name. LLMD_E_FULL: not posted. */
+  int (*precise_expect)(void *ctx, llmd_endpoint_id endpoint, uint32_t block_tokens, uint64_t ttl_ns);
 } llmd_services;
 
 /* What happened to a request. `batch` holds the targets: one candidate per profile that ran, with this plugin's

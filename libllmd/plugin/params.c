@@ -348,7 +348,7 @@ static int validate(loader *l, const llmd_plugin *plugin, const llmd__node *node
   e.text[sizeof e.text - 1] = e.path[sizeof e.path - 1] = 0;
   {
     char path[128];
-    snprintf(path, sizeof path, "%.90s%s%.35s", base, e.path[0] && e.path[0] != '[' ? "." : "", e.path);
+    snprintf(path, sizeof path, "%.63s%s%.63s", base, e.path[0] && e.path[0] != '[' ? "." : "", e.path);
     return llmd__fail(l->err, rc, node ? node->line : 0, node ? node->column : 0, path, "%s",
                       e.text[0] ? e.text : llmd_strerror(rc));
   }

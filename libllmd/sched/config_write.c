@@ -78,6 +78,17 @@ static void put_double(out *o, double v)
   put(o, buf);
 }
 
+/* A section that the host reads, if anybody: that it was checked is all there is to say. */
+static void put_inert(out *o, const llmd_param *p, uint32_t depth)
+{
+  if (!o->marks || p->type != LLMD_PARAM_OBJECT || !(p->flags & LLMD_PARAM_IGNORED))
+    return;
+  indent(o, depth);
+  put(o, "# ");
+  put(o, p->name);
+  put(o, ": inert, belongs to the host\n");
+}
+
 static void put_table(out *o, const llmd__config *c, const llmd_param *rows, const char *base, uint32_t depth);
 
 static const char *enum_name(const llmd_param *p, uint32_t v)
@@ -211,6 +222,7 @@ static void put_table(out *o, const llmd__config *c, const llmd_param *rows, con
 {
   for (const llmd_param *p = rows; p && p->name; p++) {
     const char *at = base + p->offset;
+    put_inert(o, p, depth);
     if (absent(c, p, base))
       continue;
     indent(o, depth);

@@ -119,17 +119,22 @@ static void remember(llmd_lane *l, const llmd_decision *d)
   }
 }
 
+static uint64_t blocks(double n)
+{
+  return n > 0 && n < 1e15 ? (uint64_t)n : 0;
+}
+
 static void count_prefix(llmd_lane *l, const llmd_decision *d)
 {
-  uint32_t n = 0;
-  double hit;
-  if (l->s->match_column != LLMD__NONE && !l->replaying)
-    n = llmd__chain_keys(l, l->s->column[l->s->match_column].instance);
-  if (!n)
+  uint32_t row = l->result[d->primary].row[0];
+  const llmd_scheduler *s = l->s;
+  uint64_t n;
+  if (s->match_column == LLMD__NONE || l->replaying)
     return;
-  hit = l->column[l->s->match_column][l->result[d->primary].row[0]];
+  n = s->total_column != LLMD__NONE ? blocks(l->column[s->total_column][row])
+                                    : llmd__chain_keys(l, s->column[s->match_column].instance);
   llmd__count(l, LLMD__COUNT_PREFIX_BLOCKS, n);
-  llmd__count(l, LLMD__COUNT_PREFIX_HITS, hit > 0 && hit < 1e15 ? (uint64_t)hit : 0);
+  llmd__count(l, LLMD__COUNT_PREFIX_HITS, n ? blocks(l->column[s->match_column][row]) : 0);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
@@ -268,8 +273,8 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->now = now;
   l->seed = seed;
   l->ladder = 0;
-  l->n_chains = l->n_prompts = 0;
-  l->tokens_kind = 0;
+  l->n_chains = 0;
+  llmd__exact_begin(l);
   l->peer_row = LLMD__NONE;
   l->scored = 0;
   l->n_why = 0;

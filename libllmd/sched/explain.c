@@ -85,3 +85,10 @@ int llmd__why_scored(const llmd__why *w, uint32_t i, double *weighted)
   *weighted = (s < 1 ? s : 1) * w->weight;
   return 1;
 }
+
+int llmd__why_note(const llmd_lane *l, uint32_t column)
+{
+  const llmd__column *col = &l->s->column[column];
+  const llmd_plugin *p = col->instance != LLMD__NONE ? l->s->config->instance[col->instance].plugin : NULL;
+  return p && l->kept.column_set[column] && (p->writes[col->write].flags & LLMD_WRITE_NOTE);
+}

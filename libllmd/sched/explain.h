@@ -19,5 +19,7 @@ int64_t llmd__why_runner_up(const llmd_lane *l, const llmd__why *w);
 uint32_t llmd__why_picked(const llmd_lane *l, uint32_t profile, uint32_t row);
 /* Does a scorer's value count, and as what? */
 int llmd__why_scored(const llmd__why *w, uint32_t i, double *weighted);
+/* Is the column there to be shown, and was it made? */
+int llmd__why_note(const llmd_lane *l, uint32_t column);
 
 #endif

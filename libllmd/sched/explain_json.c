@@ -219,13 +219,13 @@ static int column_read(const llmd_lane *l, uint32_t column)
   return 0;
 }
 
-/* Columns that were made or set for this request, and that a plugin read. */
+/* Columns that were made or set for this request, and that a plugin read, or that are there to be shown. */
 static void put_producers(llmd__json *w, const llmd_lane *l)
 {
   llmd__json_begin_list(w);
   for (uint32_t c = 0; c < l->s->n_columns; c++) {
     const llmd__column *col = &l->s->column[c];
-    if (!l->kept.column_set[c] || !column_read(l, c))
+    if (!l->kept.column_set[c] || !(column_read(l, c) || llmd__why_note(l, c)))
       continue;
     llmd__json_begin_map(w);
     key_text(w, "name", col->name);

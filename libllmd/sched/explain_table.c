@@ -138,6 +138,27 @@ static void put_ladder(llmd__out *o, const llmd_decision *d)
   llmd__out_text(o, "\n");
 }
 
+/* Columns of 0 and 1 that are there to be shown: of how many endpoints they are true. */
+static void put_notes(llmd__out *o, const llmd_lane *l)
+{
+  for (uint32_t c = 0; c < l->s->n_columns; c++) {
+    uint32_t n = 0;
+    if (!llmd__why_note(l, c))
+      continue;
+    for (uint32_t i = 0; i < l->kept.n; i++)
+      n += l->kept.column[c][i] > 0;
+    llmd__out_text(o, "  ");
+    llmd__out_text(o, l->s->column[c].name);
+    llmd__out_text(o, " of ");
+    llmd__out_text(o, l->s->column[c].producer);
+    llmd__out_text(o, ": ");
+    llmd__out_uint(o, n);
+    llmd__out_text(o, " of ");
+    llmd__out_uint(o, l->kept.n);
+    llmd__out_text(o, "\n");
+  }
+}
+
 static void put_head(llmd__out *o, const llmd_lane *l)
 {
   const llmd_decision *d = &l->last;
@@ -159,6 +180,7 @@ static void put_head(llmd__out *o, const llmd_lane *l)
   llmd__out_uint(o, l->kept.n);
   llmd__out_text(o, " endpoints\n");
   put_ladder(o, d);
+  put_notes(o, l);
 }
 
 /* ---- filters ---------------------------------------------------------------------------------------------------- */

@@ -93,12 +93,28 @@ static void carve_chain(llmd_lane *l, carver *c)
     n = llmd__index_scratch_size(&ix);
     scratch = n > scratch ? n : scratch;
   }
+  if (scratch || l->s->index)
+    l->tokens = carve(c, l->s->options.max_tokens, 4);
   if (!scratch)
     return;
-  l->tokens = carve(c, l->s->options.max_tokens, 4);
   l->match_scratch = carve(c, 1, scratch);
   l->match_id = carve(c, l->cap, 8);
   l->match_blocks = carve(c, l->cap, 4);
+}
+
+/* Keys: room for four chains of 16-token blocks of the longest prompt. Smaller blocks make do with less of the prompt. */
+static void carve_exact(llmd_lane *l, carver *c)
+{
+  llmd__exact *x = &l->exact;
+  if (!l->s->index)
+    return;
+  x->room = l->s->options.max_tokens / 4;
+  x->scratch = carve(c, 1, llmd_index_scratch(l->s->index));
+  x->hit = carve(c, l->cap, sizeof *x->hit);
+  x->keys = carve(c, x->room, sizeof *x->keys);
+  x->block = carve(c, l->cap, sizeof *x->block);
+  x->degraded = carve(c, l->cap, sizeof *x->degraded);
+  x->place = carve(c, l->cap, sizeof *x->place);
 }
 
 static void carve_kept(llmd_lane *l, carver *c)
@@ -149,6 +165,7 @@ static void carve_all(llmd_lane *l, carver *c)
   l->scratch = carve(c, s->scratch_fixed + (size_t)cap * s->scratch_each, 1);
   l->answer = carve(c, s->config->n_instances, 1);
   carve_chain(l, c);
+  carve_exact(l, c);
   if (!s->options.explain)
     return;
   size_why(s, cap, &entries, &bytes);

@@ -157,6 +157,29 @@ static void give_index(walk *w)
   }
 }
 
+/* The pool's exact index. */
+static void give_exact(walk *w)
+{
+  llmd_index_stats st = {.size = sizeof st};
+  if (!w->s->index || llmd_index_stats_get(w->s->index, &st))
+    return;
+  counter(w, "llm_d_epp_kv_cache_index_lookup_requests_total", "Prompts looked up in the exact prefix index.",
+          w->count[LLMD__COUNT_LOOKUPS]);
+  counter(w, "llm_d_epp_kv_cache_index_lookup_hits_total", "Blocks that the best endpoint held, over these.",
+          w->count[LLMD__COUNT_LOOKUP_HITS]);
+  counter(w, "llm_d_epp_kv_cache_index_evictions_total", "Blocks gone from the exact prefix index at its cap.",
+          st.evicted);
+  gauge(w, "llmd_index_blocks", "Distinct blocks in the exact prefix index.", (double)st.blocks);
+  gauge(w, "llmd_index_held_blocks", "Blocks by endpoint and tier in the exact prefix index.", (double)st.held);
+  gauge(w, "llmd_index_names", "Blocks' names that the exact prefix index knows.", (double)st.names);
+  gauge(w, "llmd_index_bytes", "Cap of the exact prefix index.", (double)st.bytes);
+  gauge(w, "llmd_index_used_bytes", "Of these, bytes in use.", (double)st.used);
+  counter(w, "llmd_index_dropped_total", "Blocks not stored because nothing could be evicted.", st.dropped);
+  counter(w, "llmd_index_renamed_total", "Names that came to mean another block.", st.renamed);
+  counter(w, "llmd_index_torn_total", "Lookups cut short because the index kept changing.", st.torn);
+  counter(w, "llmd_index_repaired_total", "Times a new writer found its predecessor dead at work.", st.repaired);
+}
+
 static void give_hit_ratio(walk *w)
 {
   uint64_t blocks = w->count[LLMD__COUNT_PREFIX_BLOCKS];
@@ -234,6 +257,23 @@ static void give_endpoints(walk *w, const llmd__snapshot *snap, const char *name
   }
 }
 
+/* Endpoints whose engine tells of its cache, and those of them of which something was missed. */
+static void give_fed(walk *w, const llmd__snapshot *snap)
+{
+  uint32_t fed = 0, degraded = 0;
+  for (uint32_t i = 0; i < snap->n && w->s->index; i++) {
+    llmd_index_row r = {.size = sizeof r};
+    if (llmd_index_row_of(w->s->index, snap->view.row[i].id, &r))
+      continue;
+    fed += (r.flags & LLMD_INDEX_FED) != 0;
+    degraded += (r.flags & LLMD_INDEX_DEGRADED) != 0;
+  }
+  if (!w->s->index)
+    return;
+  gauge(w, "llmd_index_fed_endpoints", "Endpoints whose events reach the exact prefix index.", fed);
+  gauge(w, "llmd_index_degraded_endpoints", "Endpoints of which events were missed and not repaired yet.", degraded);
+}
+
 static void give_pool(walk *w)
 {
   llmd__snapshot snap;
@@ -243,6 +283,7 @@ static void give_pool(walk *w)
   for (uint32_t i = 0; i < snap.n; i++)
     ready += !(snap.view.row[i].flags & LLMD__ROW_DRAIN);
   gauge(w, "llm_d_epp_ready_endpoints", "Endpoints that new requests may go to.", ready);
+  give_fed(w, &snap);
   give_averages(w, &snap);
   give_endpoints(w, &snap, "llm_d_epp_per_endpoint_queue_size", "Requests waiting at the endpoint.", 2);
   give_endpoints(w, &snap, "llm_d_epp_inflight_requests", "Requests in flight at the endpoint.", 0);
@@ -271,6 +312,7 @@ int llmd_metrics_visit(const llmd_scheduler *s, llmd_metric_fn fn, void *ud)
   give_disagg(&w);
   give_pool(&w);
   give_index(&w);
+  give_exact(&w);
   give_hit_ratio(&w);
   give_decisions(&w);
   give_outcomes(&w);

@@ -37,8 +37,22 @@ static void apply_prefix(llmd__region *g, uint32_t op, uint64_t off, const llmd_
   llmd__index_store(&ix, head->endpoint, keys, head->n);
 }
 
-static void apply_one(llmd__region *g, uint32_t op, uint64_t off, const void *head, const void *tail, uint64_t now)
+static void apply_expect(llmd_pool *p, const void *head, const void *tail, uint64_t now)
 {
+  llmd__post_expect h;
+  llmd_index *index;
+  memcpy(&h, head, sizeof h);
+  if (h.until > now && !llmd_pool_index(p, &index))
+    llmd_index_expect(index, h.endpoint, tail, (uint32_t)h.n, h.until);
+}
+
+static void apply_one(llmd_pool *p, uint32_t op, uint64_t off, const void *head, const void *tail, uint64_t now)
+{
+  llmd__region *g = p->g;
+  if (op == LLMD__POST_EXPECT) {
+    apply_expect(p, head, tail, now);
+    return;
+  }
   if (op == LLMD__POST_STORE || op == LLMD__POST_FORGET) {
     llmd__post_store h;
     memcpy(&h, head, sizeof h);
@@ -55,6 +69,8 @@ static void apply_one(llmd__region *g, uint32_t op, uint64_t off, const void *he
 
 static size_t head_bytes(uint32_t op)
 {
+  if (op == LLMD__POST_EXPECT)
+    return sizeof(llmd__post_expect);
   return op == LLMD__POST_STORE || op == LLMD__POST_FORGET ? sizeof(llmd__post_store) : sizeof(llmd__post_put);
 }
 
@@ -67,7 +83,14 @@ static int sane(const llmd__region *g, const frame *f, const void *body, size_t 
   if (!f->op)
     return 1;
   need = sizeof *f + head_bytes(f->op);
-  if (f->op > LLMD__POST_FORGET || f->bytes < need || f->state_off < g->state_off || f->state_off >= g->bytes)
+  if (f->op > LLMD__POST_EXPECT || f->bytes < need)
+    return 0;
+  if (f->op == LLMD__POST_EXPECT) {
+    llmd__post_expect h;
+    memcpy(&h, body, sizeof h);
+    return h.n <= (f->bytes - need) / sizeof(llmd_key);
+  }
+  if (f->state_off < g->state_off || f->state_off >= g->bytes)
     return 0;
   if (f->op == LLMD__POST_STORE) {
     llmd__post_store h;
@@ -77,8 +100,9 @@ static int sane(const llmd__region *g, const frame *f, const void *body, size_t 
   return 1;
 }
 
-static uint32_t apply_ring(llmd__region *g, uint32_t lane, uint64_t now)
+static uint32_t apply_ring(llmd_pool *p, uint32_t lane, uint64_t now)
 {
+  llmd__region *g = p->g;
   llmd__lane_slot *slot = &llmd__region_lanes(g)[lane];
   uint64_t head = atomic_load_explicit(&slot->head, memory_order_acquire);
   uint64_t tail = atomic_load_explicit(&slot->tail, memory_order_relaxed);
@@ -93,7 +117,7 @@ static uint32_t apply_ring(llmd__region *g, uint32_t lane, uint64_t now)
     }
     if (f->op) {
       const char *body = (const char *)(f + 1);
-      apply_one(g, f->op, f->state_off, body, body + head_bytes(f->op), now);
+      apply_one(p, f->op, f->state_off, body, body + head_bytes(f->op), now);
       n++;
     }
     tail += f->bytes;
@@ -125,7 +149,7 @@ uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now)
 {
   uint32_t n = 0;
   for (uint32_t i = 0; i < p->g->caps.lanes; i++)
-    n += apply_ring(p->g, i, now);
+    n += apply_ring(p, i, now);
   return n;
 }
 
@@ -159,7 +183,7 @@ int llmd__post(llmd_lane *l, uint32_t op, uint64_t state_off, const void *head, 
   uint64_t at, done;
   frame *f;
   if (l->flags & LLMD_LANE_WRITER) {
-    apply_one(g, op, state_off, head, tail, l->now->mono);
+    apply_one(l->pool, op, state_off, head, tail, l->now->mono);
     return 0;
   }
   at = atomic_load_explicit(&slot->head, memory_order_relaxed);

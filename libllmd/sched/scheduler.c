@@ -84,6 +84,26 @@ static int32_t attribute_of(llmd_scheduler *s, const char *name, const char *pro
   return i >= 0 ? i : -1;
 }
 
+/* How much a column of matches is worth asking: see match_column. */
+static int trust(const llmd_scheduler *s, const llmd__column *col)
+{
+  const llmd_write *w = &s->config->instance[col->instance].plugin->writes[col->write];
+  if ((w->flags & LLMD_WRITE_EXACT) && s->options.compat != LLMD_COMPAT_STRICT)
+    return 2;
+  return !strcmp(col->producer, "approx-prefix-cache-producer");
+}
+
+static void note_match(llmd_scheduler *s, uint32_t column)
+{
+  const llmd__column *col = &s->column[column];
+  if (!strcmp(col->name, "PrefixCacheMatchInfo.match") &&
+      (s->match_column == LLMD__NONE || trust(s, col) > trust(s, &s->column[s->match_column])))
+    s->match_column = column;
+  if (!strcmp(col->name, "PrefixCacheMatchInfo.total") && s->match_column != LLMD__NONE &&
+      s->column[s->match_column].instance == col->instance)
+    s->total_column = trust(s, &s->column[s->match_column]) == 2 ? column : LLMD__NONE;
+}
+
 static void add_columns(llmd_scheduler *s, uint32_t instance, uint32_t **room)
 {
   const llmd__instance *in = &s->config->instance[instance];
@@ -101,9 +121,7 @@ static void add_columns(llmd_scheduler *s, uint32_t instance, uint32_t **room)
     col->attribute = attribute_of(s, col->name, col->producer, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST);
     if (col->charge)
       s->charge_column = s->n_columns;
-    if (!strcmp(col->name, "PrefixCacheMatchInfo.match") &&
-        (s->match_column == LLMD__NONE || !strcmp(col->producer, "approx-prefix-cache-producer")))
-      s->match_column = s->n_columns;
+    note_match(s, s->n_columns);
     b->column[w] = s->n_columns++;
   }
 }
@@ -233,7 +251,7 @@ static int compile(llmd_scheduler *s, llmd_err *err)
   if (rc)
     return llmd__fail(err, rc, 0, 0, NULL, "out of memory");
   room = s->index_room;
-  s->match_column = s->charge_column = LLMD__NONE;
+  s->match_column = s->total_column = s->charge_column = LLMD__NONE;
   for (uint32_t i = 0; i < s->config->n_instances; i++)
     add_columns(s, i, &room);
   for (uint32_t i = 0; i < s->config->n_instances; i++) {

@@ -14,6 +14,7 @@
 
 #include <llmd/metrics.h>
 #include <llmd/plugin.h>
+#include <llmd/prefix.h>
 #include <llmd/scheduler.h>
 
 #include <stdatomic.h>
@@ -29,6 +30,7 @@
 #define LLMD__HOST_COLUMNS 64u
 #define LLMD__PROMPTS 64u /* prompts of one request that are looked at */
 #define LLMD__CHAINS 4u   /* ways of cutting them into blocks that one decision takes */
+#define LLMD__EXACT_SIZES 5u /* block sizes for the exact index: four of engines, one of the configuration */
 
 /* ---- compiled configuration ------------------------------------------------------------------------------------- */
 typedef struct llmd__source {
@@ -74,7 +76,10 @@ struct llmd_scheduler {
   uint32_t *index_room;   /* storage of all binding arrays */
   uint32_t n_index_room;
   uint32_t scratch_fixed, scratch_each; /* the largest that any plugin wants */
-  uint32_t match_column;  /* matches of the default prefix producer, else of the first: for Prefer: if-available */
+  /* matches of a producer that reads the exact index (not under compat = strict), else of the default prefix producer,
+   * else of the first: for Prefer: if-available and the hit ratio. total_column: of such a producer, or LLMD__NONE. */
+  uint32_t match_column, total_column;
+  llmd_index *index;      /* the pool's exact index, when a plugin wants it */
   uint32_t charge_column; /* column charged to the ledger, LLMD__NONE = the prompt's tokens */
 };
 
@@ -98,7 +103,9 @@ enum {
   LLMD__COUNT_PREFIX_BLOCKS, /* blocks of all prompts, and those found on the destination */
   LLMD__COUNT_PREFIX_HITS,
   LLMD__COUNT_DISAGG,        /* + type of a decision with several profiles: 4 of them */
-  LLMD__COUNT_LAST = LLMD__COUNT_DISAGG + 4
+  LLMD__COUNT_LOOKUPS = LLMD__COUNT_DISAGG + 4, /* of the exact index, and blocks that the best candidate held */
+  LLMD__COUNT_LOOKUP_HITS,
+  LLMD__COUNT_LAST
 };
 
 /* ---- a lane ----------------------------------------------------------------------------------------------------- */
@@ -129,6 +136,30 @@ typedef struct llmd__chain_kept {
   uint32_t first, n;
   uint32_t end[LLMD__PROMPTS]; /* keys up to and including that prompt, from first */
 } llmd__chain_kept;
+
+/* The prompts cut into blocks of one size, for the exact index; its keys are in the lane's room. */
+typedef struct llmd__exact_chain {
+  uint32_t block, first, n;
+  uint32_t end[LLMD__PROMPTS];
+} llmd__exact_chain;
+
+/* What the lane needs of the exact index. */
+typedef struct llmd__exact {
+  void *scratch;
+  llmd_hit *hit;     /* [rows] */
+  llmd_key *keys;    /* [room]; `used` are taken */
+  uint32_t room, used;
+  uint32_t n_chains; /* made for the lane's current request */
+  llmd__exact_chain chain[LLMD__EXACT_SIZES];
+  /* what the index said of the rows when the lane last looked */
+  uint32_t *block;   /* [rows] tokens, 0 = not known */
+  uint8_t *degraded; /* [rows] */
+  uint32_t *place;   /* [rows] row -> candidate, of the call at work */
+  uint32_t fed;      /* rows with a block size */
+  uint32_t n_sizes;
+  uint32_t size[LLMD__EXACT_SIZES]; /* of them */
+  uint64_t shape, looked;
+} llmd__exact;
 
 /* What a decision depends on besides columns, candidates, view, time and seed. */
 typedef struct llmd__facts {
@@ -229,6 +260,8 @@ struct llmd_lane {
   llmd_endpoint_id *match_id;
   uint32_t *match_blocks;
 
+  llmd__exact exact;
+
   /* the why */
   llmd__why *why;
   uint32_t n_why, max_why;
@@ -270,6 +303,13 @@ void llmd__produce_all(llmd_lane *l);
 /* services.c: keys of the chain that the instance asked for in this decision */
 uint32_t llmd__chain_keys(const llmd_lane *l, uint32_t instance);
 void llmd__services_init(llmd_services *sv, llmd__service_ctx *ctx);
+/* services.c: the current request's prompts as tokens, in l->tokens. Made once. */
+int llmd__lane_tokens(llmd_lane *l);
+/* exact.c: llmd_services.precise_match and precise_expect */
+int llmd__exact_match(void *ctx, const llmd_precise *out);
+int llmd__exact_expect(void *ctx, llmd_endpoint_id endpoint, uint32_t block_tokens, uint64_t ttl_ns);
+/* exact.c: forgets the chains made for a request */
+void llmd__exact_begin(llmd_lane *l);
 
 /* cycle.c: runs profile p over l->start; fills l->result[p]. */
 void llmd__profile_run(llmd_lane *l, uint32_t p);
@@ -281,16 +321,22 @@ int llmd__cycle(llmd_lane *l, llmd_outcome *outcome);
 #define LLMD__POST_PUT 2u
 #define LLMD__POST_DEL 3u
 #define LLMD__POST_FORGET 4u
+#define LLMD__POST_EXPECT 5u /* to the pool's exact index: it has no state_off */
 typedef struct llmd__post_store {
   llmd_endpoint_id endpoint;
   uint32_t capacity, n;
   uint64_t bytes; /* of the index */
 } llmd__post_store;
+typedef struct llmd__post_expect {
+  llmd_endpoint_id endpoint;
+  uint64_t until; /* mono ns */
+  uint64_t n;
+} llmd__post_expect;
 typedef struct llmd__post_put {
   llmd_key key;
   uint64_t value, ttl;
 } llmd__post_put;
-/* head is one of these; tail the keys of a store. */
+/* head is one of these; tail the keys of a store or expect. */
 int llmd__post(llmd_lane *l, uint32_t op, uint64_t state_off, const void *head, size_t head_len, const void *tail,
                size_t tail_len);
 /* Calls fn for each of the lane's own posts to that state which the writer has not applied yet, oldest first: a lane sees

@@ -15,7 +15,7 @@ static llmd__binding *binding(const llmd__service_ctx *c)
  * -------------------------------------------------------------------------------------------------------------------
  */
 
-static int read_tokens(llmd_lane *l)
+int llmd__lane_tokens(llmd_lane *l)
 {
   int cut = 0, rc;
   if (l->tokens_kind)
@@ -96,7 +96,7 @@ static int find_chain(llmd_lane *l, uint32_t block, uint32_t max_blocks, uint32_
       return (int)i;
   if (l->n_chains == LLMD__CHAINS)
     return LLMD_E_LIMIT;
-  rc = read_tokens(l);
+  rc = llmd__lane_tokens(l);
   if (rc)
     return rc;
   k = &l->chain[l->n_chains];
@@ -358,4 +358,6 @@ void llmd__services_init(llmd_services *sv, llmd__service_ctx *ctx)
   sv->put = sv_put;
   sv->del = sv_del;
   sv->hash = sv_hash;
+  sv->precise_match = llmd__exact_match;
+  sv->precise_expect = llmd__exact_expect;
 }

@@ -5,12 +5,21 @@
 
 #include "model/table.h"
 
-/* A producer of PrefixCacheMatchInfo.* that can learn keeps a prefix index. */
+/* Does it write from the pool's exact index? */
+static int wants_exact(const llmd_plugin *p)
+{
+  for (uint32_t w = 0; p->produce && p->writes && p->writes[w].name; w++)
+    if (p->writes[w].flags & LLMD_WRITE_EXACT)
+      return 1;
+  return 0;
+}
+
+/* A producer of PrefixCacheMatchInfo.* that can learn keeps a prefix index, unless it reads the exact one. */
 static int wants_prefix(const llmd_plugin *p)
 {
   for (uint32_t w = 0; p->produce && p->commit && p->writes && p->writes[w].name; w++)
     if (!strcmp(p->writes[w].name, "PrefixCacheMatchInfo.match"))
-      return 1;
+      return !wants_exact(p);
   return 0;
 }
 
@@ -64,6 +73,8 @@ int llmd__state_bind(llmd_scheduler *s, uint32_t instance)
     snprintf(name, sizeof name, "%.64s/%.64s/prefix", in->plugin->type, in->name);
     rc = bind_prefix(s, instance, name);
   }
+  if (!rc && !s->index && wants_exact(in->plugin))
+    rc = llmd_pool_index(s->pool, &s->index);
   return rc;
 }
 

@@ -66,6 +66,7 @@ void llmd__view_request(llmd_lane *l)
 void llmd__lane_recall(llmd_lane *l, llmd_request *r)
 {
   l->req = r;
+  llmd__exact_begin(l);
   l->info.size = sizeof l->info;
   llmd_request_get(r, &l->info);
   llmd__view_request(l);

@@ -46,12 +46,14 @@ typedef struct rig {
   void *mem;
   llmd_endpoint_id id[16];
   llmd_decision d;
+  uint32_t ids[512], n_ids; /* the prompt's real tokens, when the exact index is to be asked */
 } rig;
 
 static void open_rig(rig *r, const char *config)
 {
   llmd_allocator a = {sizeof a, 0, counting, NULL};
-  llmd_region_options ro = {.size = sizeof ro, .prefix_bytes = 4 << 20, .state_bytes = 8 << 20};
+  llmd_region_options ro = {.size = sizeof ro, .prefix_bytes = 4 << 20, .index_bytes = 1 << 20,
+                            .state_bytes = 8 << 20};
   llmd_pool_options po = {.size = sizeof po, .alloc = &a, .region = &ro};
   llmd_scheduler_options so = {.size = sizeof so, .alloc = &a};
   llmd_now now = {1, 1};
@@ -89,6 +91,10 @@ static int turn(rig *r, uint64_t k)
   llmd_request_reset(r->request);
   if (llmd_request_feed(r->request, body, sizeof body - 1, LLMD_FEED_FINAL))
     return 1;
+  for (uint32_t i = 0; i < r->n_ids; i++)
+    r->ids[i] = i < 256 ? i : (uint32_t)(k % 50) + i;
+  if (r->n_ids && llmd_request_set_tokens(r->request, r->ids, r->n_ids))
+    return 1;
   if (llmd_decide(r->lane, r->request, &now, k, &r->d) || r->d.status != LLMD_ROUTED)
     return 2;
   if (llmd_commit(r->lane, r->request, &r->d, 0, &now) ||
@@ -122,12 +128,26 @@ static void no_cage(void)
   skip();
 }
 
-static void no_call_no_allocation(const char *config)
+/* Every endpoint's engine tells of its cache: in blocks of 16 tokens or of 64. */
+static void feed_index(rig *r)
+{
+  llmd_index *index;
+  r->n_ids = 512;
+  assert_int_equal(llmd_pool_index(r->pool, &index), 0);
+  for (uint32_t i = 0; i < 16; i++) {
+    llmd_index_row row = {.size = sizeof row, .flags = LLMD_INDEX_FED, .block_tokens = i % 2 ? 16 : 64};
+    assert_int_equal(llmd_index_describe(index, r->id[i], &row), 0);
+  }
+}
+
+static void no_call_no_allocation(const char *config, int exact)
 {
   rig r;
   unsigned long before;
   int rc;
   open_rig(&r, config);
+  if (exact)
+    feed_index(&r);
   for (uint64_t k = 0; k < 10; k++)
     assert_int_equal(turn(&r, k), 0);
   before = allocations;
@@ -146,7 +166,7 @@ static void no_call_no_allocation(const char *config)
 static void default_policy(void **state)
 {
   (void)state;
-  no_call_no_allocation(NULL);
+  no_call_no_allocation(NULL, 0);
 }
 
 static void loads_and_ties(void **state)
@@ -158,7 +178,17 @@ static void loads_and_ties(void **state)
       "- type: lora-affinity-scorer\n- type: weighted-random-picker\nschedulingProfiles:\n- name: default\n"
       "  plugins:\n  - pluginRef: decode-filter\n  - pluginRef: token-load-scorer\n"
       "  - pluginRef: active-request-scorer\n  - pluginRef: no-hit-lru-scorer\n"
-      "  - pluginRef: lora-affinity-scorer\n  - pluginRef: weighted-random-picker\n");
+      "  - pluginRef: lora-affinity-scorer\n  - pluginRef: weighted-random-picker\n", 0);
+}
+
+static void precise(void **state)
+{
+  (void)state;
+  no_call_no_allocation(
+      "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: precise-prefix-cache-producer\n"
+      "  parameters: {speculativeIndexing: true}\n- type: prefix-cache-scorer\n"
+      "  parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}\n- type: no-hit-lru-scorer\n"
+      "  parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}\n- type: queue-scorer\n", 1);
 }
 
 /* The cage itself: a call in it is noticed. */
@@ -182,6 +212,6 @@ static void cage_works(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(cage_works), cmocka_unit_test(default_policy),
-                                     cmocka_unit_test(loads_and_ties)};
+                                     cmocka_unit_test(loads_and_ties), cmocka_unit_test(precise)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
