@@ -54,6 +54,8 @@
   X(llmd__approx_prefix_cache_producer)               \
   X(llmd__multicluster_approx_prefix_cache_producer)  \
   X(llmd__inflight_load_producer)                     \
+  X(llmd__precise_prefix_cache_producer)              \
+  X(llmd__precise_prefix_cache_scorer)                \
   X(llmd__session_id_producer)                        \
   X(llmd__token_producer)                             \
   /* flow */                                          \
@@ -100,8 +102,6 @@
   X(llmd__endpoint_notification_source)               \
   X(llmd__file_discovery)                             \
   X(llmd__multicluster_file_discovery)                \
-  X(llmd__precise_prefix_cache_producer)              \
-  X(llmd__precise_prefix_cache_scorer)                \
   X(llmd__burst_prefix_cache_producer)                \
   X(llmd__p2p_source_producer)                        \
   X(llmd__pd_profile_handler)

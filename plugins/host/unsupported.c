@@ -6,10 +6,6 @@
   {.size = sizeof(llmd_plugin), .abi = LLMD_PLUGIN_ABI, .type = name_, .summary = reason, .kind = 0, \
    .stability = (state), .self_size = 1}
 
-const llmd_plugin llmd__precise_prefix_cache_producer =
-  UNSUPPORTED("precise-prefix-cache-producer", LLMD_BETA, "needs the exact prefix index that KV events feed");
-const llmd_plugin llmd__precise_prefix_cache_scorer =
-  UNSUPPORTED("precise-prefix-cache-scorer", LLMD_BETA, "needs the exact prefix index that KV events feed");
 const llmd_plugin llmd__burst_prefix_cache_producer = UNSUPPORTED(
   "burst-prefix-cache-producer", LLMD_ALPHA, "holds requests back to place them together, which a decision cannot do");
 const llmd_plugin llmd__p2p_source_producer = UNSUPPORTED(
@@ -17,5 +13,4 @@ const llmd_plugin llmd__p2p_source_producer = UNSUPPORTED(
 const llmd_plugin llmd__pd_profile_handler = UNSUPPORTED(
   "pd-profile-handler", LLMD_DEPRECATED, "deprecated since 0.7; use disagg-profile-handler");
 
-LLMD_MODULE(&llmd__precise_prefix_cache_producer, &llmd__precise_prefix_cache_scorer,
-            &llmd__burst_prefix_cache_producer, &llmd__p2p_source_producer, &llmd__pd_profile_handler);
+LLMD_MODULE(&llmd__burst_prefix_cache_producer, &llmd__p2p_source_producer, &llmd__pd_profile_handler);

@@ -17,8 +17,7 @@ extern const llmd_plugin llmd__global_strict_fairness_policy, llmd__round_robin_
   llmd__disaggregatedset_rollout_screener, llmd__request_attribute_reporter,
   llmd__destination_endpoint_served_verifier, llmd__disagg_headers_handler;
 extern const llmd_plugin llmd__predicted_latency_producer, llmd__mm_embeddings_cache_producer;
-extern const llmd_plugin llmd__precise_prefix_cache_producer, llmd__precise_prefix_cache_scorer,
-  llmd__burst_prefix_cache_producer, llmd__p2p_source_producer, llmd__pd_profile_handler;
+extern const llmd_plugin llmd__burst_prefix_cache_producer, llmd__p2p_source_producer, llmd__pd_profile_handler;
 
 static const llmd_plugin *const inert[] = {
   &llmd__global_strict_fairness_policy, &llmd__round_robin_fairness_policy, &llmd__program_aware_fairness,
@@ -99,8 +98,7 @@ static void set_by_the_host(void **state)
 
 static void only_known(void **state)
 {
-  static const llmd_plugin *const all[] = {&llmd__precise_prefix_cache_producer, &llmd__precise_prefix_cache_scorer,
-                                           &llmd__burst_prefix_cache_producer, &llmd__p2p_source_producer,
+  static const llmd_plugin *const all[] = {&llmd__burst_prefix_cache_producer, &llmd__p2p_source_producer,
                                            &llmd__pd_profile_handler};
   size_t i;
   (void)state;
