@@ -149,9 +149,18 @@ int situation_open_request(situation *s)
   return s->memory ? llmd_request_init(s->memory, llmd_request_size(&o), &o, &s->request) : LLMD_E_NOMEM;
 }
 
-static int set_tokens(const situation *s, double tokens)
+/* Ids that the case names, else so many of no meaning. */
+static int set_tokens(const situation *s, const cJSON *named, double tokens)
 {
   static uint32_t ids[SITUATION_TOKENS];
+  const cJSON *v;
+  size_t n = 0;
+  memset(ids, 0, sizeof ids);
+  cJSON_ArrayForEach(v, named)
+    if (n < SITUATION_TOKENS)
+      ids[n++] = (uint32_t)v->valuedouble;
+  if (named)
+    return llmd_request_set_tokens(s->request, ids, n);
   if (tokens != tokens)
     return 0;
   return tokens >= 0 && tokens <= SITUATION_TOKENS ? llmd_request_set_tokens(s->request, ids, (size_t)tokens) : LLMD_E_RANGE;
@@ -166,7 +175,7 @@ int situation_ask(situation *s, const cJSON *json, uint32_t flags, const char **
   if (session)
     TRY(llmd_request_header(s->request, "x-session-id", 12, session, strlen(session)), "session");
   TRY(feed_body(s, json), "body");
-  TRY(set_tokens(s, number_of(json, "tokens")), "tokens");
+  TRY(set_tokens(s, item(json, "ids"), number_of(json, "tokens")), "tokens");
   if (priority == priority)
     TRY(llmd_request_set_priority(s->request, (int32_t)priority), "priority");
   if (!is_true(json, "produce"))

@@ -18,6 +18,7 @@ static int open_pool(situation *s, llmd_err *err)
   region.string_bytes = 65536;
   region.state_bytes = 12u << 20;
   region.prefix_bytes = 1u << 20;
+  region.index_bytes = 1u << 20;
   region.seed = 1;
   options.size = sizeof options;
   options.flags = LLMD_POOL_WRITER;
@@ -109,6 +110,7 @@ int situation_open(situation *s, const cJSON *json, llmd_err *err, const char **
   if (llmd_scheduler_create(&options, s->pool, config, strlen(config), &s->scheduler, err))
     return 1;
   TRY(situation_open_request(s), "request");
+  TRY(situation_tell_index(s), "holds");
   TRY(run_history(s, &options, config, err, what), *what);
   TRY(llmd_lane_create(s->scheduler, LLMD_LANE_WRITER, &s->lane), "lane");
   return situation_ask(s, item(json, "request"), 0, what);

@@ -50,6 +50,9 @@ static inline llmd_str str(const char *s)
 /* endpoints.c: the pool's endpoints with everything known of them, published. */
 int situation_fill_pool(situation *s, const char **what);
 
+/* holding.c: what the endpoints hold of the request's ids, into the pool's exact index. */
+int situation_tell_index(const situation *s);
+
 /* asking.c: memory for the request; then one request as json says (the case's own, or one of its history). */
 int situation_open_request(situation *s);
 #define ASK_COLD 1u /* no endpoint has anything of it: columns are set, all of them unknown */

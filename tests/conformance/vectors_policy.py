@@ -1,6 +1,6 @@
 """Tables of profiles, handlers, deciders, detectors, admission, metrics and the configuration itself."""
 from situations import cached, config, one_profile, plugin, profile, situation
-from vectors_base import Case, NotApplicable, expect_configs, kept_of, profile_of, with_parameters
+from vectors_base import Case, NotApplicable, expect_configs, expect_scores, kept_of, profile_of, with_parameters
 from vectors_plugins import attribute_scorer, in_flight
 
 TABLES = {}
@@ -354,7 +354,17 @@ def metric_spec(case, _):
 
 @table('kvblock-scorer')
 def kvblock(case, _):
-    raise NotApplicable('tiers and the precise index are a later part of the library')
+    """Keys become blocks of sixteen equal ids. What the reference's producer publishes is the score's whole part."""
+    weights = [{'name': name, 'weight': weight} for name, weight in case['weights'].items()]
+    producer = plugin('precise-prefix-cache-producer', indexerConfig={'kvCacheBackendConfigs': weights})
+    scorer = plugin('prefix-cache-scorer', prefixMatchInfoProducerName='precise-prefix-cache-producer')
+    text = config([producer, scorer, plugin('max-score-picker')],
+                  [profile('default', 'prefix-cache-scorer')])
+    rows = [{'holds': [[tier for pod, tier in case['hits'].get(str(key), []) if pod == name] for key in case['keys']]}
+            for name in case['scores']]
+    ids = [key for key in case['keys'] for _ in range(16)]
+    want = [int(score) / len(case['keys']) for score in case['scores'].values()]
+    return expect_scores(text, rows, want, request={'ids': ids, 'produce': True})
 
 
 # ---- the configuration -------------------------------------------------------------------------------------------------
