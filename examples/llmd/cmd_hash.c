@@ -7,10 +7,10 @@
 #include <llmd/prefix.h>
 
 #include "file.h"
+#include "ids.h"
 #include "json.h"
 #include "shell.h"
 
-#define FILE_MAX ((size_t)256 << 20)
 #define PARTS_MAX 1024u
 
 static const char help[] =
@@ -139,66 +139,6 @@ static int add_part(struct job *j, const char *option, const char *text, uint32_
 }
 
 /* ---- token ids ---- */
-
-static const char *skip_blanks(const char *p)
-{
-  while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')
-    p++;
-  return p;
-}
-
-/* Numbers with blanks or one comma between them, all in brackets or not. Returns where it stopped; *ok = at the end. */
-static const char *scan(struct job *j, const char *p, int *ok)
-{
-  int open = 0;
-  p = skip_blanks(p);
-  if (*p == '[') {
-    open = 1;
-    p = skip_blanks(p + 1);
-  }
-  while (*p >= '0' && *p <= '9') {
-    char *end;
-    const unsigned long long v = strtoull(p, &end, 10);
-    if (v > UINT32_MAX)
-      return p;
-    j->tokens[j->in.n_tokens++] = (uint32_t)v;
-    p = skip_blanks(end);
-    if (*p == ',') {
-      p = skip_blanks(p + 1);
-      if (*p < '0' || *p > '9')
-        return p;
-    } else if (p == end && *p && *p != ']')
-      return p;
-  }
-  if (open && *p == ']') {
-    open = 0;
-    p = skip_blanks(p + 1);
-  }
-  *ok = !open && *p == 0;
-  return p;
-}
-
-static int read_tokens(struct job *j)
-{
-  struct file file;
-  const char *stop;
-  int ok = 0, code = file_read(j->path, FILE_MAX, &file);
-  if (code)
-    return code;
-  j->tokens = malloc((file.len / 2 + 1) * sizeof *j->tokens);
-  stop = j->tokens ? scan(j, file.text, &ok) : file.text;
-  if (!j->tokens)
-    code = shell_refuse(j->command, "%s", llmd_strerror(LLMD_E_NOMEM));
-  else if (!ok || (size_t)(stop - file.text) != file.len) {
-    unsigned line, column;
-    file_place(&file, (size_t)(stop - file.text), &line, &column);
-    fprintf(stderr, "%s:%u:%u: a token id is expected, below 2^32\n", j->path, line, column);
-    code = EXIT_REFUSED;
-  }
-  j->in.tokens = j->tokens;
-  free(file.text);
-  return code;
-}
 
 /* ---- hashing ---- */
 
@@ -458,7 +398,8 @@ static int run(int argc, char **argv)
   j->in.block_tokens = 16;
   code = parse(j, argc, argv);
   if (code == 0)
-    code = read_tokens(j);
+    code = ids_read(j->command, j->path, &j->tokens, &j->in.n_tokens);
+  j->in.tokens = j->tokens;
   if (code == 0)
     code = hash(j);
   if (code == 0 && j->json)

@@ -8,8 +8,8 @@
 #include "shell.h"
 
 static const struct command *const commands[] = {
-  &cmd_check, &cmd_decide, &cmd_body, &cmd_events, &cmd_hash, &cmd_metrics, &cmd_replay, &cmd_plugins, &cmd_region,
-  &cmd_simulate,
+  &cmd_check, &cmd_decide, &cmd_body, &cmd_events, &cmd_hash, &cmd_index, &cmd_metrics, &cmd_replay, &cmd_plugins,
+  &cmd_region, &cmd_simulate,
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

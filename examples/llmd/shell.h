@@ -22,8 +22,8 @@ struct command {
   int (*run)(int argc, char **argv); /* argv[0] is "llmd NAME"; returns an exit code */
 };
 
-extern const struct command cmd_check, cmd_decide, cmd_body, cmd_events, cmd_hash, cmd_metrics, cmd_replay,
-  cmd_plugins, cmd_region, cmd_simulate;
+extern const struct command cmd_check, cmd_decide, cmd_body, cmd_events, cmd_hash, cmd_index, cmd_metrics,
+  cmd_replay, cmd_plugins, cmd_region, cmd_simulate;
 
 #define SHELL_FORMAT(a, b) __attribute__((format(printf, a, b)))
 

@@ -19,7 +19,8 @@ import tap  # noqa: E402
 
 DATA = os.path.join(HERE, 'data')
 RIGHT, REFUSED, USAGE = 0, 1, 2
-COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'metrics', 'replay', 'plugins', 'region', 'simulate']
+COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'index', 'metrics', 'replay', 'plugins', 'region',
+            'simulate']
 
 
 class Wrong(Exception):
@@ -650,6 +651,80 @@ def region_wrong(llmd, build):
         llmd('region', *args).is_(USAGE)
 
 
+# ---- index ---------------------------------------------------------------------------------------------------------
+
+def index_file(build, folder, kind):
+    path = os.path.join(folder, kind)
+    subprocess.run([os.path.join(build, 'tests', 'e2e', 'index_file'), kind, path], check=True)
+    return path
+
+
+HITS = [{'slot': 1, 'generation': 7, 'blocks': 3, 'gpu': 2, 'cpu': 1, 'disk': 0, 'remote': 0},
+        {'slot': 2, 'generation': 7, 'blocks': 1, 'gpu': 1, 'cpu': 0, 'disk': 0, 'remote': 0}]
+TO_80 = ' '.join(str(i) for i in range(1, 81)).encode()
+
+
+def index_right(llmd, build):
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ('index', 'region'):
+            path = index_file(build, folder, kind)
+            copy = os.path.join(folder, 'snapshot')
+            llmd('index', 'snapshot', '-o', copy, path).is_(RIGHT, out='', silent=True)
+            same('mode', os.stat(copy).st_mode & 0o777, 0o600)
+            for file in (path, copy):
+                said = llmd('index', 'stats', '--json', file).is_(RIGHT, silent=True).json()
+                same('stats', {k: said[k] for k in ('endpoints', 'blocks', 'held', 'names', 'block_sizes')},
+                     {'endpoints': 2, 'blocks': 3, 'held': 4, 'names': 3, 'block_sizes': [16]})
+                llmd('index', 'stats', file).is_(RIGHT, out=['blocks ', 'block_size '], silent=True)
+                said = llmd('index', 'query', '--json', file, '-', stdin=TO_80).is_(RIGHT, silent=True).json()
+                same('asked', (said['blocks'], said['block_size'], said['shared']), (5, 16, 0))
+                for hit, expected in zip(said['hits'], HITS):
+                    same('hit', dict(hit, generation=7), expected)
+                same('hits', len(said['hits']), 2)
+                for args in (['--salt', 'x'], ['--lora', 'x'], ['--model', 'x'], ['--block', '8']):
+                    said = llmd('index', 'query', '--json', *args, file, '-', stdin=TO_80).is_(RIGHT).json()
+                    same('hits with ' + args[0], said['hits'], [])
+
+
+def index_keys(llmd, build):
+    with tempfile.TemporaryDirectory() as folder:
+        path = index_file(build, folder, 'index')
+        out = llmd('index', 'query', '--keys', '0' * 32 + ',' + 'Ff' * 16, path).is_(RIGHT, silent=True).out
+        same('nobody', out, '2 blocks; a shared store has 0 of them, 0 endpoints have some\n')
+        for keys in ('', '0' * 31, '0' * 33, '0' * 32 + ',', 'g' * 32):
+            llmd('index', 'query', '--keys', keys, path).is_(USAGE, err='32 hex digits')
+
+
+def index_wrong(llmd, build):
+    with tempfile.TemporaryDirectory() as folder:
+        path, copy = index_file(build, folder, 'index'), os.path.join(folder, 'snapshot')
+        llmd('index', 'stats', index_file(build, folder, 'empty')).is_(REFUSED, err='without an exact index')
+        llmd('index', 'stats', data('nothing')).is_(REFUSED, err='No such file')
+        llmd('index', 'stats', HERE).is_(REFUSED, err='not a file')
+        llmd('index', 'stats', data('policy.yaml')).is_(REFUSED, err='policy.yaml')
+        llmd('index', 'query', path, '-', stdin=b'1 2 x').is_(REFUSED, err='-:1:5: a token id is expected')
+        llmd('index', 'snapshot', '-o', os.path.join(folder, 'no', 'way'), path).is_(REFUSED, err='No such file')
+        llmd('index', 'snapshot', '-o', copy, path).is_(RIGHT)
+        with open(copy, 'r+b') as f:
+            f.seek(os.path.getsize(copy) // 2)
+            byte = f.read(1)
+            f.seek(-1, os.SEEK_CUR)
+            f.write(bytes([byte[0] ^ 1]))
+        llmd('index', 'stats', copy).is_(REFUSED, err=copy)
+        for args in ([], ['stats'], ['query', 'x'], ['mend', 'x'], ['snapshot', 'x'], ['stats', '-o', 'y', 'x'],
+                     ['stats', 'a', 'b'], ['query', '--block', '0', 'a', 'b'], ['query', '--keys', 'a', 'b', 'c']):
+            llmd('index', *args).is_(USAGE)
+
+
+def precise(llmd, source):
+    """What the host's part of a configuration is, is said; the example is right."""
+    said = llmd('check', data('precise.yaml')).is_(RIGHT, err='blockSize is deprecated',
+                                                   out=['# kvEventsConfig: inert', '# kvBlockIndexConfig: inert',
+                                                        'blockSizeTokens: 64', 'approx-prefix-cache-producer # added'])
+    llmd('check', '-', stdin=said.out.encode()).is_(RIGHT, silent=True)
+    llmd('check', os.path.join(source, 'examples', 'llmd', 'precise.yaml')).is_(RIGHT, silent=True)
+
+
 def main(program, hello, source, build, what=''):
     llmd = Shell(program)
     if what == 'simulate':
@@ -671,6 +746,9 @@ def main(program, hello, source, build, what=''):
         attempt(name, check, llmd)
     for name, check in (('region', region_right), ('region: damage', region_damaged), ('region: misuse', region_wrong)):
         attempt(name, check, llmd, build)
+    for name, check in (('index', index_right), ('index: keys', index_keys), ('index: wrong', index_wrong)):
+        attempt(name, check, llmd, build)
+    attempt('check: precise prefixes', precise, llmd, source)
     attempt('hello', hello_runs, hello, source)
     absent = [tool for tool in ('make', 'pkg-config') if not shutil.which(tool)]
     attempt('plugin: built apart, used by the shell', plugin_runs, llmd, source, build,
