@@ -1,4 +1,5 @@
 /* llmd index: what an exact prefix index holds, who holds a prompt, and the index as a file. */
+#define _POSIX_C_SOURCE 200809L
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
