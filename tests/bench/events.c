@@ -1,5 +1,6 @@
 /* Reading engines' KV events: maps as vLLM writes them, an event of 32 blocks a batch, token ids below 150,000 (half of
  * them three bytes long and half five, in no order). */
+#define _POSIX_C_SOURCE 200809L
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
