@@ -101,6 +101,9 @@ uint32_t llmd__entry_held(const llmd_index *x, const llmd__run *r, uint64_t e)
 static void set_swap(llmd_index *x, llmd__run *r, uint64_t id, uint32_t flen)
 {
   uint64_t old = LLMD__GET(&r->set);
+  uint32_t parent = LLMD__GET(&r->parent);
+  if (parent != 0 && LLMD__SET_KIND(id) == LLMD__SET_INTERNED)
+    llmd__set_relate(x, id, LLMD__GET(&llmd__run_at(x, parent)->set));
   LLMD__PUT(&r->set, llmd__set_word(id, flen));
   llmd__set_release(x, old);
 }

@@ -27,7 +27,7 @@ typedef struct walk {
   uint64_t *set;        /* the run's set, or who drops out, for alive groups */
   uint64_t *keep;
   uint16_t *group;      /* the groups with anybody alive, ascending */
-  uint16_t *dirty;      /* those of which somebody drops out */
+  uint16_t *dirty;      /* those of which somebody may drop out */
   uint16_t *odd_of;     /* [holders] place in odd + 1; 0 = none */
   odd_one *odd;
   uint32_t (*lower)[3]; /* [holders] blocks by lower tier so far; kept zero between queries */
@@ -211,11 +211,45 @@ static const _Atomic uint64_t *beside_group(beside *b, const llmd_index *x, uint
   return any ? (const _Atomic uint64_t *)(const void *)b->listed : NULL;
 }
 
+/* Makes group g one of which somebody may drop out: its words in w->set are who. */
+static uint64_t *dirty_group(walk *w, uint32_t g)
+{
+  for (uint32_t i = 0; i < w->n_dirty; i++)
+    if (w->dirty[i] == g)
+      return &w->set[g * WORDS];
+  w->dirty[w->n_dirty++] = (uint16_t)g;
+  return memset(&w->set[g * WORDS], 0, WORDS * sizeof *w->set);
+}
+
+static void add_gone(walk *w, uint32_t holder)
+{
+  if (holder < w->x->holders && is_alive(w, holder))
+    dirty_group(w, holder / LLMD__GROUP)[holder % LLMD__GROUP / 64] |= UINT64_C(1) << holder % 64;
+}
+
+/* The set may say that it is the one before without one or two. */
+static int take_related(walk *w, uint64_t word)
+{
+  const llmd__set *s = llmd__set_at(w->x, word);
+  uint32_t but;
+  uint64_t of;
+  if (LLMD__SET_KIND(word) != LLMD__SET_INTERNED || LLMD__GET(&s->groups) == 0)
+    return 0;
+  but = LLMD__GET(&s->ref[8]);
+  of = (uint64_t)LLMD__SET_INTERNED << 60 | (uint64_t)LLMD__GET(&s->ref[7]) << 28 | LLMD__GET(&s->ref[6]);
+  if (but == LLMD__SET_BUT_NONE || of != w->prev || LLMD__GET(&s->ref[8]) != but)
+    return 0;
+  add_gone(w, but & 0xffffu);
+  add_gone(w, but >> 16);
+  return 1;
+}
+
 /* Who of the alive is not in the set: into w->set, group by group, for the groups that have such. */
 static void take_gone(walk *w, uint64_t word)
 {
   beside b;
-  w->n_dirty = 0;
+  if (LLMD__SET_ID(word) == w->prev || take_related(w, word))
+    return;
   beside_begin(&b, w->x, word);
   for (uint32_t i = 0; i < w->n_groups; i++) {
     uint32_t g = w->group[i];
@@ -230,7 +264,7 @@ static void take_gone(walk *w, uint64_t word)
     }
     for (uint32_t k = 0; k < WORDS; k++)
       gone[k] = s ? alive[k] & ~LLMD__GET(&s[k]) : alive[k];
-    w->dirty[w->n_dirty++] = (uint16_t)i;
+    w->dirty[w->n_dirty++] = (uint16_t)g;
   }
 }
 
@@ -365,7 +399,7 @@ static void apply_gone(walk *w, uint32_t base)
 {
   int died = 0;
   for (uint32_t i = 0; i < w->n_dirty; i++) {
-    uint32_t at = w->group[w->dirty[i]] * WORDS;
+    uint32_t at = w->dirty[i] * WORDS;
     uint64_t any = 0;
     for (uint32_t k = at; k < at + WORDS; k++) {
       uint64_t gone = w->set[k];
@@ -388,23 +422,51 @@ static void count_lower(walk *w, uint32_t holder, const uint32_t mask[LLMD_TIERS
   w->lowered = 1;
 }
 
-/* Those with entries: who stays gets its bit in w->keep, who does not drops out here. */
-static void apply_odd(walk *w, uint64_t word, uint32_t m, uint32_t base)
+/* One with entries, who is in the set or not: how many of the m blocks it has. */
+static uint32_t judge(walk *w, const odd_one *o, uint32_t in_set, uint32_t m)
 {
-  uint32_t low = word ? llmd__low(LLMD__SET_FLEN(word)) : 0;
+  uint32_t gpu = o->mask[LLMD_TIER_GPU] | o->mask[LLMD_TIER_SPECULATIVE] | in_set, n;
+  uint32_t any = gpu | o->mask[LLMD_TIER_CPU] | o->mask[LLMD_TIER_DISK] | o->mask[LLMD_TIER_REMOTE];
+  n = any == 0xffffffffu ? 32u : (uint32_t)__builtin_ctz(~any);
+  n = n < m ? n : m;
+  if ((any ^ gpu) & llmd__low(n))
+    count_lower(w, o->holder, o->mask, gpu, n);
+  return n;
+}
+
+/* Those with entries, where the set speaks of all m blocks: whoever has all stays, the others drop out here. Returns how
+ * many stay who are not in the set. */
+static uint32_t apply_odd(walk *w, uint32_t m, uint32_t base)
+{
+  uint32_t extra = 0;
+  for (uint32_t i = 0; i < w->n_odd; i++) {
+    const odd_one *o = &w->odd[i];
+    uint64_t bit = UINT64_C(1) << o->holder % 64, *gone;
+    uint32_t n;
+    if (!is_alive(w, o->holder))
+      continue;
+    gone = &dirty_group(w, o->holder / LLMD__GROUP)[o->holder % LLMD__GROUP / 64];
+    n = judge(w, o, *gone & bit ? 0 : llmd__low(m), m);
+    extra += n == m && (*gone & bit) != 0;
+    *gone &= ~bit;
+    if (n == m)
+      continue;
+    emit(w, o->holder, base + n);
+    w->alive[o->holder / 64] &= ~bit;
+  }
+  return extra;
+}
+
+/* A run whose set ends before the chain does: all is in w->set. m blocks of the chain lie in this run, after base. */
+static void apply_short(walk *w, uint64_t word, uint32_t m, uint32_t base)
+{
+  uint32_t flen = word ? LLMD__SET_FLEN(word) : 0;
   for (uint32_t i = 0; i < w->n_odd; i++) {
     const odd_one *o = &w->odd[i];
     uint64_t bit = UINT64_C(1) << o->holder % 64;
-    uint32_t gpu = o->mask[LLMD_TIER_GPU] | o->mask[LLMD_TIER_SPECULATIVE], any, n;
+    uint32_t n = is_alive(w, o->holder) ? judge(w, o, w->set[o->holder / 64] & bit ? llmd__low(flen) : 0, m) : 0;
     if (!is_alive(w, o->holder))
       continue;
-    if (w->set[o->holder / 64] & bit)
-      gpu |= low;
-    any = gpu | o->mask[LLMD_TIER_CPU] | o->mask[LLMD_TIER_DISK] | o->mask[LLMD_TIER_REMOTE];
-    n = any == 0xffffffffu ? 32u : (uint32_t)__builtin_ctz(~any);
-    n = n < m ? n : m;
-    if ((any ^ gpu) & llmd__low(n))
-      count_lower(w, o->holder, o->mask, gpu, n);
     if (n == m) {
       w->keep[o->holder / 64] |= bit;
       continue;
@@ -412,30 +474,14 @@ static void apply_odd(walk *w, uint64_t word, uint32_t m, uint32_t base)
     emit(w, o->holder, base + n);
     w->alive[o->holder / 64] &= ~bit;
   }
-}
-
-/* A run with entries, or with a set that ends before the chain does: all is in w->set. m blocks of the chain lie in this
- * run, after base. */
-static void apply_all(walk *w, uint64_t word, uint32_t m, uint32_t base)
-{
-  uint32_t flen = word ? LLMD__SET_FLEN(word) : 0;
-  apply_odd(w, word, m, base);
   for (uint32_t i = 0; i < w->n_groups; i++)
     for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++) {
-      uint64_t alive = w->alive[k], keep = w->keep[k], set = w->set[k];
-      if (alive == 0)
-        continue;
-      if (flen >= m) {
-        keep |= set;
-      } else {
-        emit_word(w, k, alive & set & ~keep, base + flen);
-        alive &= ~set | keep;
-      }
-      emit_word(w, k, alive & ~keep, base);
-      w->alive[k] = alive & keep;
+      uint64_t gone = w->alive[k] & ~w->keep[k];
+      emit_word(w, k, gone & w->set[k], base + flen);
+      emit_word(w, k, gone & ~w->set[k], base);
+      w->alive[k] &= w->keep[k];
     }
   shrink(w);
-  drop_odd(w);
 }
 
 /* ---- the walk ---------------------------------------------------------------------------------------------------- */
@@ -458,18 +504,18 @@ static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_
 {
   uint32_t line = LLMD__GET(&r->more);
   uint64_t word = s->word;
-  int plain;
+  uint32_t extra = 0;
+  int whole = word != 0 && LLMD__SET_FLEN(word) >= s->m;
   if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED && !llmd__line_ok(w->x, LLMD__SET_LINE(word)))
     return -1;
   if (line != 0 || LLMD__GET(&r->odd) != 0)
     take_entries(w, r, line, base == 0);
   if (base == 0)
     take_first(w, word);
-  plain = w->n_odd == 0 && word != 0 && LLMD__SET_FLEN(word) >= s->m;
   w->n_dirty = 0;
-  if (!plain)
+  if (!whole)
     take_set(w, word);
-  else if (base != 0 && LLMD__SET_ID(word) != w->prev)
+  else if (base != 0 || w->n_odd != 0)
     take_gone(w, word);
   if (!unchanged(r, s, d)) {
     drop_odd(w);
@@ -477,11 +523,15 @@ static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_
       forget_alive(w);
     return -1;
   }
-  if (!plain)
-    apply_all(w, word, s->m, base);
-  else if (w->n_dirty != 0)
+  if (!whole)
+    apply_short(w, word, s->m, base);
+  else if (w->n_odd != 0)
+    extra = apply_odd(w, s->m, base);
+  if (w->n_odd != 0)
+    drop_odd(w);
+  if (whole && w->n_dirty != 0)
     apply_gone(w, base);
-  w->prev = plain ? LLMD__SET_ID(word) : 0;
+  w->prev = whole && extra == 0 ? LLMD__SET_ID(word) : 0;
   return 1;
 }
 
@@ -508,9 +558,11 @@ static int by_head(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uin
         return -1;
       continue;
     }
+    if (read_run(w, r, &s, &d, base) < 0)
+      return -1;
     *run = LLMD__HEAD_RUN(slot);
     *m = s.m;
-    return read_run(w, r, &s, &d, base);
+    return 1;
   }
   return 0;
 }
@@ -543,8 +595,12 @@ static int by_child(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, ui
 static int next_run(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m, uint32_t *run)
 {
   int rc = -1;
-  if (base != 0 && by_child(w, keys, n, base, m, run))
-    return 1;
+  if (base != 0) {
+    if (LLMD__GET(&llmd__run_at(w->x, *run)->child) == 0)
+      return 0;
+    if (by_child(w, keys, n, base, m, run))
+      return 1;
+  }
   for (uint32_t tries = 0; rc < 0 && tries < RETRIES; tries++)
     rc = by_head(w, keys, n, base, m, run);
   return rc;
@@ -577,7 +633,7 @@ static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
     base += m;
     ahead = ahead == 0 ? run : ahead;
     ahead = base + LLMD__X_WINDOW < n ? look_ahead(x, ahead == run ? run : ahead, ahead == run ? AHEAD : 1u) : 0;
-    if (base < n)
+    if (base < n && base <= 2u * LLMD__X_WINDOW) /* where prompts part */
       llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[base]));
   } while (base < n && w->n_groups != 0);
   for (uint32_t i = 0; i < w->n_groups; i++)

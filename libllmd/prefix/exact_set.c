@@ -94,7 +94,7 @@ uint32_t llmd__set_need(const llmd_index *x, uint32_t n)
     return 1;
   if (groups > n)
     groups = n;
-  return 1u + groups + (groups > 9u ? (groups - 9u + 14u) / 15u : 0u);
+  return 1u + groups + (groups > LLMD__SET_REFS ? (groups - LLMD__SET_REFS + 14u) / 15u : 0u);
 }
 
 static void group_line(llmd_index *x, uint32_t line, uint32_t g, const uint16_t *h, uint32_t n)
@@ -111,9 +111,9 @@ static void group_line(llmd_index *x, uint32_t line, uint32_t g, const uint16_t 
 /* Puts the reference to group line i where walking finds it. */
 static void put_ref(llmd_index *x, llmd__set *s, llmd__line64 **refs, uint32_t i, uint32_t line)
 {
-  uint32_t at = i < 9 ? i : (i - 9) % 15;
+  uint32_t at = i < LLMD__SET_REFS ? i : (i - LLMD__SET_REFS) % 15;
   uint64_t old;
-  if (i < 9) {
+  if (i < LLMD__SET_REFS) {
     LLMD__PUT(&s->ref[i], line);
     return;
   }
@@ -139,6 +139,7 @@ static void fill(llmd_index *x, llmd__set *s, const uint16_t *h, uint32_t n)
       LLMD__PUT(&s->ref[i / 2], h[i] | (i + 1 < n ? (uint32_t)h[i + 1] << 16 : 0u));
     return;
   }
+  LLMD__PUT(&s->ref[8], LLMD__SET_BUT_NONE);
   for (uint32_t i = 0, end; i < n; i = end) {
     uint32_t line = llmd__line_take(x), g = h[i] / LLMD__GROUP;
     for (end = i; end < n && h[end] / LLMD__GROUP == g;)
@@ -258,6 +259,34 @@ uint64_t llmd__set_remove(llmd_index *x, uint64_t word, uint32_t holder)
   return step(x, word, holder, 2);
 }
 
+void llmd__set_relate(llmd_index *x, uint64_t word, uint64_t of)
+{
+  uint32_t n = llmd__set_count(x, word), m, but[2] = {0xffffu, 0xffffu}, k = 0, i = 0;
+  llmd__set *s = set_line(x, LLMD__SET_LINE(word));
+  if (LLMD__SET_KIND(word) != LLMD__SET_INTERNED || LLMD__SET_KIND(of) != LLMD__SET_INTERNED || n <= LLMD__SET_SMALL)
+    return;
+  m = llmd__set_count(x, of);
+  if (m <= n || m > n + 2u ||
+      (LLMD__GET(&s->ref[6]) == LLMD__SET_LINE(of) && LLMD__GET(&s->ref[7]) == LLMD__SET_STAMP(of)))
+    return;
+  llmd__set_list(x, word, x->list);
+  llmd__set_list(x, of, x->have);
+  for (uint32_t j = 0; j < m; j++) {
+    if (i < n && x->list[i] == x->have[j])
+      i++;
+    else if (k < 2)
+      but[k++] = x->have[j];
+    else
+      return;
+  }
+  if (i != n)
+    return;
+  LLMD__PUT(&s->ref[8], LLMD__SET_BUT_NONE); /* readers look at it before and after the others */
+  LLMD__PUT(&s->ref[6], LLMD__SET_LINE(of));
+  LLMD__PUT(&s->ref[7], LLMD__SET_STAMP(of));
+  LLMD__PUT(&s->ref[8], but[0] | but[1] << 16);
+}
+
 static void forget_steps(llmd_index *x, uint64_t id)
 {
   for (size_t i = 0; i < STEPS; i++)
@@ -281,9 +310,9 @@ static void give_lines(llmd_index *x, uint32_t line)
 {
   llmd__set *s = set_line(x, line);
   uint32_t groups = LLMD__GET(&s->groups), refs = LLMD__GET(&s->more), next;
-  for (uint32_t i = 0; i < groups && i < 9; i++)
+  for (uint32_t i = 0; i < groups && i < LLMD__SET_REFS; i++)
     llmd__line_give(x, LLMD__GET(&s->ref[i]));
-  for (uint32_t left = groups > 9 ? groups - 9 : 0; left != 0; refs = next) {
+  for (uint32_t left = groups > LLMD__SET_REFS ? groups - LLMD__SET_REFS : 0; left != 0; refs = next) {
     llmd__line64 *l = llmd__line_at(x, refs);
     for (uint32_t i = 0; i < 15 && left != 0; i++, left--)
       llmd__line_give(x, (uint32_t)(LLMD__GET(&l->w[i / 2]) >> (i % 2 * 32)));
@@ -313,9 +342,9 @@ void llmd__set_release(llmd_index *x, uint64_t word)
 static void mark_lines(llmd_index *x, const llmd__set *s)
 {
   uint32_t groups = LLMD__GET(&s->groups), refs = LLMD__GET(&s->more);
-  for (uint32_t i = 0; i < groups && i < 9; i++)
+  for (uint32_t i = 0; i < groups && i < LLMD__SET_REFS; i++)
     llmd__mark(x, LLMD__GET(&s->ref[i]));
-  for (uint32_t left = groups > 9 ? groups - 9 : 0; left != 0; refs = (uint32_t)(LLMD__GET(&llmd__line_at(x, refs)->w[7]) >> 32)) {
+  for (uint32_t left = groups > LLMD__SET_REFS ? groups - LLMD__SET_REFS : 0; left != 0; refs = (uint32_t)(LLMD__GET(&llmd__line_at(x, refs)->w[7]) >> 32)) {
     llmd__mark(x, refs);
     for (uint32_t i = 0; i < 15 && left != 0; i++, left--)
       llmd__mark(x, (uint32_t)(LLMD__GET(&llmd__line_at(x, refs)->w[i / 2]) >> (i % 2 * 32)));
