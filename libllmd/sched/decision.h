@@ -16,6 +16,9 @@ llmd__candidates llmd__lane_start(const llmd_lane *l);
 void llmd__decision_run(llmd_lane *l, llmd_decision *d);
 /* Text of row.name or row.address: the region's, or the record's while and after one is replayed. */
 llmd_str llmd__lane_text(const llmd_lane *l, uint32_t id);
+/* The name or address (id) of a kept row, after the decision: "(gone)" when the endpoint has left, and its strings may
+ * have become others'. */
+llmd_str llmd__kept_string(const llmd_lane *l, uint32_t row, uint32_t id);
 /* A copy of s in the lane's own memory, until the next decision; NULL (and kept.lost) when it does not fit. */
 const char *llmd__kept_text(llmd_lane *l, const char *ptr, size_t len);
 /* Copies what explain and record need out of the snapshot, so that no buffer stays pinned (options.explain). */

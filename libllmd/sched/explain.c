@@ -14,7 +14,7 @@ const llmd__why *llmd__why_next(const llmd_lane *l, uint32_t *at, uint32_t kind,
 
 llmd_str llmd__why_name(const llmd_lane *l, uint32_t row)
 {
-  return llmd__lane_text(l, l->kept.row[row].name);
+  return llmd__kept_string(l, row, l->kept.row[row].name);
 }
 
 const char *llmd__why_plugin(const llmd_lane *l, const llmd__why *w)

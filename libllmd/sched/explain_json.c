@@ -295,7 +295,7 @@ static void put_endpoints(llmd__json *w, const llmd_lane *l)
     llmd__json_key(w, "name");
     put_name(w, l, i);
     llmd__json_key(w, "address");
-    put_str(w, llmd__lane_text(l, r->address));
+    put_str(w, llmd__kept_string(l, i, r->address));
     key_uint(w, "port", r->port);
     key_uint(w, "rank", r->rank);
     llmd__json_end(w);

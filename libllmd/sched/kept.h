@@ -25,6 +25,7 @@ typedef struct llmd__kept {
   uint32_t n;        /* rows */
   uint32_t replayed; /* row.name and row.address are places in text, not strings of the region */
   uint32_t lost;     /* text did not fit: there is no record of this decision */
+  uint64_t freed;    /* region.strings_freed then: as long as it stands, every id means what it meant */
   llmd_now now;
   llmd_request_view view;
   llmd__row *row;

@@ -92,8 +92,8 @@ static void put_rows(llmd__out *o, const llmd_lane *l)
     put_u32(o, r->port);
     put_u32(o, r->rank);
     put_u32(o, r->flags & LLMD__ROW_DRAIN);
-    put_str(o, llmd__lane_text(l, r->name));
-    put_str(o, llmd__lane_text(l, r->address));
+    put_str(o, llmd__kept_string(l, i, r->name));
+    put_str(o, llmd__kept_string(l, i, r->address));
   }
   put_u32(o, l->start.identity ? LLMD__NONE : l->start.n);
   if (!l->start.identity)

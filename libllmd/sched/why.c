@@ -66,6 +66,29 @@ llmd_str llmd__lane_text(const llmd_lane *l, uint32_t id)
   return s;
 }
 
+/* Is the endpoint of that row still published? Then its name and address are what they were. */
+static int is_published(const llmd_lane *l, const llmd__row *r)
+{
+  llmd__snapshot s;
+  uint32_t row;
+  int same;
+  if (r->slot >= l->cap || llmd__pool_pin(l->pool, l->slot, &s))
+    return 0;
+  row = s.view.row_of[r->slot];
+  same = row < s.n && s.view.row[row].id == r->id;
+  llmd__pool_unpin(l->pool, l->slot);
+  return same;
+}
+
+llmd_str llmd__kept_string(const llmd_lane *l, uint32_t row, uint32_t id)
+{
+  static const llmd_str gone = {"(gone)", 6};
+  uint64_t freed = atomic_load_explicit(&l->pool->g->strings_freed, memory_order_acquire);
+  if (!l->kept.replayed && freed != l->kept.freed && !is_published(l, &l->kept.row[row]))
+    return gone;
+  return llmd__lane_text(l, id);
+}
+
 static void keep_str(llmd_lane *l, llmd_str *s)
 {
   if (s->ptr)
@@ -123,6 +146,7 @@ void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
   k->now = *l->now;
   if (!l->replaying) {
     keep_columns(l);
+    k->freed = atomic_load_explicit(&l->pool->g->strings_freed, memory_order_relaxed);
     k->view = l->view;
     keep_str(l, &k->view.model);
   }
