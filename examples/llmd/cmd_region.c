@@ -30,7 +30,7 @@ static const char help[] =
   "\n"
   "Examples:\n"
   "  llmd region stat /dev/shm/llmd\n"
-  "  cp /dev/shm/llmd /tmp/copy && llmd region check /tmp/copy\n";
+  "  cp /dev/shm/llmd copy && llmd region check copy\n";
 
 #define FAULTS_SHOWN 20
 

@@ -41,9 +41,9 @@ LLMD_API void llmd_pool_close(llmd_pool *pool);
 /* In a child after fork(), before it makes lanes: from now on its copy of the handle is `owner`'s (not 0). Without
  * LLMD_POOL_WRITER in flags it only reads: the parent, or one of the other children, goes on writing. */
 LLMD_API int llmd_pool_forked(llmd_pool *pool, uint64_t owner, uint32_t flags);
-/* (writer) The host knows that the process `owner` is dead: its lanes and what they pinned are free again; its requests
- * in flight end with their leases. Returns the number of lanes. Until then a dead reader's pin keeps one buffer from
- * being published into, and its lanes count against max_lanes. */
+/* (writer) The host knows that the process `owner` is dead: its lanes and what they pinned are free again, and so is
+ * room of plugin state that it was making; its requests in flight end with their leases. Returns the number of lanes.
+ * Until then a dead reader's pin keeps one buffer from being published into, and its lanes count against max_lanes. */
 LLMD_API int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner);
 
 /* ---- endpoints (writer) ----------------------------------------------------------------------------------------- */
@@ -140,8 +140,9 @@ LLMD_API int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, c
 LLMD_API uint32_t llmd_pool_count(const llmd_pool *pool);
 /* Value of an F64 attribute; NaN unknown or no such endpoint. */
 LLMD_API double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute);
-/* Members of a set attribute (loaded adapters): at most cap into out, NUL-terminated, borrowed as long as the region is
- * there. Returns how many there are. LLMD_E_STALE: no such endpoint. LLMD_E_TYPE: not a set. */
+/* Members of a set attribute (loaded adapters): at most cap into out, NUL-terminated, borrowed as long as it is
+ * published that some endpoint has them (copy what is to stay). Returns how many there are. LLMD_E_STALE: no such
+ * endpoint. LLMD_E_TYPE: not a set. */
 LLMD_API int llmd_pool_models(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, llmd_str *out, uint32_t cap);
 /* Requests and tokens in flight by the ledger. */
 LLMD_API int llmd_pool_inflight(const llmd_pool *pool, llmd_endpoint_id id, int64_t *requests, int64_t *tokens);

@@ -5,7 +5,8 @@
  *
  * Slices of it may be far apart. The order makes that right: what leaves the staging copy before its row is marked is
  * in a buffer if it was ever published, and buffers come after; what comes new into the staging copy comes through
- * llmd__string_add, which marks it. So at the end every string that a buffer names, or may be copied to one, is marked. */
+ * llmd__string_add, which marks it. So at the end every string that a buffer names, or that may be copied to one, is
+ * marked. */
 #include <string.h>
 
 #include "model/columns.h"

@@ -1,5 +1,5 @@
-/* The pool's exact index: made at first need in the region, one for all; fed by whoever has it from llmd_pool_index, and
- * kept right by the writer's tick.
+/* The pool's exact index: made at first need in the region, one for all; fed by whoever has it from llmd_pool_index,
+ * and kept right by the writer's tick.
  *
  * The pool's handle holds the index's handle, but knows nothing of it: the room with the index is a neighbour of the
  * pool's. So this room, which sees both, opens it, and leaves word how to close it. */

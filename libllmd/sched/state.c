@@ -46,16 +46,16 @@ static int bind_prefix(llmd_scheduler *s, uint32_t instance, const char *name)
   bytes = llmd__index_size(&o);
   if (!bytes)
     return LLMD_E_RANGE;
-  rc = llmd__region_state(s->pool->g, s->pool->owner, name, LLMD__STATE_PREFIX, bytes, format_prefix, &o, &b->prefix_off,
-                          &b->prefix_bytes);
+  rc = llmd__region_state(s->pool->g, s->pool->owner, name, LLMD__STATE_PREFIX, bytes, format_prefix, &o,
+                          &b->prefix_off, &b->prefix_bytes);
   return rc ? rc : llmd__state_prefix(s, instance, &ix);
 }
 
 static int bind_table(llmd_scheduler *s, uint32_t instance, const char *name, uint32_t entries)
 {
   uint64_t got;
-  return llmd__region_state(s->pool->g, s->pool->owner, name, LLMD__STATE_TABLE, llmd__table_bytes(entries), llmd__table_init, NULL,
-                            &s->binding[instance].table_off, &got);
+  return llmd__region_state(s->pool->g, s->pool->owner, name, LLMD__STATE_TABLE, llmd__table_bytes(entries),
+                            llmd__table_init, NULL, &s->binding[instance].table_off, &got);
 }
 
 int llmd__state_bind(llmd_scheduler *s, uint32_t instance)

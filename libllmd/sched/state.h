@@ -16,8 +16,8 @@ void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, l
                             llmd_endpoint_id id);
 /* A new writer's first act: what its predecessor was in the middle of changing is put right. Does nothing again. */
 void llmd__state_take_over(llmd_pool *p);
-/* (writer) The exact index, if anybody has asked for it (pool_index.c): nothing is on that endpoint any more; a slice of
- * its housekeeping. */
+/* (writer) The exact index, if anybody has asked for it (pool_index.c): nothing is on that endpoint any more; a slice
+ * of its housekeeping. */
 void llmd__pool_index_forget(llmd_pool *p, llmd_endpoint_id id);
 void llmd__pool_index_tick(llmd_pool *p, uint64_t mono);
 /* A view of the instance's prefix index; LLMD_E_NONE when it has none. */

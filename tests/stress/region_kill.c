@@ -155,7 +155,8 @@ static void recount(work *w)
 
 static const stage stages[] = {
     {"add", add_one}, {"publish", publish}, {"relabel", relabel}, {"publish", publish}, {"set text", set_text},
-    {"set models", set_models}, {"set", set_value}, {"drain", drain}, {"publish", publish}, {"attribute", new_attribute},
+    {"set models", set_models}, {"set", set_value}, {"drain", drain}, {"publish", publish},
+    {"attribute", new_attribute},
     {"charge", charge}, {"move", move}, {"first token", first_token}, {"release", release}, {"charge", charge},
     {"expire", expire}, {"recount", recount}, {"remove", remove_one}, {"publish", publish}, {"forget", forget},
     {"publish", publish}, {"publish", publish}, {"publish", publish}, {"sweep", sweep}, {"add again", add_again},

@@ -132,7 +132,8 @@ static uint32_t how_many_there(const llmd_pool *p)
   return n;
 }
 
-/* Names, labels, text columns and sets hold a string; so does a buffer that a lane pins, long after the endpoint went. */
+/* Names, labels, text columns and sets hold a string; so does a buffer that a lane pins, when the endpoint is long
+ * gone. */
 static void whatever_is_named_stays(void **state)
 {
   llmd_pool *p = pool_with(16384);
@@ -221,6 +222,7 @@ static void new_names_for_ever(void **state)
 static void a_name_that_finds_no_room_sweeps(void **state)
 {
   llmd_pool *p = pool_with(2048);
+  int note = llmd_pool_attribute(p, "Note", "tests", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT);
   char name[32];
   (void)state;
   for (uint32_t i = 0; i < 300; i++) {
@@ -228,8 +230,7 @@ static void a_name_that_finds_no_room_sweeps(void **state)
     llmd_endpoint_id id;
     e.address.len = (size_t)snprintf(name, sizeof name, "a-name-that-is-new-%05u", i);
     assert_int_equal(llmd_pool_add(p, &e, &id), 0);
-    assert_int_equal(llmd_pool_set_text(p, id, (uint32_t)llmd_pool_attribute(p, "Note", "tests", LLMD_TYPE_ID,
-                                                                             LLMD_SCOPE_ENDPOINT), name, 10 + i % 9), 0);
+    assert_int_equal(llmd_pool_set_text(p, id, (uint32_t)note, name, 10 + i % 9), 0);
     for (uint32_t k = 0; k < 4; k++)
       publish(p);
     assert_int_equal(llmd_pool_remove(p, id), 0);

@@ -1,5 +1,5 @@
-/* For tests that look at a region from outside: one with something in every part of it, as it stands while its processes
- * are at work. */
+/* For tests that look at a region from outside: one with something in every part of it, as it stands while its
+ * processes are at work. */
 #ifndef LLMD_TESTS_BUSY_REGION_H
 #define LLMD_TESTS_BUSY_REGION_H
 

@@ -203,7 +203,8 @@ static void an_index(llmd__region *g)
 static void damage_is_told_with_its_place(void **state)
 {
   static const hurt all[] = {
-      {"head", "damaged", the_sum}, {"attributes", "type 9", an_attribute}, {"head", "17 attributes", too_many_attributes},
+      {"head", "damaged", the_sum}, {"attributes", "type 9", an_attribute},
+      {"head", "17 attributes", too_many_attributes},
       {"head", "buffer 7", a_buffer}, {"lanes", "is free and pins", a_pin}, {"lanes", "lane 0", a_ring},
       {"rings", "lane 0", a_post}, {"tickets", "state 5", a_ticket}, {"state", "entry 0", a_directory},
       {"state", "outside", a_claim}, {"head", "of state are taken", the_room}, {"head", "strings are counted", a_count},
