@@ -3,30 +3,47 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/msgpack.h"
 #include "prefix/apply_scheme.h"
 
 typedef struct batch {
   llmd_events *e;
   llmd__source *s;
   const llmd_batch_head *head;
-  double time;
   uint32_t rank; /* as llmd__source_endpoint takes it */
   llmd_endpoint_id endpoint;
   int applied, wrong_rank, failed;
 } batch;
 
-static int stop(void *ud, const llmd_batch_head *head, const llmd_event *event)
+static double number(llmd__msgpack *in)
 {
-  (void)event;
-  *(double *)ud = head->ts;
-  return 1;
+  llmd__msgpack_value v;
+  if (llmd__msgpack_next(in, &v) != 0)
+    return NAN;
+  if (v.kind == LLMD__MSGPACK_UINT)
+    return (double)v.u;
+  return v.kind == LLMD__MSGPACK_FLOAT ? v.f : NAN;
 }
 
-double llmd__apply_time(llmd_events *e, llmd_str payload)
+/* A batch is [time, ...] or a map with "ts". */
+double llmd__apply_time(llmd_str payload)
 {
-  double time = NAN;
-  llmd_events_decode(payload.ptr, payload.len, &e->limits, e->buffer, stop, &time, NULL);
-  return time;
+  llmd__msgpack in;
+  llmd__msgpack_value v;
+  llmd__msgpack_init(&in, payload.ptr, payload.len);
+  if (llmd__msgpack_next(&in, &v) != 0)
+    return NAN;
+  if (v.kind == LLMD__MSGPACK_ARRAY && v.n)
+    return number(&in);
+  for (uint32_t i = v.kind == LLMD__MSGPACK_MAP ? v.n : 0; i > 0; i--) {
+    if (llmd__msgpack_next(&in, &v) != 0 || v.kind != LLMD__MSGPACK_STR)
+      return NAN;
+    if (v.text.len == 2 && memcmp(v.text.ptr, "ts", 2) == 0)
+      return number(&in);
+    if (llmd__msgpack_skip(&in) != 0)
+      return NAN;
+  }
+  return NAN;
 }
 
 /* ---- which events decide ----------------------------------------------------------------------------------------- */
@@ -353,7 +370,6 @@ static int on_event(void *ud, const llmd_batch_head *head, const llmd_event *eve
   batch *b = ud;
   int rc;
   b->head = head;
-  b->time = head->ts;
   if (b->wrong_rank || !choose_endpoint(b)) {
     b->wrong_rank = 1;
     return 0;
@@ -368,11 +384,10 @@ static int on_event(void *ud, const llmd_batch_head *head, const llmd_event *eve
   return 0;
 }
 
-int llmd__apply_batch(llmd_events *e, llmd__source *s, llmd_str payload, double *time, int *failed)
+int llmd__apply_batch(llmd_events *e, llmd__source *s, llmd_str payload, int *failed)
 {
-  batch b = {e, s, NULL, NAN, 0, 0, 0, 0, 0};
+  batch b = {e, s, NULL, 0, 0, 0, 0, 0};
   int rc = llmd_events_decode(payload.ptr, payload.len, &e->limits, e->buffer, on_event, &b, NULL);
-  *time = b.time;
   *failed = b.failed;
   if (rc < 0)
     return rc;

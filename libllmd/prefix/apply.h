@@ -4,10 +4,10 @@
 
 #include "prefix/source.h"
 
-/* Returns how many events were applied; *time = the batch's, NaN = not said. Negative: the payload is no batch, and
- * nothing changed. *failed: what the index said when it took none of it (LLMD_E_STALE ...), else 0. */
-int llmd__apply_batch(llmd_events *e, llmd__source *s, llmd_str payload, double *time, int *failed);
-/* The batch's time, without applying anything. NaN = not said. */
-double llmd__apply_time(llmd_events *e, llmd_str payload);
+/* Returns how many events were applied. Negative: the payload is no batch, and nothing changed. *failed: what the index
+ * said when it took none of it (LLMD_E_STALE ...), else 0. */
+int llmd__apply_batch(llmd_events *e, llmd__source *s, llmd_str payload, int *failed);
+/* When the batch was made, by its engine's clock; NaN = not said. Looks no further than there. */
+double llmd__apply_time(llmd_str payload);
 
 #endif

@@ -345,7 +345,7 @@ void llmd__parked_held(llmd__parked *p, uint32_t owner, uint32_t rank, uint32_t 
       const node *own = node_at(p, at);
       const entry *e = entry_at(p, own->of);
       if (own->name == names[i] && is_of(e, owner, rank) && e->order < order)
-        *tiers_at(p, own) |= (uint8_t)(1u << tier);
+        *tiers_at(p, own) = (uint8_t)(*tiers_at(p, own) | 1u << tier);
     }
   }
 }
@@ -353,7 +353,7 @@ void llmd__parked_held(llmd__parked *p, uint32_t owner, uint32_t rank, uint32_t 
 uint32_t llmd__parked_removed(llmd__parked *p, uint32_t owner, uint32_t rank, uint32_t tier, const uint64_t *names,
                               uint32_t n)
 {
-  const uint8_t gone = tier == LLMD_TIER_ANY ? 0xff : (uint8_t)(1u << tier);
+  const uint32_t gone = tier == LLMD_TIER_ANY ? 0xffu : 1u << tier;
   uint32_t known = 0;
   for (uint32_t i = 0; i < n && p->owner[owner].events; i++) {
     llmd__parked_ref at = *bucket(p, p->by_name, owner, rank, names[i]);
@@ -363,7 +363,7 @@ uint32_t llmd__parked_removed(llmd__parked *p, uint32_t owner, uint32_t rank, ui
       if (own->name != names[i] || !is_of(entry_at(p, own->of), owner, rank))
         continue;
       found |= *tiers_at(p, own) & gone;
-      *tiers_at(p, own) &= (uint8_t)~gone;
+      *tiers_at(p, own) = (uint8_t)(*tiers_at(p, own) & ~gone);
     }
     known += found != 0;
   }

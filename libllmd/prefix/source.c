@@ -304,7 +304,7 @@ static void begin_source(llmd_events *e, llmd__source *s, int known, uint32_t co
   const int keep = known && llmd__record_get32(&r->config) == config && !(flags & useless) &&
                    !(s->flags & LLMD_SOURCE_COUNTED) && (asks || !torn);
   s->used = 1;
-  s->seen = s->empty = 0;
+  s->empty = 0;
   s->first = UINT64_MAX;
   s->stats.size = sizeof s->stats;
   s->stats.degraded = asks && known && (torn || !keep);
@@ -319,7 +319,8 @@ static void begin_source(llmd_events *e, llmd__source *s, int known, uint32_t co
     llmd__record_set(&r->time, UINT64_MAX);
     llmd__record_set32(&r->applying, 0);
   }
-  s->seen = llmd__source_time(s);
+  s->seen = s->floor = llmd__source_time(s);
+  s->floor_until = 0;
   llmd__record_set32(&r->config, config);
 }
 

@@ -65,13 +65,15 @@ static void start_over(llmd_events *e, llmd__source *s, uint32_t want)
 static int take(llmd_events *e, llmd__source *s, const message *m)
 {
   const int first = s->stats.batches == 0;
-  double time;
+  const double time = llmd__apply_time(m->payload);
   int failed, n;
   llmd__record_set32(&s->record->applying, 1);
-  n = llmd__apply_batch(e, s, m->payload, &time, &failed);
+  n = llmd__apply_batch(e, s, m->payload, &failed);
   if (n >= 0) {
     set_next(s, m->seq + 1, time);
     see_time(s, time);
+    if (m->seq == 0)
+      s->floor = time;
   }
   llmd__record_set32(&s->record->applying, 0);
   if (n < 0) {
@@ -85,6 +87,7 @@ static int take(llmd_events *e, llmd__source *s, const message *m)
 
 static int wait(llmd_events *e, llmd__source *s, const message *m)
 {
+  see_time(s, llmd__apply_time(m->payload));
   llmd__parked_wait(&e->parked, llmd__source_number(e, s), m->seq, m->payload);
   return 0;
 }
@@ -92,13 +95,13 @@ static int wait(llmd_events *e, llmd__source *s, const message *m)
 /* A live message with a number that was seen. One that was sent earlier is a copy, or was in a replay already; one
  * that was sent later comes from a process that counts anew. Where times do not tell, numbers that go back on one
  * connection do. A copy taken for a new process costs a replay, the reverse would leave what is not true. */
-static int is_restart(llmd_events *e, llmd__source *s, const message *m)
+static int is_restart(llmd__source *s, const message *m)
 {
   const int back = m->seq < s->live_next;
   double time;
   if (!back && m->seq >= next_of(s))
     return 0;
-  time = llmd__apply_time(e, m->payload);
+  time = llmd__apply_time(m->payload);
   if (isnan(time) || isnan(s->seen))
     return back;
   if (time > s->seen)
@@ -110,16 +113,9 @@ static int is_restart(llmd_events *e, llmd__source *s, const message *m)
   return (m->seq == 0 && time < s->seen && s->live_next > 1) || s->back_run >= BACK_RUN;
 }
 
-static void see_live(llmd_events *e, llmd__source *s, const message *m)
-{
-  if (m->seq >= s->live_next)
-    s->live_next = m->seq + 1;
-  if (s->replaying || s->want)
-    see_time(s, llmd__apply_time(e, m->payload));
-}
-
-/* The numbers begin anew: nothing that was said before holds. */
-static void restart(llmd_events *e, llmd__source *s)
+/* The numbers begin anew: nothing that was said before holds. floor: the process before spoke at that time, as far as
+ * is known; some of what it said may still be on its way. */
+static void restart(llmd_events *e, llmd__source *s, double floor, const llmd_now *now)
 {
   s->stats.restarts++;
   llmd__events_say(e, LLMD_LOG_INFO, "endpoint %llx: a new process speaks, what it held is cleared",
@@ -132,7 +128,14 @@ static void restart(llmd_events *e, llmd__source *s)
   s->loose = !s->want;
   s->live_next = s->cool_until = 0;
   s->seen = NAN;
+  s->floor = floor;
+  s->floor_until = now->mono + e->replay_ns;
   s->first = UINT64_MAX;
+}
+
+static int is_leftover(const llmd__source *s, const message *m, const llmd_now *now)
+{
+  return now->mono < s->floor_until && !isnan(s->floor) && llmd__apply_time(m->payload) < s->floor;
 }
 
 /* Events are missing and nobody can be asked: what is left from here on is true at least. */
@@ -184,11 +187,17 @@ static int arrive(llmd_events *e, llmd__source *s, const message *m, const llmd_
 
 static int live(llmd_events *e, llmd__source *s, const message *m, const llmd_now *now)
 {
-  if (is_restart(e, s, m)) {
-    restart(e, s);
+  if (is_leftover(s, m, now)) {
+    s->stats.old++;
+    return 0;
+  }
+  if (is_restart(s, m)) {
+    const double time = llmd__apply_time(m->payload);
+    restart(e, s, time > s->seen ? s->seen : NAN, now);
     set_degraded(e, s, m->seq > 0);
   }
-  see_live(e, s, m);
+  if (m->seq >= s->live_next)
+    s->live_next = m->seq + 1;
   if (s->replaying)
     return wait(e, s, m);
   return arrive(e, s, m, now);
@@ -241,7 +250,7 @@ static void begin_replay(llmd_events *e, llmd__source *s, const llmd_now *now)
   s->stats.replays++;
 }
 
-/* The first message that comes back. A replay of all begins with nothing held. One that begins too late is made once
+/* The first message of a replay. A replay of all begins with nothing held. One that begins too late is made once
  * more, since its beginning may have been lost; when that begins too late as well, what came before is gone. */
 static int begins_well(llmd_events *e, llmd__source *s, uint64_t seq)
 {
@@ -258,6 +267,7 @@ static int begins_well(llmd_events *e, llmd__source *s, uint64_t seq)
       llmd__source_clear(e, s);
     set_next(s, seq, NAN);
     s->begun = 0;
+    s->replaying = LLMD__WANT_REST; /* from here on it can be taken up again where it stops */
   }
   s->stats.replays_failed += seq > wanted;
   s->first = UINT64_MAX;
@@ -265,28 +275,29 @@ static int begins_well(llmd_events *e, llmd__source *s, uint64_t seq)
 }
 
 /* The last message applied comes back: is it the same? */
-static int is_other_process(llmd_events *e, llmd__source *s, const message *m)
+static int is_other_process(llmd__source *s, const message *m)
 {
   const double had = llmd__source_time(s);
   double time;
   if (s->verified || s->replaying != LLMD__WANT_REST || m->seq + 1 != s->begun || m->seq + 1 != next_of(s))
     return 0;
   s->verified = 1;
-  time = llmd__apply_time(e, m->payload);
+  time = llmd__apply_time(m->payload);
   return !isnan(had) && !isnan(time) && (had < time || had > time);
 }
 
 static int replayed(llmd_events *e, llmd__source *s, const message *m, const llmd_now *now)
 {
   int n;
-  if (!s->replaying && s->want && !cooling(s, now))
-    begin_replay(e, s, now);
-  if (!s->replaying)
+  if (!s->replaying || is_leftover(s, m, now)) {
     s->stats.old++;
-  if (!s->replaying || s->hole)
     return 0;
-  if (is_other_process(e, s, m)) {
-    restart(e, s);
+  }
+  if (s->hole)
+    return 0;
+  if (is_other_process(s, m)) {
+    const double had = llmd__source_time(s);
+    restart(e, s, llmd__apply_time(m->payload) > had ? had : NAN, now);
     set_degraded(e, s, 1);
     return 0;
   }
@@ -310,7 +321,7 @@ static int replayed(llmd_events *e, llmd__source *s, const message *m, const llm
 
 /* Nothing came back at all: after a message that was applied, at least that one should have. Twice, and it is another
  * process that never sent it. */
-static int came_empty(llmd_events *e, llmd__source *s)
+static int came_empty(llmd_events *e, llmd__source *s, const llmd_now *now)
 {
   if (s->got)
     return 0;
@@ -318,7 +329,7 @@ static int came_empty(llmd_events *e, llmd__source *s)
     s->replaying = LLMD__WANT_NOTHING;
     s->want = LLMD__WANT_REST;
     if (s->attempts++)
-      restart(e, s);
+      restart(e, s, NAN, now);
     set_degraded(e, s, 1);
     return 1;
   }
@@ -329,8 +340,9 @@ static int came_empty(llmd_events *e, llmd__source *s)
 
 static int ended(llmd_events *e, llmd__source *s, const llmd_now *now)
 {
+  const uint32_t want = s->replaying;
   int applied;
-  if (!s->replaying || came_empty(e, s))
+  if (!s->replaying || came_empty(e, s, now))
     return 0;
   s->attempts = next_of(s) > s->begun ? 0 : s->attempts + 1;
   s->replaying = LLMD__WANT_NOTHING;
@@ -343,7 +355,7 @@ static int ended(llmd_events *e, llmd__source *s, const llmd_now *now)
   }
   if (s->attempts >= ATTEMPTS)
     return applied + fail(e, s, now);
-  s->want = next_of(s) ? LLMD__WANT_REST : LLMD__WANT_ALL;
+  s->want = next_of(s) ? want : LLMD__WANT_ALL;
   llmd__source_note(s);
   return applied;
 }
@@ -374,10 +386,6 @@ static int read_message(llmd__source *s, uint32_t what, const llmd_str *frame, u
   memset(f, 0, sizeof *f);
   f->size = sizeof *f;
   rc = llmd_frames_read(what, frame, n, f);
-  if (rc == 0 && !f->end && f->seq == UINT64_MAX)
-    rc = LLMD_E_SYNTAX;
-  if (rc == 0 && f->end && what == LLMD_FRAMES_LIVE)
-    rc = LLMD_E_SYNTAX;
   if (rc < 0) {
     s->stats.bad_messages++;
     return rc;
