@@ -21,7 +21,8 @@ static const char pool_file[] =
 static const char pd[] =
     "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: prefill-filter\n- type: "
     "decode-filter\n"
-    "- type: prefix-cache-scorer\n- type: active-request-scorer\n- type: prefix-based-pd-decider\n"
+    "- type: prefix-cache-scorer\n- type: precise-prefix-cache-producer\n  parameters: {speculativeIndexing: true, "
+    "indexerConfig: {kvCacheBackendConfigs: [{name: gpu, weight: 1}]}}\n- type: active-request-scorer\n- type: prefix-based-pd-decider\n"
     "  parameters: {nonCachedTokens: 4}\n- type: disagg-profile-handler\n"
     "  parameters: {deciders: {prefill: prefix-based-pd-decider}}\n- type: label-selector-filter\n  name: extra\n"
     "  parameters: {matchExpressions: [{key: zone, operator: DoesNotExist}]}\nschedulingProfiles:\n- name: prefill\n"
@@ -96,7 +97,8 @@ static int reload(life *w, const llmd_scheduler_options *so)
 
 static int live(life *w, const llmd_allocator *a)
 {
-  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 16, .prefix_bytes = 256 << 10, .state_bytes = 1 << 20,
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 16, .prefix_bytes = 256 << 10, .state_bytes = 2 << 20,
+                            .index_bytes = 256 << 10,
                             .max_tickets = 64, .max_lanes = 4, .ring_bytes = 4096, .string_bytes = 65536};
   llmd_pool_options po = {.size = sizeof po, .alloc = a, .region = &ro};
   llmd_scheduler_options so = {.size = sizeof so, .alloc = a, .explain = 1};

@@ -229,6 +229,30 @@ static void engines_differ_in_block_size(void **state)
   rig_close(&r);
 }
 
+/* An endpoint that goes takes its blocks along; another in its slot begins with none. */
+static void the_gone_hold_nothing(void **state)
+{
+  rig r;
+  (void)state;
+  open_precise(&r, PRECISE, 0);
+  tell(&r, 1, 1, 64, 16, 4, 0);
+  tell(&r, 2, 1, 32, 16, 2, 0);
+  assert_int_equal(llmd_pool_remove(r.pool, r.id[1]), 0);
+  r.now.mono += SECOND;
+  rig_publish(&r);
+  ask(&r, 1, 64);
+  decide(&r);
+  assert_true(r.d.target[0].id == r.id[2] && r.d.target[0].score == 0.5);
+  assert_int_equal(llmd_pool_tick(r.pool, &r.now, NULL), 0);
+  r.id[1] = rig_add(&r, "10.0.0.9", 8000);
+  r.now.mono += SECOND;
+  rig_publish(&r);
+  ask(&r, 1, 64);
+  decide(&r);
+  assert_true(r.d.target[0].id == r.id[2]);
+  rig_close(&r);
+}
+
 /* ---- what tells prompts apart ----------------------------------------------------------------------------------- */
 
 static void adapters_have_blocks_of_their_own(void **state)
@@ -680,6 +704,7 @@ int main(void)
       cmocka_unit_test(candidates_may_be_few),
       cmocka_unit_test(tiers_have_weights),
       cmocka_unit_test(engines_differ_in_block_size),
+      cmocka_unit_test(the_gone_hold_nothing),
       cmocka_unit_test(adapters_have_blocks_of_their_own),
       cmocka_unit_test(salts_and_images),
       cmocka_unit_test(text_is_guessed),
