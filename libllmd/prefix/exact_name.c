@@ -189,13 +189,18 @@ static int own_take(llmd_index *x, uint32_t run, llmd__own_names *o, uint32_t ma
   return left == 0;
 }
 
+static int own_unused(const llmd__own *o)
+{
+  return (LLMD__GET(&o->of[0].holder) | LLMD__GET(&o->of[1].holder) | LLMD__GET(&o->of[2].holder)) == 0;
+}
+
 static void own_lines_sweep(llmd_index *x, llmd__run *r)
 {
   _Atomic uint32_t *from = &llmd__body_of(x, r)->own;
   uint32_t n;
   while ((n = LLMD__GET(from)) != 0) {
     llmd__own *o = &llmd__line_at(x, n)->own;
-    if ((LLMD__GET(&o->of[0].holder) | LLMD__GET(&o->of[1].holder) | LLMD__GET(&o->of[2].holder)) != 0) {
+    if (!own_unused(o)) {
       from = &o->next;
       continue;
     }
@@ -315,9 +320,13 @@ void llmd__names_adopt(llmd_index *x, uint32_t run)
       LLMD__PUT(from, 0u);
       break;
     }
-    llmd__mark(x, n);
     for (uint32_t i = 0; i < 3; i++)
       adopt_own(x, run, len, &o->of[i]);
+    if (own_unused(o)) { /* the writer died before it wrote whose it is */
+      LLMD__PUT(from, LLMD__GET(&o->next));
+      continue;
+    }
+    llmd__mark(x, n);
     from = &o->next;
   }
 }
