@@ -14,7 +14,7 @@ typedef struct llmd__inspector {
   uint64_t *entry; /* bit per unit: an entry begins there */
   uint64_t *named; /* bit per unit: a row has this name already */
   uint64_t units;
-  int faults, enough;
+  int faults, enough, short_of_memory;
 } llmd__inspector;
 
 void llmd__fault(llmd__inspector *in, const void *where, const char *part, const char *fmt, ...)

@@ -70,6 +70,7 @@ static int is_index(llmd__inspector *in, const llmd__state *s)
   llmd_index *x = NULL;
   int rc = llmd_index_open(llmd__at(in->g, s->off), (size_t)s->bytes, in->alloc, &x, NULL);
   llmd_index_close(x);
+  in->short_of_memory |= rc == LLMD_E_NOMEM;
   return rc == 0 || rc == LLMD_E_NOMEM;
 }
 
@@ -183,5 +184,5 @@ int llmd_region_inspect(const void *mem, size_t len, const llmd_allocator *given
   in.named = in.entry + words;
   inspect_all(&in);
   llmd__free(&alloc, in.taken, words * 3 * sizeof *in.taken);
-  return in.faults;
+  return in.short_of_memory ? LLMD_E_NOMEM : in.faults;
 }

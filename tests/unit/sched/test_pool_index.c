@@ -11,6 +11,7 @@
 #include <llmd/pool.h>
 #include <llmd/prefix.h>
 
+#include "../failing_alloc.h"
 #include "model/pool.h"
 #include "prefix/exact.h"
 
@@ -207,11 +208,36 @@ static void an_index_without_room_is_refused(void **state)
   close_rig(&r);
 }
 
+static int open_and_look(const llmd_allocator *a, void *ud)
+{
+  const rig *r = ud;
+  llmd_pool_options po = {.size = sizeof po, .mem = r->mem, .mem_len = r->len, .alloc = a, .owner = 5,
+                          .flags = LLMD_POOL_WRITER | LLMD_POOL_TAKEOVER};
+  llmd_index *x;
+  llmd_pool *p = NULL;
+  int rc = llmd_pool_open(&po, &p, NULL);
+  if (!rc)
+    rc = llmd_pool_index(p, &x);
+  if (!rc)
+    rc = llmd_region_inspect(r->mem, r->len, a, NULL, NULL);
+  llmd_pool_close(p);
+  return rc;
+}
+
+static void memory_runs_out(void **state)
+{
+  rig r = make_rig();
+  (void)state;
+  fail_each_allocation(open_and_look, &r);
+  close_rig(&r);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(it_is_one_for_all), cmocka_unit_test(what_leaves_holds_nothing),
       cmocka_unit_test(the_tick_finds_it),
-      cmocka_unit_test(a_dead_writers_books_are_made_again), cmocka_unit_test(an_index_without_room_is_refused)};
+      cmocka_unit_test(a_dead_writers_books_are_made_again), cmocka_unit_test(an_index_without_room_is_refused),
+      cmocka_unit_test(memory_runs_out)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
