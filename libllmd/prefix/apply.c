@@ -246,7 +246,7 @@ static void count_copies(batch *b, const llmd_event *v, uint32_t tier)
   const uint32_t who = llmd__source_who(b->e, b->s, b->rank);
   if (b->s->flags & LLMD_SOURCE_COUNTED)
     for (uint32_t i = 0; i < v->n_names; i++)
-      llmd__copies_add(&b->e->copies, who, tier, v->has_group ? v->group + 1 : 0, v->name[i]);
+      llmd__block_copies_add(&b->e->copies, who, tier, v->has_group ? v->group + 1 : 0, v->name[i]);
 }
 
 static int store(batch *b, const llmd_event *v)
@@ -298,7 +298,7 @@ static uint32_t last_copies(batch *b, const llmd_event *v, uint32_t tier)
   const uint32_t group = v->has_group ? v->group + 1 : 0;
   uint32_t n = 0;
   for (uint32_t i = 0; i < v->n_names; i++)
-    if (llmd__copies_take(&b->e->copies, who, tier, group, v->name[i]))
+    if (llmd__block_copies_take(&b->e->copies, who, tier, group, v->name[i]))
       b->e->name[n++] = v->name[i];
   return n;
 }
@@ -322,7 +322,7 @@ static int clear(batch *b)
 {
   const int rc = llmd_index_clear(b->e->index, b->endpoint);
   llmd__parked_forget_events(&b->e->parked, llmd__source_number(b->e, b->s), b->rank);
-  llmd__copies_forget(&b->e->copies, llmd__source_who(b->e, b->s, b->rank));
+  llmd__block_copies_forget(&b->e->copies, llmd__source_who(b->e, b->s, b->rank));
   return rc < 0 ? rc : 1;
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 
-int llmd__copies_open(llmd__copies *c, const llmd_allocator *alloc, uint64_t bytes)
+int llmd__block_copies_open(llmd__block_copies *c, const llmd_allocator *alloc, uint64_t bytes)
 {
   uint32_t n = 64;
   while (n < (1u << 30) && 2 * n * sizeof *c->slot <= bytes)
@@ -20,14 +20,14 @@ int llmd__copies_open(llmd__copies *c, const llmd_allocator *alloc, uint64_t byt
   return 0;
 }
 
-void llmd__copies_close(llmd__copies *c)
+void llmd__block_copies_close(llmd__block_copies *c)
 {
   if (c->slots)
     llmd__free(&c->alloc, c->slot, sizeof *c->slot * c->slots);
   memset(c, 0, sizeof *c);
 }
 
-static uint32_t home(const llmd__copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
+static uint32_t home(const llmd__block_copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
 {
   uint64_t h = name + ((uint64_t)who << 24 ^ (uint64_t)tier << 16 ^ group) * UINT64_C(0x9e3779b97f4a7c15);
   h = (h ^ h >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -36,7 +36,7 @@ static uint32_t home(const llmd__copies *c, uint32_t who, uint32_t tier, uint32_
 }
 
 /* Its place, or the free one where it would be. */
-static uint32_t place(const llmd__copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
+static uint32_t place(const llmd__block_copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
 {
   uint32_t i = home(c, who, tier, group, name);
   for (; c->slot[i].who != LLMD__COPIES_NOBODY; i = (i + 1) & (c->slots - 1)) {
@@ -47,7 +47,7 @@ static uint32_t place(const llmd__copies *c, uint32_t who, uint32_t tier, uint32
   return i;
 }
 
-void llmd__copies_add(llmd__copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
+void llmd__block_copies_add(llmd__block_copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
 {
   llmd__copy *s = &c->slot[place(c, who, tier, group, name)];
   if (s->who == LLMD__COPIES_NOBODY) {
@@ -65,7 +65,7 @@ void llmd__copies_add(llmd__copies *c, uint32_t who, uint32_t tier, uint32_t gro
 }
 
 /* Those behind it move up, so that no search ends too early. */
-static void remove_at(llmd__copies *c, uint32_t i)
+static void remove_at(llmd__block_copies *c, uint32_t i)
 {
   const uint32_t mask = c->slots - 1;
   uint32_t hole = i;
@@ -80,7 +80,7 @@ static void remove_at(llmd__copies *c, uint32_t i)
   c->used--;
 }
 
-int llmd__copies_take(llmd__copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
+int llmd__block_copies_take(llmd__block_copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name)
 {
   const uint32_t i = place(c, who, tier, group, name);
   if (c->slot[i].who == LLMD__COPIES_NOBODY)
@@ -92,7 +92,7 @@ int llmd__copies_take(llmd__copies *c, uint32_t who, uint32_t tier, uint32_t gro
 }
 
 /* From a free place on, all round: what moves up then comes from what is still to be seen. */
-void llmd__copies_forget(llmd__copies *c, uint32_t who)
+void llmd__block_copies_forget(llmd__block_copies *c, uint32_t who)
 {
   const uint32_t mask = c->slots - 1;
   uint32_t from = 0;

@@ -16,18 +16,18 @@ typedef struct llmd__copy {
 
 #define LLMD__COPIES_NOBODY UINT32_MAX
 
-typedef struct llmd__copies {
+typedef struct llmd__block_copies {
   llmd_allocator alloc;
   llmd__copy *slot;
   uint32_t slots, used; /* slots: a power of two, 0 = not opened */
-} llmd__copies;
+} llmd__block_copies;
 
-int llmd__copies_open(llmd__copies *c, const llmd_allocator *alloc, uint64_t bytes);
-void llmd__copies_close(llmd__copies *c);
-void llmd__copies_add(llmd__copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name);
+int llmd__block_copies_open(llmd__block_copies *c, const llmd_allocator *alloc, uint64_t bytes);
+void llmd__block_copies_close(llmd__block_copies *c);
+void llmd__block_copies_add(llmd__block_copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name);
 /* One copy less. 1: it was the last, or none was known. */
-int llmd__copies_take(llmd__copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name);
+int llmd__block_copies_take(llmd__block_copies *c, uint32_t who, uint32_t tier, uint32_t group, uint64_t name);
 /* All that he said. */
-void llmd__copies_forget(llmd__copies *c, uint32_t who);
+void llmd__block_copies_forget(llmd__block_copies *c, uint32_t who);
 
 #endif

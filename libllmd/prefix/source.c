@@ -106,7 +106,7 @@ void llmd_events_close(llmd_events *events)
     free_block(events, &events->source[i]);
   if (events->parked.ring)
     llmd__parked_close(&events->parked);
-  llmd__copies_close(&events->copies);
+  llmd__block_copies_close(&events->copies);
   llmd__free(&alloc, events->source, sizeof *events->source * events->max_sources);
   llmd__free(&alloc, events->buffer, events->buffer_len);
   llmd__free(&alloc, events->key, sizeof *events->key * events->max_names);
@@ -211,7 +211,7 @@ void llmd__source_clear(llmd_events *e, llmd__source *s)
   for (uint32_t i = 0; i <= s->n_ranks; i++) {
     if (llmd__source_endpoint(s, i))
       llmd_index_clear(e->index, llmd__source_endpoint(s, i));
-    llmd__copies_forget(&e->copies, llmd__source_who(e, s, i));
+    llmd__block_copies_forget(&e->copies, llmd__source_who(e, s, i));
   }
   llmd__parked_forget_events(&e->parked, who, LLMD__PARKED_ANY);
   s->empty = 1;
@@ -361,7 +361,7 @@ int llmd_events_source(llmd_events *events, const llmd_source *source, llmd_sour
   if (!s)
     return LLMD_E_FULL;
   if (c.flags & LLMD_SOURCE_COUNTED && !events->copies.slots)
-    rc = llmd__copies_open(&events->copies, &events->alloc, events->copies_bytes);
+    rc = llmd__block_copies_open(&events->copies, &events->alloc, events->copies_bytes);
   if (rc == 0 && !s->used) {
     rc = add_source(events, s, &c);
   } else if (rc == 0) {

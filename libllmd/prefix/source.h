@@ -92,7 +92,7 @@ struct llmd_events {
   llmd__source_record *book;    /* [records], in the index's memory */
   uint32_t records;
   llmd__parked parked;
-  llmd__copies copies;
+  llmd__block_copies copies;
   /* for one batch, one event */
   size_t buffer_len;
   void *buffer;
