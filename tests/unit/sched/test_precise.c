@@ -1,6 +1,7 @@
 /* The pool's exact index in a decision: what its engines tell becomes columns; who answers when it cannot; promises. */
 #include "small_rig.h"
 
+#include "../msgpack_pack.h"
 #include "sched/scheduler.h"
 
 #define PRODUCER "- type: precise-prefix-cache-producer\n"
@@ -314,6 +315,71 @@ static void salts_and_images(void **state)
   cells(&r, "match", 0, 0, 8, 0);
   assert_int_equal(llmd_request_set_features(r.request, wrong, 2), LLMD_E_INVALID);
   assert_int_equal(llmd_request_set_features(r.request, NULL, 2), LLMD_E_INVALID);
+  rig_close(&r);
+}
+
+/* ---- from an engine's bytes to a decision ------------------------------------------------------------------------ */
+
+/* Endpoint i's engine stored the first two blocks of prompt 1. */
+static void stored(rig *r, llmd_events *events, uint32_t i, const char *lora, const char *extra_keys)
+{
+  static struct packed p;
+  static const char zero[8];
+  llmd_source source = {.size = sizeof source, .endpoint = r->id[i]};
+  llmd_ask asked = {.size = sizeof asked};
+  llmd_str frame[3] = {str("kv@pod@model"), {zero, 8}, {NULL, 0}};
+  llmd_source_id id;
+  char text[2048], ids[512] = "";
+  for (uint32_t k = 0; k < 32; k++)
+    snprintf(ids + strlen(ids), sizeof ids - strlen(ids), k ? ", %u" : "%u", prompt(1)[k]);
+  snprintf(text, sizeof text,
+           "[1.5, [{type: BlockStored, block_hashes: [%u, %u], parent_block_hash: null, token_ids: [%s], "
+           "block_size: 16, lora_id: null, medium: GPU, lora_name: %s, extra_keys: %s}], null]",
+           100 * i + 1, 100 * i + 2, ids, lora, extra_keys);
+  memset(&p, 0, sizeof p);
+  pack(&p, text);
+  frame[2].ptr = (const char *)p.bytes;
+  frame[2].len = p.len;
+  assert_int_equal(llmd_events_source(events, &source, &id), 0);
+  assert_int_equal(llmd_events_feed(events, id, LLMD_FRAMES_LIVE, frame, 3, &r->now, &asked), 1);
+  assert_int_equal(asked.what, LLMD_ASK_NOTHING);
+}
+
+/* Both sides build the same keys: adapters, salts, images. */
+static void events_become_decisions(void **state)
+{
+  const llmd_feature image = {20, 8, str("cat")};
+  llmd_events_options o = {.size = sizeof o};
+  llmd_events *events;
+  llmd_err err = LLMD_ERR_INIT;
+  rig r;
+  (void)state;
+  open_precise(&r, PRECISE, 0);
+  o.index = index_of(&r);
+  assert_int_equal(llmd_events_open(&o, &events, &err), 0);
+  stored(&r, events, 0, "null", "[null, [[cat, 4]]]");
+  stored(&r, events, 1, "null", "null");
+  stored(&r, events, 2, "tuned", "[[tuned], [tuned]]");
+  stored(&r, events, 3, "null", "[[salt], null]");
+  r.now.mono += SECOND;
+  ask(&r, 1, 40);
+  decide(&r);
+  cells(&r, "block", 16, 16, 16, 16);
+  cells(&r, "match", 1, 2, 0, 0);
+  ask(&r, 1, 40);
+  assert_int_equal(llmd_request_set_features(r.request, &image, 1), 0);
+  decide(&r);
+  cells(&r, "match", 2, 1, 0, 0);
+  rig_body(&r, "{\"model\":\"tuned\",\"prompt\":\"text\"}");
+  llmd_request_set_tokens(r.request, prompt(1), 40);
+  decide(&r);
+  cells(&r, "match", 0, 0, 2, 0);
+  rig_body(&r, "{\"model\":\"m\",\"prompt\":\"text\",\"cache_salt\":\"salt\"}");
+  llmd_request_set_tokens(r.request, prompt(1), 40);
+  decide(&r);
+  cells(&r, "match", 0, 0, 0, 2);
+  cells(&r, "degraded", 0, 0, 0, 0);
+  llmd_events_close(events);
   rig_close(&r);
 }
 
@@ -707,6 +773,7 @@ int main(void)
       cmocka_unit_test(the_gone_hold_nothing),
       cmocka_unit_test(adapters_have_blocks_of_their_own),
       cmocka_unit_test(salts_and_images),
+      cmocka_unit_test(events_become_decisions),
       cmocka_unit_test(text_is_guessed),
       cmocka_unit_test(unfed),
       cmocka_unit_test(no_prompt_is_no_step),
