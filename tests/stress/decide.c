@@ -1,5 +1,5 @@
-/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints, configurations are
- * reloaded, and somebody reads metrics, explains, records and replays. Meant for ThreadSanitizer (no suppressions);
+/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints, hears what engines
+ * store, configurations are reloaded, and somebody reads metrics, explains, records and replays. Meant for ThreadSanitizer (no suppressions);
  * without it, still a test that nothing is dropped and that the counts come back to zero. */
 #define _XOPEN_SOURCE 700 /* nanosleep */
 #include <llmd/llmd.h>
@@ -24,7 +24,11 @@ static const char *const policies[] = {
          "- type: weighted-random-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
          "  - pluginRef: utilization-detector\n  - pluginRef: no-hit-lru-scorer\n  - pluginRef: lora-affinity-scorer\n"
          "  - pluginRef: weighted-random-picker\n",
+    HEAD "- type: precise-prefix-cache-producer\n  parameters: {speculativeIndexing: true}\n- type: queue-scorer\n"
+         "- type: prefix-cache-scorer\n  parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}\n",
 };
+#define POLICIES (sizeof policies / sizeof policies[0])
+#define IDS 96u
 
 static llmd_pool *pool;
 static pthread_mutex_t hand = PTHREAD_MUTEX_INITIALIZER; /* the host's: guards which scheduler is current */
@@ -45,14 +49,23 @@ static void take_current(llmd_lane *lane, unsigned *seen)
   pthread_mutex_unlock(&hand);
 }
 
+/* Half of the prompts are text, half are token ids. */
+static int write_prompt(char *body, size_t room, unsigned who, uint64_t k)
+{
+  int n = snprintf(body, room, "{\"model\":\"m%u\",\"prompt\":%s%llu", who % 3, k % 2 ? "[" : "\"",
+                   (unsigned long long)(k % 17));
+  for (unsigned i = 1; k % 2 && i < IDS; i++)
+    n += snprintf(body + n, room - (size_t)n, ",%u", i);
+  for (; k % 2 == 0 && n < 600; n++)
+    body[n] = (char)('a' + (n * 7) % 26);
+  return n + snprintf(body + n, room - (size_t)n, k % 2 ? "]}" : "\"}");
+}
+
 static int one(llmd_lane *lane, llmd_request *r, unsigned who, uint64_t k, llmd_decision *d)
 {
   char body[700];
   llmd_now now = {k * 1000 + 10, 1};
-  int n = snprintf(body, sizeof body, "{\"model\":\"m%u\",\"prompt\":\"%llu", who % 3, (unsigned long long)(k % 17));
-  for (; n < 600; n++)
-    body[n] = (char)('a' + (n * 7) % 26);
-  n += snprintf(body + n, sizeof body - (size_t)n, "\"}");
+  int n = write_prompt(body, sizeof body, who, k);
   llmd_request_reset(r);
   llmd_request_header(r, "x-llm-d-inference-objective", 27, "chat", 4);
   if (llmd_request_feed(r, body, (size_t)n, LLMD_FEED_KEEP | LLMD_FEED_FINAL))
@@ -189,6 +202,26 @@ static void tables(unsigned turn)
   llmd_pool_rewrite(pool, "m0", 2, to, turn % 5 ? 2 : 0);
 }
 
+/* An engine stores the beginning of one of the prompts; now and then one forgets everything. */
+static void hear(const llmd_endpoint_id *id, unsigned turn)
+{
+  uint32_t ids[IDS];
+  llmd_chain_root root = {.size = sizeof root, .block_tokens = 16};
+  llmd_index_row row = {.size = sizeof row, .flags = LLMD_INDEX_FED, .block_tokens = 16};
+  llmd_key key[IDS / 16];
+  llmd_index *index;
+  llmd_chain chain;
+  for (unsigned i = 0; i < IDS; i++)
+    ids[i] = i ? i : turn % 17;
+  if (llmd_pool_index(pool, &index) || llmd_chain_begin(&chain, llmd_index_secret(index), &root))
+    abort();
+  llmd_chain_extend(&chain, llmd_index_secret(index), ids, IDS, NULL, 0, key, IDS / 16);
+  llmd_index_describe(index, id[turn % ENDPOINTS], &row);
+  llmd_index_store(index, id[turn % ENDPOINTS], turn % 2, NULL, key, NULL, 1 + turn % (IDS / 16), NULL);
+  if (turn % 30 == 0)
+    llmd_index_clear(index, id[turn * 7 % ENDPOINTS]);
+}
+
 static void *writer(void *ud)
 {
   llmd_endpoint_id *id = ud;
@@ -197,6 +230,7 @@ static void *writer(void *ud)
     llmd_now now = {turn, 1};
     metrics(id, turn);
     tables(turn);
+    hear(id, turn);
     if (turn % 20 == 0) { /* one leaves, another comes */
       unsigned k = turn / 20 % ENDPOINTS;
       llmd_pool_remove(pool, id[k]);
@@ -215,7 +249,7 @@ static unsigned reload(void)
   struct timespec nap = {0, 10000000};
   llmd_err err = LLMD_ERR_INIT;
   for (; n < 60; n++) {
-    const char *text = policies[n % 3];
+    const char *text = policies[n % POLICIES];
     llmd_scheduler *next, *old;
     if (llmd_scheduler_create(NULL, pool, text, strlen(text), &next, &err)) {
       printf("# reload: %s\n", err.text);
@@ -252,7 +286,8 @@ static void check(int n, int ok, const char *what)
 
 int main(void)
 {
-  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 256, .prefix_bytes = 4 << 20, .state_bytes = 16 << 20};
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 256, .prefix_bytes = 4 << 20, .state_bytes = 24 << 20,
+                            .index_bytes = 4 << 20};
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   llmd_err err = LLMD_ERR_INIT;
   llmd_endpoint_id id[ENDPOINTS];
