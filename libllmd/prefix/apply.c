@@ -107,22 +107,19 @@ static int same(llmd_str a, llmd_str b)
   return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-/* The event's extras without the adapter's name, which comes first in each block; and the salt that SGLang has beside
- * them, in the first block of a prompt. */
+/* The event's extras, and the salt that SGLang has beside them, in the first block of a prompt. */
 static uint32_t extras_of(llmd_events *e, const llmd_event *v)
 {
   int salt = v->salt.len && !v->has_parent, salted = !salt;
   uint32_t n = 0;
   for (uint32_t i = 0; i < v->n_extra && n < e->max_extras; i++) {
     const llmd_event_extra *x = &v->extra[i];
-    const int first = i == 0 || x->block != x[-1].block;
     if (!salted && x->block > 0) {
       e->extra[n++] = (llmd_extra){0, 0, v->salt};
       salted = 1;
     }
     salted |= salt && x->block == 0 && same(x->text, v->salt);
-    if (!(first && v->lora.len && same(x->text, v->lora)))
-      e->extra[n++] = (llmd_extra){x->block, 0, x->text};
+    e->extra[n++] = (llmd_extra){x->block, 0, x->text};
   }
   if (!salted)
     e->extra[n++] = (llmd_extra){0, 0, v->salt};

@@ -15,7 +15,9 @@
  *   key line: 4 keys     name line: 8 engine names     more line: 7 entries, next
  *
  * Who holds a run: `set` names the holders that have its first `flen` blocks in GPU memory (sets.h); an entry holds
- * (holder, tier, mask of 32 bits) for everything else: holes, shorter holders, lower tiers.
+ * (holder, tier, mask of 32 bits) for everything else: holes, shorter holders, lower tiers. Where eight or more have the
+ * same first blocks, and these are not the set's, one entry names a set of them: a cohort. (A system prompt of 8 blocks
+ * on a thousand endpoints shares its run with whoever went on from there first.)
  *
  * One writer, any number of readers who leave no trace but a hit mark. All a reader sees changes by single atomic
  * stores, in an order in which every step in between is true enough; before memory is used again, one of the three
@@ -40,7 +42,6 @@
 #define LLMD__X_MAX_LINES (1u << 28)
 #define LLMD__X_BOOK 64u       /* bytes per row that belong to whoever applies events */
 #define LLMD__X_RUN_MOST 64u   /* lines that one step on a run may take, sets apart */
-#define LLMD__X_FLIP 64u       /* holders that move when a run's set comes to speak of more blocks */
 
 #define LLMD__GET(p) atomic_load_explicit((p), memory_order_acquire)
 #define LLMD__PUT(p, v) atomic_store_explicit((p), (v), memory_order_release)
@@ -92,15 +93,25 @@ typedef union llmd__line64 {
 
 _Static_assert(sizeof(llmd__line64) == 64, "a line is a cache line");
 
-/* Entry: mask │ holder << 32 │ tier << 47 │ number of the promise << 50. */
+/* Entry: mask │ holder << 32 │ number of the promise << 47 │ tier << 61. Or, with LLMD__COHORT for a tier, a whole set of
+ * holders who have just these first blocks in GPU memory: mask │ the set's line << 32. */
+#define LLMD__COHORT 7u
+#define LLMD__COHORTS 3u    /* of a run */
+#define LLMD__COHORT_MIN 8u /* holders with the same first blocks that become one */
 #define LLMD__E_MASK(e) ((uint32_t)(e))
 #define LLMD__E_HOLDER(e) ((uint32_t)((e) >> 32) & 0x7fffu)
-#define LLMD__E_TIER(e) ((uint32_t)((e) >> 47) & 7u)
-#define LLMD__E_PROMISE(e) ((uint32_t)((e) >> 50))
+#define LLMD__E_PROMISE(e) ((uint32_t)((e) >> 47) & 0x3fffu)
+#define LLMD__E_TIER(e) ((uint32_t)((e) >> 61))
+#define LLMD__E_SET(e) ((uint32_t)((e) >> 32) & (LLMD__X_MAX_LINES - 1u))
 
 static inline uint64_t llmd__entry(uint32_t holder, uint32_t tier, uint32_t promise, uint32_t mask)
 {
-  return mask | (uint64_t)holder << 32 | (uint64_t)tier << 47 | (uint64_t)(promise & 0x3fffu) << 50;
+  return mask | (uint64_t)holder << 32 | (uint64_t)(promise & 0x3fffu) << 47 | (uint64_t)tier << 61;
+}
+
+static inline uint64_t llmd__cohort(uint32_t set_line, uint32_t mask)
+{
+  return mask | (uint64_t)set_line << 32 | (uint64_t)LLMD__COHORT << 61;
 }
 
 /* The first n of 32 blocks. */
@@ -120,7 +131,7 @@ typedef struct llmd__x_row {
 #define LLMD__HOLDER_LIVE 1u
 #define LLMD__HOLDER_DEAD 2u     /* cleared, the next sweep takes it */
 #define LLMD__HOLDER_SWEPT 3u    /* cleared, the sweep that runs takes it */
-#define LLMD__HOLDER_SHARED 0u   /* the holder that stands for all */
+#define LLMD__HOLDER_NONE 0u
 
 typedef struct llmd__promise {
   uint64_t until;
@@ -142,7 +153,7 @@ typedef struct llmd__x_head {
   /* readers too */
   _Atomic uint32_t epoch;   /* of recency */
   _Atomic uint32_t freed;   /* holders' numbers that came back: one more sweep done */
-  _Atomic uint32_t shared;  /* 1: somebody stored for LLMD_INDEX_SHARED */
+  _Atomic uint32_t shared;  /* holder that stands for LLMD_INDEX_SHARED; 0 = none yet */
   _Atomic uint32_t writing; /* a write is going on, or its writer died in it */
   _Atomic uint32_t sizes[4];
 
@@ -189,6 +200,7 @@ struct llmd_index {
   llmd_key stale[8];           /* first keys of runs to trim when the write at hand is done */
   uint32_t n_stale;
   uint32_t keep;               /* run that the write at hand stands on: not to be trimmed */
+  uint32_t storing, lost;      /* run being stored into, and its blocks that lost their name again */
   uint32_t set_most;           /* lines of the largest set there can be */
   llmd_allocator alloc;
 };
@@ -244,6 +256,12 @@ static inline llmd_key llmd__run_key(const llmd_index *x, const llmd__body *b, u
 static inline int llmd__key_equal(llmd_key a, llmd_key b)
 {
   return a.lo == b.lo && a.hi == b.hi;
+}
+
+/* What any one step on one run may take: six sets, and lines. */
+static inline uint32_t llmd__need(const llmd_index *x)
+{
+  return LLMD__X_RUN_MOST + 6u * x->set_most;
 }
 
 /* exact_line.c. take never fails after a reserve for as many. All words of the line are zero. */
@@ -321,6 +339,10 @@ uint32_t llmd__run_mask_any(const llmd_index *x, const llmd__run *r, uint32_t ho
 /* It has these (no more). promise: number of the promise, for speculative ones. */
 void llmd__run_cover(llmd_index *x, uint32_t run, uint32_t holder, uint32_t tier, uint32_t bits, uint32_t promise);
 uint32_t llmd__run_uncover(llmd_index *x, uint32_t run, uint32_t holder, uint32_t tier, uint32_t bits);
+/* Nobody holds it any more. */
+void llmd__run_forget(llmd_index *x, uint32_t run);
+/* For mending: counts its holders, takes their sets and lines. */
+void llmd__holders_adopt(llmd_index *x, uint32_t run);
 /* Ends the holder's speculative entry if it still is of that promise. Returns 1 when it was. */
 int llmd__run_unpromise(llmd_index *x, uint32_t run, uint32_t holder, uint32_t promise);
 /* Blocks that an entry says more than the set does. */

@@ -62,6 +62,11 @@ static void mend_holders(llmd_index *x)
     LLMD__PUT(&x->who[holder], LLMD__GET(&x->row[i].endpoint));
     top = holder >= top ? holder + 1 : top;
   }
+  if (LLMD__GET(&h->shared) != 0 && LLMD__GET(&h->shared) < x->holders) {
+    LLMD__PUT(&x->state[LLMD__GET(&h->shared)], (uint8_t)LLMD__HOLDER_LIVE);
+    LLMD__PUT(&x->who[LLMD__GET(&h->shared)], LLMD_INDEX_SHARED);
+    top = LLMD__GET(&h->shared) >= top ? LLMD__GET(&h->shared) + 1u : top;
+  }
   h->fresh_holder = top;
   h->n_dead = h->n_swept = h->sweeping = 0;
   for (uint32_t i = 0; i < x->holders; i += 64) {
@@ -151,36 +156,6 @@ static void mend_heads(llmd_index *x)
   }
 }
 
-static void mend_entry(llmd_index *x, const llmd__run *r, _Atomic uint64_t *at)
-{
-  uint64_t e = LLMD__GET(at);
-  if (e != 0 && (LLMD__E_TIER(e) == LLMD_TIER_SPECULATIVE || LLMD__E_HOLDER(e) >= x->holders))
-    LLMD__PUT(at, e = 0);
-  LLMD__ADD(&x->head->n_held, llmd__entry_held(x, r, e));
-}
-
-static void mend_holding(llmd_index *x, llmd__run *r)
-{
-  uint64_t word = LLMD__GET(&r->set);
-  _Atomic uint32_t *from = &r->more;
-  uint32_t n;
-  llmd__set_adopt(x, word);
-  if (word != 0)
-    LLMD__ADD(&x->head->n_held, (uint64_t)llmd__set_count(x, word) * LLMD__SET_FLEN(word));
-  mend_entry(x, r, &r->odd);
-  while ((n = LLMD__GET(from)) != 0) {
-    llmd__more *m = &llmd__line_at(x, n)->more;
-    if (!llmd__line_ok(x, n) || llmd__marked(x, n)) {
-      LLMD__PUT(from, 0u);
-      break;
-    }
-    llmd__mark(x, n);
-    for (uint32_t i = 0; i < 7; i++)
-      mend_entry(x, r, &m->entry[i]);
-    from = &m->next;
-  }
-}
-
 static int take_run(llmd_index *x, uint32_t run)
 {
   llmd__run *r = llmd__run_at(x, run);
@@ -191,7 +166,7 @@ static int take_run(llmd_index *x, uint32_t run)
     llmd__mark(x, LLMD__GET(&b->key[i]));
   for (uint32_t i = 0; i < (len + 7) / 8; i++)
     llmd__mark(x, LLMD__GET(&b->name[i]));
-  mend_holding(x, r);
+  llmd__holders_adopt(x, run);
   llmd__names_adopt(x, run);
   llmd__run_adopt(x, run);
   return 1;

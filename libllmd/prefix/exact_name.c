@@ -248,6 +248,8 @@ void llmd__own_sweep(llmd_index *x, uint32_t run)
 static void rename_away(llmd_index *x, uint32_t holder, const llmd__place *old)
 {
   uint32_t had = 0;
+  if (old->run == x->storing)
+    x->lost |= 1u << old->offset; /* may be about to be covered */
   for (uint32_t t = 0; t < LLMD_TIER_SPECULATIVE; t++)
     had |= llmd__run_uncover(x, old->run, holder, t, 1u << old->offset);
   llmd__own_drop(x, old->run, holder, 1u << old->offset);
@@ -269,6 +271,10 @@ int llmd__name_set(llmd_index *x, uint32_t holder, uint32_t run, uint32_t offset
   if (llmd__name_find(x, holder, name, &old)) {
     if (old.run == run && old.offset == offset)
       return 0;
+    if (llmd__reserve(x, llmd__need(x), 1, run) < 0)
+      return LLMD_E_FULL;
+    if (!llmd__name_find(x, holder, name, &old))
+      return llmd__name_set(x, holder, run, offset, name); /* went for want of room */
     rename_away(x, holder, &old);
     other = 1;
   }

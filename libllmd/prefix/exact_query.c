@@ -6,36 +6,10 @@
  * nothing and costs nothing.
  *
  * From a run to the next: its first child, when that one's last key is the chain's; else the heads table. */
-#include "prefix/sets.h"
-
-#include <string.h>
+#include "prefix/exact_walk.h"
 
 #define RETRIES 16u
 #define AHEAD 3u /* runs asked from memory ahead */
-#define WORDS 7u /* of a group */
-
-/* A holder that has entries in the run at hand. */
-typedef struct odd_one {
-  uint32_t holder;
-  uint32_t mask[LLMD_TIERS];
-} odd_one;
-
-/* The scratch. Bitmaps have a word per 64 holders, WORDS of them a group. */
-typedef struct walk {
-  const llmd_index *x;
-  uint64_t *alive;      /* zero where nobody is; all zero between queries */
-  uint64_t *set;        /* the run's set, or who drops out, for alive groups */
-  uint64_t *keep;
-  uint16_t *group;      /* the groups with anybody alive, ascending */
-  uint16_t *dirty;      /* those of which somebody may drop out */
-  uint16_t *odd_of;     /* [holders] place in odd + 1; 0 = none */
-  odd_one *odd;
-  uint32_t (*lower)[3]; /* [holders] blocks by lower tier so far; kept zero between queries */
-  uint32_t n_groups, n_dirty, n_odd, lowered;
-  uint64_t prev;        /* id of the set last applied: all alive are in it; 0 = not so */
-  llmd_hit *out;
-  uint32_t n, cap;
-} walk;
 
 /* What was read of one run. */
 typedef struct seen {
@@ -58,7 +32,7 @@ static size_t groups_of(const llmd_index *x)
 size_t llmd_index_scratch(const llmd_index *x)
 {
   size_t words = groups_of(x) * WORDS;
-  return 3u * words * 8u + 2u * up8(groups_of(x) * 2u) + up8((size_t)x->holders * 2u) +
+  return (4u + LLMD__COHORTS) * words * 8u + 2u * up8(groups_of(x) * 2u) + up8((size_t)x->holders * 2u) +
          up8((size_t)x->holders * sizeof(odd_one)) + up8((size_t)x->holders * 12u);
 }
 
@@ -70,12 +44,17 @@ static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *ou
   w->alive = (uint64_t *)(void *)p;
   w->set = w->alive + words;
   w->keep = w->set + words;
-  w->group = (uint16_t *)(void *)(p += 3u * words * 8u);
+  w->sets = w->keep + words;
+  w->words = words;
+  w->group = (uint16_t *)(void *)(p += (4u + LLMD__COHORTS) * words * 8u);
   w->dirty = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
   w->odd_of = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
   w->odd = (odd_one *)(void *)(p += up8((size_t)x->holders * 2u));
   w->lower = (uint32_t(*)[3])(void *)(p + up8((size_t)x->holders * sizeof(odd_one)));
-  w->n_groups = w->n_dirty = w->n_odd = w->lowered = 0;
+  w->n_groups = w->n_dirty = w->n_odd = w->lowered = w->n_some = 0;
+  w->shared = LLMD__GET(&x->head->shared);
+  w->rest = 0;
+  w->rest_alive = w->shared != 0;
   w->prev = 0;
   w->out = out;
   w->n = 0;
@@ -105,24 +84,36 @@ static uint32_t matched(const llmd_index *x, const llmd__run *r, const llmd_key 
   return lo;
 }
 
-static inline int is_alive(const walk *w, uint32_t holder)
+void llmd__walk_odd(walk *w, uint32_t holder, uint32_t tier, uint32_t mask)
 {
-  return (int)(w->alive[holder / 64] >> (holder % 64) & 1u);
-}
-
-static void take_entry(walk *w, uint64_t e, int first)
-{
-  uint32_t holder = LLMD__E_HOLDER(e), tier = LLMD__E_TIER(e), at;
-  if (e == 0 || holder >= w->x->holders || tier >= LLMD_TIERS || (!first && !is_alive(w, holder)))
-    return;
-  at = w->odd_of[holder];
+  uint32_t at = w->odd_of[holder];
   if (at == 0) {
     at = ++w->n_odd;
     w->odd_of[holder] = (uint16_t)at;
     w->odd[at - 1].holder = holder;
     memset(w->odd[at - 1].mask, 0, sizeof w->odd[at - 1].mask);
   }
-  w->odd[at - 1].mask[tier] |= LLMD__E_MASK(e);
+  w->odd[at - 1].mask[tier] |= mask;
+}
+
+static void take_cohort(walk *w, uint64_t e)
+{
+  if (w->n_some == LLMD__COHORTS || !llmd__line_ok(w->x, LLMD__E_SET(e)))
+    return;
+  w->some[w->n_some].word = llmd__set_id(w->x, LLMD__E_SET(e));
+  w->some[w->n_some].n = (uint32_t)__builtin_popcount(LLMD__E_MASK(e));
+  w->n_some++;
+}
+
+static inline void take_entry(walk *w, uint64_t e, int all)
+{
+  uint32_t holder = LLMD__E_HOLDER(e), tier = LLMD__E_TIER(e);
+  if (e == 0)
+    return;
+  if (tier == LLMD__COHORT)
+    take_cohort(w, e);
+  else if (tier < LLMD_TIERS && holder < w->x->holders && (all || is_alive(w, holder)))
+    llmd__walk_odd(w, holder, tier, LLMD__E_MASK(e));
 }
 
 static void drop_odd(walk *w)
@@ -130,85 +121,23 @@ static void drop_odd(walk *w)
   for (uint32_t i = 0; i < w->n_odd; i++)
     w->odd_of[w->odd[i].holder] = 0;
   w->n_odd = 0;
+  w->n_some = 0;
 }
 
-static void take_entries(walk *w, const llmd__run *r, uint32_t line, int first)
+static void take_entries(walk *w, const llmd__run *r, uint32_t line, int all)
 {
   const llmd_index *x = w->x;
   uint64_t odd = LLMD__GET(&r->odd);
   if (odd != 0)
-    take_entry(w, odd, first);
+    take_entry(w, odd, all);
   for (uint32_t most = x->holders; line != 0 && llmd__line_ok(x, line) && most-- != 0;) {
     const llmd__more *m = &llmd__line_at(x, line)->more;
     line = LLMD__GET(&m->next);
     if (llmd__line_ok(x, line))
       __builtin_prefetch((const void *)llmd__line_at(x, line));
     for (uint32_t i = 0; i < 7; i++)
-      take_entry(w, LLMD__GET(&m->entry[i]), first);
+      take_entry(w, LLMD__GET(&m->entry[i]), all);
   }
-}
-
-/* Walks a set's groups alongside the alive ones, both ascending. */
-typedef struct beside {
-  llmd__set_walk sw;
-  const llmd__line64 *line; /* the set's group at hand; NULL = no more */
-  uint64_t group;
-  uint64_t listed[WORDS];
-  uint64_t word;
-  const llmd__set *set;
-} beside;
-
-static void beside_next(beside *b, const llmd_index *x)
-{
-  b->line = llmd__set_walk_next(&b->sw, x);
-  b->group = b->line ? LLMD__GET(&b->line->w[0]) : UINT64_MAX;
-}
-
-static void beside_begin(beside *b, const llmd_index *x, uint64_t word)
-{
-  b->word = word;
-  b->set = LLMD__SET_KIND(word) == LLMD__SET_INTERNED ? llmd__set_at(x, word) : NULL;
-  b->line = NULL;
-  b->group = UINT64_MAX;
-  if (b->set == NULL || LLMD__GET(&b->set->groups) == 0)
-    return;
-  llmd__set_walk_begin(&b->sw, x, b->set);
-  b->set = NULL;
-  b->word = 0;
-  beside_next(b, x);
-}
-
-/* One holder of an inline or small set. */
-static inline uint32_t listed_at(const beside *b, uint32_t i)
-{
-  return b->set ? LLMD__GET(&b->set->ref[i / 2]) >> (i % 2 * 16) & 0xffffu : llmd__set_inline(b->word, i);
-}
-
-static inline uint32_t listed_count(const beside *b)
-{
-  uint32_t n = b->set ? LLMD__GET(&b->set->n) : LLMD__SET_KIND(b->word);
-  return n < LLMD__SET_SMALL ? n : LLMD__SET_SMALL;
-}
-
-/* The set's WORDS of group g: a line of the set, or a copy; NULL = nobody there. */
-static const _Atomic uint64_t *beside_group(beside *b, const llmd_index *x, uint32_t g)
-{
-  uint32_t n = listed_count(b), any = 0;
-  while (b->group < g)
-    beside_next(b, x);
-  if (b->group == g)
-    return &b->line->w[1];
-  if (n == 0)
-    return NULL;
-  memset(b->listed, 0, sizeof b->listed);
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t h = listed_at(b, i) - g * LLMD__GROUP;
-    if (h < LLMD__GROUP) {
-      b->listed[h / 64] |= UINT64_C(1) << h % 64;
-      any = 1;
-    }
-  }
-  return any ? (const _Atomic uint64_t *)(const void *)b->listed : NULL;
 }
 
 /* Makes group g one of which somebody may drop out: its words in w->set are who. */
@@ -268,21 +197,6 @@ static void take_gone(walk *w, uint64_t word)
   }
 }
 
-/* The set's words for the alive groups into w->set. */
-static void take_set(walk *w, uint64_t word)
-{
-  beside b;
-  beside_begin(&b, w->x, word);
-  for (uint32_t i = 0; i < w->n_groups; i++) {
-    uint32_t g = w->group[i];
-    const _Atomic uint64_t *s = beside_group(&b, w->x, g);
-    for (uint32_t k = 0; k < WORDS; k++) {
-      w->set[g * WORDS + k] = s ? LLMD__GET(&s[k]) : 0;
-      w->keep[g * WORDS + k] = 0;
-    }
-  }
-}
-
 /* A group comes alive. They mostly come in order. */
 static void add_group(walk *w, uint32_t g)
 {
@@ -298,7 +212,7 @@ static void add_group(walk *w, uint32_t g)
   w->n_groups++;
 }
 
-static void add_holder(walk *w, uint32_t holder)
+void llmd__walk_add(walk *w, uint32_t holder)
 {
   uint64_t bit = UINT64_C(1) << holder % 64;
   if (holder >= w->x->holders || !(LLMD__GET(&w->x->live[holder / 64]) & bit))
@@ -307,28 +221,39 @@ static void add_holder(walk *w, uint32_t holder)
   w->alive[holder / 64] |= bit;
 }
 
-/* The holders of a prompt's first run: all of the set, all with entries, who live. */
-static void take_first(walk *w, uint64_t word)
+static void take_group(walk *w, uint64_t g, const _Atomic uint64_t *bits)
 {
-  uint32_t words = w->x->holders / 64u, n;
+  const llmd_index *x = w->x;
+  uint64_t any = 0, *alive = &w->alive[g * WORDS];
+  if (g >= groups_of(x))
+    return;
+  add_group(w, (uint32_t)g);
+  for (uint32_t k = 0; k < WORDS && g * WORDS + k < x->holders / 64u; k++)
+    any |= alive[k] |= LLMD__GET(&bits[k]) & LLMD__GET(&x->live[g * WORDS + k]);
+  if (any == 0)
+    llmd__walk_shrink(w);
+}
+
+static void take_all_of(walk *w, uint64_t word)
+{
   beside b;
+  uint32_t n;
   beside_begin(&b, w->x, word);
   n = listed_count(&b);
   for (uint32_t i = 0; i < n; i++)
-    add_holder(w, listed_at(&b, i));
-  for (; b.line != NULL; beside_next(&b, w->x)) {
-    uint64_t any = 0, *alive = &w->alive[b.group * WORDS];
-    if (b.group >= groups_of(w->x))
-      break;
-    for (uint32_t k = 0; k < WORDS && b.group * WORDS + k < words; k++)
-      any |= alive[k] = LLMD__GET(&b.line->w[k + 1]) & LLMD__GET(&w->x->live[b.group * WORDS + k]);
-    if (any != 0)
-      w->group[w->n_groups++] = (uint16_t)b.group;
-    if (w->n_groups == groups_of(w->x))
-      break;
-  }
+    llmd__walk_add(w, listed_at(&b, i));
+  for (; b.line != NULL; beside_next(&b, w->x))
+    take_group(w, b.group, &b.line->w[1]);
+}
+
+/* The holders of a prompt's first run: all of its sets, all with entries, who live. */
+static void take_first(walk *w, uint64_t word)
+{
+  take_all_of(w, word);
+  for (uint32_t i = 0; i < w->n_some; i++)
+    take_all_of(w, w->some[i].word);
   for (uint32_t i = 0; i < w->n_odd; i++)
-    add_holder(w, w->odd[i].holder);
+    llmd__walk_add(w, w->odd[i].holder);
 }
 
 /* The bitmap is left as it was found: zero. */
@@ -341,7 +266,7 @@ static void forget_alive(walk *w)
 
 /* ---- applying ---------------------------------------------------------------------------------------------------- */
 
-static void emit(walk *w, uint32_t holder, uint32_t blocks)
+void llmd__walk_emit(walk *w, uint32_t holder, uint32_t blocks)
 {
   uint64_t endpoint = LLMD__GET(&w->x->who[holder]);
   llmd_hit *hit;
@@ -355,7 +280,7 @@ static void emit(walk *w, uint32_t holder, uint32_t blocks)
     memcpy(hit->lower, w->lower[holder], sizeof hit->lower);
 }
 
-static void emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks)
+void llmd__walk_emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks)
 {
   const _Atomic uint64_t *who = &w->x->who[word * 64u];
   llmd_hit *hit = w->out + w->n;
@@ -363,7 +288,7 @@ static void emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks)
     return;
   if (w->lowered || w->cap - w->n < 64u) {
     for (; bits != 0; bits &= bits - 1u)
-      emit(w, word * 64u + (uint32_t)__builtin_ctzll(bits), blocks);
+      llmd__walk_emit(w, word * 64u + (uint32_t)__builtin_ctzll(bits), blocks);
     return;
   }
   for (; bits != 0; bits &= bits - 1u) {
@@ -385,7 +310,7 @@ static int group_empty(const walk *w, uint32_t g)
 }
 
 /* Takes groups that died out of the list. */
-static void shrink(walk *w)
+void llmd__walk_shrink(walk *w)
 {
   uint32_t left = 0;
   for (uint32_t i = 0; i < w->n_groups; i++)
@@ -404,12 +329,12 @@ static void apply_gone(walk *w, uint32_t base)
     for (uint32_t k = at; k < at + WORDS; k++) {
       uint64_t gone = w->set[k];
       any |= w->alive[k] &= ~gone;
-      emit_word(w, k, gone, base);
+      llmd__walk_emit_word(w, k, gone, base);
     }
     died |= any == 0;
   }
   if (died)
-    shrink(w);
+    llmd__walk_shrink(w);
 }
 
 static void count_lower(walk *w, uint32_t holder, const uint32_t mask[LLMD_TIERS], uint32_t gpu, uint32_t n)
@@ -422,8 +347,7 @@ static void count_lower(walk *w, uint32_t holder, const uint32_t mask[LLMD_TIERS
   w->lowered = 1;
 }
 
-/* One with entries, who is in the set or not: how many of the m blocks it has. */
-static uint32_t judge(walk *w, const odd_one *o, uint32_t in_set, uint32_t m)
+uint32_t llmd__walk_judge(walk *w, const odd_one *o, uint32_t in_set, uint32_t m)
 {
   uint32_t gpu = o->mask[LLMD_TIER_GPU] | o->mask[LLMD_TIER_SPECULATIVE] | in_set, n;
   uint32_t any = gpu | o->mask[LLMD_TIER_CPU] | o->mask[LLMD_TIER_DISK] | o->mask[LLMD_TIER_REMOTE];
@@ -446,42 +370,15 @@ static uint32_t apply_odd(walk *w, uint32_t m, uint32_t base)
     if (!is_alive(w, o->holder))
       continue;
     gone = &dirty_group(w, o->holder / LLMD__GROUP)[o->holder % LLMD__GROUP / 64];
-    n = judge(w, o, *gone & bit ? 0 : llmd__low(m), m);
+    n = llmd__walk_judge(w, o, *gone & bit ? 0 : llmd__low(m), m);
     extra += n == m && (*gone & bit) != 0;
     *gone &= ~bit;
     if (n == m)
       continue;
-    emit(w, o->holder, base + n);
+    llmd__walk_emit(w, o->holder, base + n);
     w->alive[o->holder / 64] &= ~bit;
   }
   return extra;
-}
-
-/* A run whose set ends before the chain does: all is in w->set. m blocks of the chain lie in this run, after base. */
-static void apply_short(walk *w, uint64_t word, uint32_t m, uint32_t base)
-{
-  uint32_t flen = word ? LLMD__SET_FLEN(word) : 0;
-  for (uint32_t i = 0; i < w->n_odd; i++) {
-    const odd_one *o = &w->odd[i];
-    uint64_t bit = UINT64_C(1) << o->holder % 64;
-    uint32_t n = is_alive(w, o->holder) ? judge(w, o, w->set[o->holder / 64] & bit ? llmd__low(flen) : 0, m) : 0;
-    if (!is_alive(w, o->holder))
-      continue;
-    if (n == m) {
-      w->keep[o->holder / 64] |= bit;
-      continue;
-    }
-    emit(w, o->holder, base + n);
-    w->alive[o->holder / 64] &= ~bit;
-  }
-  for (uint32_t i = 0; i < w->n_groups; i++)
-    for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++) {
-      uint64_t gone = w->alive[k] & ~w->keep[k];
-      emit_word(w, k, gone & w->set[k], base + flen);
-      emit_word(w, k, gone & ~w->set[k], base);
-      w->alive[k] &= w->keep[k];
-    }
-  shrink(w);
 }
 
 /* ---- the walk ---------------------------------------------------------------------------------------------------- */
@@ -499,39 +396,59 @@ static int unchanged(const llmd__run *r, const seen *s, const door *d)
          (d->slot ? LLMD__GET(d->slot) : LLMD__GET(d->child)) == d->value;
 }
 
+/* Everything of the run into scratch. how: 0 = only who is not in its set, 1 = all, 2 = all, with a store for all. */
+static void gather(walk *w, uint64_t word, uint32_t how, uint32_t base)
+{
+  w->n_dirty = 0;
+  if (how != 0 && word != 0) {
+    w->some[w->n_some].word = word;
+    w->some[w->n_some++].n = LLMD__SET_FLEN(word);
+  }
+  if (how == 2)
+    llmd__walk_read_shared(w);
+  else if (how == 1)
+    llmd__walk_read_all(w);
+  else if (base != 0 || w->n_odd != 0)
+    take_gone(w, word);
+}
+
+/* The set speaks of all m blocks. Returns its id when all who are alive are in it. */
+static uint64_t apply_plain(walk *w, uint64_t word, uint32_t m, uint32_t base)
+{
+  uint32_t extra = w->n_odd ? apply_odd(w, m, base) : 0;
+  if (w->n_dirty != 0)
+    apply_gone(w, base);
+  return extra == 0 ? LLMD__SET_ID(word) : 0;
+}
+
 /* Reads the run behind the door. 1 = read and applied, -1 = it changed meanwhile. s->m is known. */
 static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_t base)
 {
-  uint32_t line = LLMD__GET(&r->more);
+  uint32_t line = LLMD__GET(&r->more), how;
   uint64_t word = s->word;
-  uint32_t extra = 0;
-  int whole = word != 0 && LLMD__SET_FLEN(word) >= s->m;
   if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED && !llmd__line_ok(w->x, LLMD__SET_LINE(word)))
     return -1;
   if (line != 0 || LLMD__GET(&r->odd) != 0)
-    take_entries(w, r, line, base == 0);
-  if (base == 0)
+    take_entries(w, r, line, base == 0 || w->shared != 0);
+  if (base == 0 && w->shared == 0)
     take_first(w, word);
-  w->n_dirty = 0;
-  if (!whole)
-    take_set(w, word);
-  else if (base != 0 || w->n_odd != 0)
-    take_gone(w, word);
+  how = w->shared != 0 ? 2 : w->n_some != 0 || word == 0 || LLMD__SET_FLEN(word) < s->m;
+  gather(w, word, how, base);
   if (!unchanged(r, s, d)) {
     drop_odd(w);
     if (base == 0)
       forget_alive(w);
     return -1;
   }
-  if (!whole)
-    apply_short(w, word, s->m, base);
-  else if (w->n_odd != 0)
-    extra = apply_odd(w, s->m, base);
-  if (w->n_odd != 0)
+  w->prev = 0;
+  if (how == 2)
+    llmd__walk_apply_shared(w, s->m, base);
+  else if (how == 1)
+    llmd__walk_apply_all(w, s->m, base);
+  else
+    w->prev = apply_plain(w, word, s->m, base);
+  if (w->n_odd + w->n_some != 0)
     drop_odd(w);
-  if (whole && w->n_dirty != 0)
-    apply_gone(w, base);
-  w->prev = whole && extra == 0 ? LLMD__SET_ID(word) : 0;
   return 1;
 }
 
@@ -635,11 +552,13 @@ static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
     ahead = base + LLMD__X_WINDOW < n ? look_ahead(x, ahead == run ? run : ahead, ahead == run ? AHEAD : 1u) : 0;
     if (base < n && base <= 2u * LLMD__X_WINDOW) /* where prompts part */
       llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[base]));
-  } while (base < n && w->n_groups != 0);
+  } while (base < n && (w->n_groups != 0 || w->rest_alive));
   for (uint32_t i = 0; i < w->n_groups; i++)
     for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++)
-      emit_word(w, k, w->alive[k], base);
+      llmd__walk_emit_word(w, k, w->alive[k], base);
   forget_alive(w);
+  if (w->rest_alive)
+    w->rest = base;
   if (run != 0)
     llmd__touch(x, run);
   return rc;
@@ -666,6 +585,8 @@ int llmd_index_query(const llmd_index *x, void *scratch, const llmd_key *keys, u
     walk_begin(&w, x, scratch, out, cap);
     rc = walk_chain(&w, keys, n);
     clear_lower(&w);
+    if (shared != NULL)
+      *shared = w.rest;
   } while (LLMD__GET(&x->head->freed) != freed && tries++ < RETRIES);
   if (LLMD__GET(&x->head->freed) != freed)
     w.n = 0;

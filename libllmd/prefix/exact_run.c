@@ -146,25 +146,6 @@ static void cut(llmd_index *x, uint32_t run, uint32_t len)
   LLMD__ADD(&x->head->n_blocks, (uint64_t)len - had);
 }
 
-/* Counts what its holders had, and gives back the lines of entries. */
-static void free_holders(llmd_index *x, llmd__run *r)
-{
-  uint64_t word = LLMD__GET(&r->set), held = 0;
-  uint32_t next;
-  if (word != 0)
-    held = (uint64_t)llmd__set_count(x, word) * LLMD__SET_FLEN(word);
-  held += llmd__entry_held(x, r, LLMD__GET(&r->odd));
-  for (uint32_t n = LLMD__GET(&r->more); n != 0; n = next) {
-    llmd__more *m = &llmd__line_at(x, n)->more;
-    for (uint32_t i = 0; i < 7; i++)
-      held += llmd__entry_held(x, r, LLMD__GET(&m->entry[i]));
-    next = LLMD__GET(&m->next);
-    llmd__line_give(x, n);
-  }
-  llmd__set_release(x, word);
-  LLMD__ADD(&x->head->n_held, 0u - held);
-}
-
 static void free_only(llmd_index *x, uint32_t run)
 {
   llmd__run *r = llmd__run_at(x, run);
@@ -184,7 +165,7 @@ static void free_only(llmd_index *x, uint32_t run)
   for (uint32_t i = 0; i < len; i++)
     llmd__name_drop(x, run, i);
   llmd__own_cut(x, run, 0);
-  free_holders(x, r);
+  llmd__run_forget(x, run);
   for (uint32_t i = 0; i < (len + 3) / 4; i++)
     llmd__line_give(x, LLMD__GET(&b->key[i]));
   for (uint32_t i = 0; i < (len + 7) / 8; i++)

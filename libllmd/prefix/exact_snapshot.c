@@ -83,7 +83,7 @@ static void put(out *o, const void *p, size_t n)
 
 static int is_live(const llmd_index *x, uint32_t holder)
 {
-  return holder == LLMD__HOLDER_SHARED || LLMD__GET(&x->state[holder]) == LLMD__HOLDER_LIVE;
+  return LLMD__GET(&x->state[holder]) == LLMD__HOLDER_LIVE;
 }
 
 static int keeps(const llmd_index *x, uint64_t e)
@@ -91,19 +91,39 @@ static int keeps(const llmd_index *x, uint64_t e)
   return e != 0 && LLMD__E_TIER(e) != LLMD_TIER_SPECULATIVE && is_live(x, LLMD__E_HOLDER(e));
 }
 
-/* Entries that are kept: counted when o is NULL, else written. */
-static uint32_t put_entries(const llmd_index *x, const llmd__run *r, out *o)
+/* A cohort is written holder by holder. */
+static uint32_t put_cohort(llmd_index *x, uint64_t e, out *o)
 {
-  uint64_t e = LLMD__GET(&r->odd);
-  uint32_t n = 0;
-  if (keeps(x, e) && ++n && o != NULL)
+  uint32_t n = llmd__set_list(x, llmd__set_id(x, LLMD__E_SET(e)), x->list), kept = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    uint64_t one = llmd__entry(x->list[i], LLMD_TIER_GPU, 0, LLMD__E_MASK(e));
+    if (!is_live(x, x->list[i]))
+      continue;
+    kept++;
+    if (o != NULL)
+      put(o, &one, sizeof one);
+  }
+  return kept;
+}
+
+static uint32_t put_entry(llmd_index *x, uint64_t e, out *o)
+{
+  if (e != 0 && LLMD__E_TIER(e) == LLMD__COHORT)
+    return put_cohort(x, e, o);
+  if (!keeps(x, e))
+    return 0;
+  if (o != NULL)
     put(o, &e, sizeof e);
+  return 1;
+}
+
+/* Entries that are kept: counted when o is NULL, else written. */
+static uint32_t put_entries(llmd_index *x, const llmd__run *r, out *o)
+{
+  uint32_t n = put_entry(x, LLMD__GET(&r->odd), o);
   for (uint32_t l = LLMD__GET(&r->more); l != 0; l = LLMD__GET(&llmd__line_at(x, l)->more.next))
-    for (uint32_t i = 0; i < 7; i++) {
-      e = LLMD__GET(&llmd__line_at(x, l)->more.entry[i]);
-      if (keeps(x, e) && ++n && o != NULL)
-        put(o, &e, sizeof e);
-    }
+    for (uint32_t i = 0; i < 7; i++)
+      n += put_entry(x, LLMD__GET(&llmd__line_at(x, l)->more.entry[i]), o);
   return n;
 }
 
@@ -134,23 +154,32 @@ static uint32_t put_own(const llmd_index *x, const llmd__run *r, out *o)
   return n;
 }
 
+/* The live holders of a set: counted when o is NULL, else written. */
+static uint32_t put_set_list(llmd_index *x, uint64_t word, out *o)
+{
+  uint32_t n = llmd__set_list(x, word, x->list), left = 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (is_live(x, x->list[i]))
+      x->list[left++] = x->list[i];
+  if (o != NULL)
+    put(o, x->list, left * sizeof *x->list);
+  return left;
+}
+
 static void put_run(llmd_index *x, uint32_t run, out *o)
 {
   const llmd__run *r = llmd__run_at(x, run);
   const llmd__body *b = llmd__body_of(x, r);
   uint64_t word = LLMD__GET(&r->set);
-  uint32_t parent = LLMD__GET(&r->parent), n = llmd__set_list(x, word, x->list), left = 0;
+  uint32_t parent = LLMD__GET(&r->parent);
   snap_run s;
   memset(&s, 0, sizeof s);
-  for (uint32_t i = 0; i < n; i++)
-    if (is_live(x, x->list[i]))
-      x->list[left++] = x->list[i];
   s.kind = RUN;
   s.len = (uint8_t)llmd__run_len(r);
   s.start = (uint8_t)llmd__run_start(r);
   s.age = (uint8_t)((uint8_t)LLMD__GET(&x->head->epoch) - LLMD__GET(&x->hit[run - LLMD__X_RINGS]));
   s.flen = (uint8_t)(word ? LLMD__SET_FLEN(word) : 0);
-  s.n_set = left;
+  s.n_set = put_set_list(x, word, NULL);
   s.n_entries = put_entries(x, r, NULL);
   s.n_own = put_own(x, r, NULL);
   if (parent != 0)
@@ -164,7 +193,7 @@ static void put_run(llmd_index *x, uint32_t run, out *o)
     uint64_t name = llmd__name_of(x, r, i);
     put(o, &name, sizeof name);
   }
-  put(o, x->list, left * sizeof *x->list);
+  put_set_list(x, word, o);
   put_entries(x, r, o);
   put_own(x, r, o);
 }
@@ -344,7 +373,7 @@ static int put_blocks(llmd_index *x, const parts *p, uint32_t *run)
     memcpy(&name, p->names + i * sizeof name, sizeof name);
     if (i != 0)
       llmd__run_grow(x, *run, &key);
-    if (name != 0 && llmd__name_set(x, LLMD__HOLDER_SHARED, *run, i, name) < 0)
+    if (name != 0 && llmd__name_set(x, LLMD__HOLDER_NONE, *run, i, name) < 0)
       return 0;
   }
   return 1;
@@ -359,7 +388,7 @@ static int put_rest(llmd_index *x, uint32_t run, const parts *p, const uint16_t 
     memcpy(&e, p->entries + i * sizeof e, sizeof e);
     h = LLMD__E_HOLDER(e);
     if (h >= x->holders || map[h] == 0 || LLMD__E_TIER(e) >= LLMD_TIER_SPECULATIVE ||
-        (LLMD__E_MASK(e) & ~llmd__low(p->s.len)) != 0 || llmd__reserve(x, LLMD__X_RUN_MOST + 2u * x->set_most, 0, run) < 0)
+        (LLMD__E_MASK(e) & ~llmd__low(p->s.len)) != 0 || llmd__reserve(x, llmd__need(x), 0, run) < 0)
       return 0;
     llmd__run_cover(x, run, map[h] - 1u, LLMD__E_TIER(e), LLMD__E_MASK(e), 0);
   }
@@ -384,7 +413,7 @@ static int put_back(llmd_index *x, const parts *p, const uint16_t *map)
 {
   uint32_t run;
   _Atomic uint8_t *hit;
-  if (llmd__reserve(x, LLMD__X_RUN_MOST + 2u * x->set_most, LLMD__X_WINDOW, 0) < 0 || LLMD__GET(&x->head->evicted) != 0)
+  if (llmd__reserve(x, llmd__need(x), LLMD__X_WINDOW, 0) < 0 || LLMD__GET(&x->head->evicted) != 0)
     return LLMD_E_FULL;
   if (!put_blocks(x, p, &run))
     return LLMD_E_SYNTAX;
@@ -430,6 +459,7 @@ static void empty_again(llmd_index *x)
     LLMD__PUT(&x->row[i].holder, 0u);
     LLMD__PUT(&x->row[i].endpoint, 0);
   }
+  LLMD__PUT(&x->head->shared, 0u);
   memset(x->adapter, 0, (size_t)x->head->adapters * sizeof *x->adapter);
   memset(x->book, 0, (size_t)x->head->rows * LLMD__X_BOOK);
   LLMD__PUT(&x->head->writing, 1u);
@@ -442,7 +472,12 @@ static int apply_all(llmd_index *x, const snap_head *s, const char *rows, in i, 
   parts p;
   uint32_t kind;
   int rc = put_rows(x, s, rows, map);
-  map[LLMD__HOLDER_SHARED] = LLMD__HOLDER_SHARED + 1u;
+  uint32_t shared;
+  if (rc == 0 && s->shared != 0) {
+    if (s->shared >= x->holders || map[s->shared] != 0 || llmd__holder_get(x, LLMD_INDEX_SHARED, 1, &shared) < 0)
+      return LLMD_E_SYNTAX;
+    map[s->shared] = (uint16_t)(shared + 1u);
+  }
   while (rc == 0) {
     if (i.left < sizeof kind)
       return LLMD_E_SYNTAX;
@@ -510,7 +545,6 @@ int llmd_index_restore(llmd_index *x, const void *ptr, size_t len, llmd_err *err
   memcpy(x->book, book, (size_t)s.rows * LLMD__X_BOOK);
   for (uint32_t k = 0; k < 4; k++)
     LLMD__PUT(&x->head->sizes[k], s.sizes[k]);
-  LLMD__PUT(&x->head->shared, s.shared);
   llmd__write_end(x);
   return 0;
 }

@@ -44,16 +44,27 @@ static int holder_make(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoin
   return 0;
 }
 
+/* The holder that stands for all is in nobody's row, and not live: readers add what it has to everybody's. */
+static int shared_get(llmd_index *x, int make, uint32_t *out)
+{
+  uint32_t holder = LLMD__GET(&x->head->shared);
+  if (holder == LLMD__HOLDER_NONE && !make)
+    return LLMD_E_NONE;
+  if (holder == LLMD__HOLDER_NONE && (holder = holder_free(x)) == LLMD__HOLDER_NONE)
+    return LLMD_E_FULL;
+  LLMD__PUT(&x->state[holder], (uint8_t)LLMD__HOLDER_LIVE);
+  LLMD__PUT(&x->head->shared, holder);
+  *out = holder;
+  return 0;
+}
+
 int llmd__holder_get(llmd_index *x, llmd_endpoint_id endpoint, int make, uint32_t *out)
 {
   uint32_t slot = (uint32_t)endpoint;
   llmd__x_row *row;
   uint64_t have;
-  if (endpoint == LLMD_INDEX_SHARED) {
-    LLMD__PUT(&x->head->shared, 1u);
-    *out = LLMD__HOLDER_SHARED;
-    return 0;
-  }
+  if (endpoint == LLMD_INDEX_SHARED)
+    return shared_get(x, make, out);
   if (endpoint == 0 || slot >= x->head->rows)
     return LLMD_E_RANGE;
   row = &x->row[slot];
@@ -92,15 +103,11 @@ static int key_is(const llmd_index *x, const llmd__run *r, uint32_t i, const llm
   return llmd__key_equal(llmd__run_key(x, llmd__body_of(x, r), i), *key);
 }
 
-/* May the run take one more block at its end, for the block with this key? A run that hangs there already has it, and
- * runs with many holders stay as they are: what grows from them hangs on. */
+/* May the run take one more block at its end, for the block with this key? Not when a run that hangs there has it. */
 static int may_grow(const llmd_index *x, const llmd__run *r, const llmd_key *key)
 {
-  if (llmd__run_start(r) + llmd__run_len(r) >= LLMD__X_WINDOW)
-    return 0;
-  if (LLMD__GET(&r->child) != 0 && llmd__heads_find(x, key) != 0)
-    return 0;
-  return llmd__set_count(x, LLMD__GET(&r->set)) <= LLMD__X_FLIP;
+  return llmd__run_start(r) + llmd__run_len(r) < LLMD__X_WINDOW &&
+         (LLMD__GET(&r->child) == 0 || llmd__heads_find(x, key) == 0);
 }
 
 /* Moves the tip to the block with this key, which is made when it is not there. 0 = no room for it. */
@@ -131,7 +138,7 @@ static uint32_t store_run(llmd_index *x, tip *t, uint32_t holder, uint32_t tier,
                           const uint64_t *names, uint32_t n)
 {
   uint32_t run = 0, from = 0, done = 0;
-  if (llmd__reserve(x, LLMD__X_RUN_MOST + 2u * x->set_most, LLMD__X_WINDOW, t->run) < 0)
+  if (llmd__reserve(x, llmd__need(x), LLMD__X_WINDOW, t->run) < 0)
     return 0;
   do {
     tip before = *t;
@@ -140,7 +147,8 @@ static uint32_t store_run(llmd_index *x, tip *t, uint32_t holder, uint32_t tier,
       break;
     }
     if (done == 0) {
-      run = t->run;
+      x->storing = run = t->run;
+      x->lost = 0;
       from = t->offset;
     } else if (t->run != run) {
       llmd__run_stale(x, t->run); /* may be new, and what follows may not come to it */
@@ -156,7 +164,7 @@ static uint32_t store_run(llmd_index *x, tip *t, uint32_t holder, uint32_t tier,
   } while (done < n && llmd__run_start(llmd__run_at(x, run)) + t->offset + 1u < LLMD__X_WINDOW);
   if (done == 0)
     return 0;
-  llmd__run_cover(x, run, holder, tier, (llmd__low(done) << from), promise);
+  llmd__run_cover(x, run, holder, tier, (llmd__low(done) << from) & ~x->lost, promise);
   llmd__touch(x, run);
   return done;
 }
@@ -192,7 +200,8 @@ int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, co
   tip t = {0, 0, 0};
   uint32_t holder;
   int rc;
-  if (tier >= LLMD_TIERS || n > INT32_MAX || (n != 0 && keys == NULL))
+  if (tier >= LLMD_TIERS || n > INT32_MAX || (n != 0 && keys == NULL) ||
+      (endpoint == LLMD_INDEX_SHARED && tier != LLMD_TIER_REMOTE))
     return LLMD_E_RANGE;
   if (parent != NULL) {
     t.run = parent->run;
@@ -221,7 +230,7 @@ int llmd_index_find(llmd_index *x, llmd_endpoint_id endpoint, uint64_t name, llm
   uint32_t holder;
   int rc = llmd__holder_get(x, endpoint, 0, &holder);
   if (rc == LLMD_E_NONE)
-    holder = LLMD__HOLDER_SHARED; /* holds nothing: only names that everybody has */
+    holder = LLMD__HOLDER_NONE; /* only names that everybody has */
   else if (rc < 0)
     return rc;
   if (!llmd__name_find(x, holder, llmd__name_fix(name), &p))
@@ -260,6 +269,11 @@ static uint32_t flush_drop(llmd_index *x, const batch *b, uint32_t holder, uint3
 {
   const llmd__run *r = llmd__run_at(x, b->run);
   uint32_t gone = 0;
+  if (llmd__reserve(x, llmd__need(x), 0, b->run) < 0) {
+    llmd__run_forget(x, b->run);
+    llmd__run_trim(x, b->run);
+    return (uint32_t)__builtin_popcount(b->mask);
+  }
   for (uint32_t t = tier == LLMD_TIER_ANY ? 0 : tier; t < LLMD_TIERS && (tier == LLMD_TIER_ANY || t == tier); t++)
     gone |= llmd__run_uncover(x, b->run, holder, t, b->mask);
   if (x->owned[holder] != 0)
@@ -268,9 +282,12 @@ static uint32_t flush_drop(llmd_index *x, const batch *b, uint32_t holder, uint3
   return (uint32_t)__builtin_popcount(gone);
 }
 
-static uint32_t flush_hold(llmd_index *x, const batch *b, uint32_t holder, uint32_t tier)
+/* A name that a holder holds nothing by is somebody else's. */
+static uint32_t flush_hold(llmd_index *x, const batch *all, uint32_t holder, uint32_t tier)
 {
-  if (llmd__reserve(x, LLMD__X_RUN_MOST + 2u * x->set_most, 0, b->run) < 0)
+  batch own = *all, *b = &own;
+  b->mask &= llmd__run_mask_any(x, llmd__run_at(x, b->run), holder);
+  if (b->mask == 0 || llmd__reserve(x, llmd__need(x), 0, b->run) < 0)
     return 0;
   llmd__run_cover(x, b->run, holder, tier, b->mask, 0);
   llmd__touch(x, b->run);
@@ -309,7 +326,7 @@ int llmd_index_hold(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, con
 {
   uint32_t holder;
   int rc;
-  if (tier >= LLMD_TIER_SPECULATIVE)
+  if (tier >= LLMD_TIER_SPECULATIVE || (endpoint == LLMD_INDEX_SHARED && tier != LLMD_TIER_REMOTE))
     return LLMD_E_RANGE;
   llmd__write_begin(x);
   rc = llmd__holder_get(x, endpoint, 1, &holder);
@@ -333,10 +350,25 @@ int llmd_index_drop(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, con
   return rc == LLMD_E_NONE ? 0 : rc;
 }
 
+static void clear_shared(llmd_index *x)
+{
+  uint32_t holder = LLMD__GET(&x->head->shared);
+  if (holder == LLMD__HOLDER_NONE)
+    return;
+  llmd__write_begin(x);
+  LLMD__PUT(&x->head->shared, LLMD__HOLDER_NONE);
+  holder_die(x, holder);
+  llmd__write_end(x);
+}
+
 int llmd_index_clear(llmd_index *x, llmd_endpoint_id endpoint)
 {
   uint32_t slot = (uint32_t)endpoint;
   uint64_t have;
+  if (endpoint == LLMD_INDEX_SHARED) {
+    clear_shared(x);
+    return 0;
+  }
   if (endpoint == 0 || slot >= x->head->rows)
     return LLMD_E_RANGE;
   have = LLMD__GET(&x->row[slot].endpoint);

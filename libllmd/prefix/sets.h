@@ -85,6 +85,13 @@ static inline const llmd__set *llmd__set_at(const llmd_index *x, uint64_t word)
   return (const llmd__set *)(const void *)llmd__line_at(x, LLMD__SET_LINE(word));
 }
 
+/* The id of the set in this line. */
+static inline uint64_t llmd__set_id(const llmd_index *x, uint32_t line)
+{
+  const llmd__set *s = (const llmd__set *)(const void *)llmd__line_at(x, line);
+  return (uint64_t)LLMD__SET_INTERNED << 60 | (uint64_t)LLMD__GET(&s->stamp) << 28 | line;
+}
+
 /* Writer. What holds for all: `word` may be any set word, flen does not matter and is 1 in what is returned. */
 int llmd__set_has(const llmd_index *x, uint64_t word, uint32_t holder);
 uint32_t llmd__set_count(const llmd_index *x, uint64_t word);
