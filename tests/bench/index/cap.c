@@ -114,8 +114,8 @@ static void full_rows(struct stream *t, const char *names)
   snprintf(row, sizeof row, "cap_%s_workers_over", names);
   side_must(row, (double)bad, 0);
   side_row("cap_%s_workers_found", (double)pairs, names);
-  snprintf(row, sizeof row, "cap_%s_dropped", names);
-  side_must(row, (double)st.dropped, 0);
+  side_row("cap_%s_dropped_blocks", (double)st.dropped, names);
+  side_row("cap_%s_lost_events", (double)t->side.lost, names);
   snprintf(row, sizeof row, "cap_%s_used_over_cap", names);
   side_must(row, st.used > t->side.len, 0);
 }
@@ -129,6 +129,7 @@ static void cap_rows(const char *names, int own_names, uint64_t bytes)
   t.document = t.first.documents;
   t.shared = work_need(calloc(1, sizeof *t.shared));
   side_open(&t.side, bytes, WORK_SLOTS);
+  t.side.full = 1;
   do
     st = side_stats(&t.side);
   while (!st.evicted && !st.dropped && step(&t, NULL));

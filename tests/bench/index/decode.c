@@ -1,5 +1,5 @@
-/* From event bytes: vLLM's map-shaped batches of 32 blocks, read, hashed, applied. 250 chains of 64 blocks are stored by
- * 64 workers: 1,024,000 held blocks. */
+/* From event bytes: vLLM's map-shaped batches of 32 blocks, read, hashed, applied. 250 chains of 64 blocks are stored
+ * by 64 workers: 1,024,000 held blocks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

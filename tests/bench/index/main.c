@@ -14,7 +14,7 @@
  *
  * Prints {"side":"llmd","row":...,"value":...} a line. Nothing fails on time; exit 1 when an answer or the workload was
  * wrong. --quick: small, for answers only. PEER_HELD (16000000), PEER_COLD (400) as the other programs have them;
- * LLMD_BENCH_BYTES (1 GiB): cap of the big index; TRACE, or LLMD_SHARED/data/traces. */
+ * LLMD_BENCH_BYTES (32 * PEER_HELD): cap of the big index; TRACE, or LLMD_SHARED/data/traces. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +50,7 @@ static void set_up(int quick)
   side_set.quick = quick;
   side_set.held = number("PEER_HELD", quick ? 200000 : WORK_HELD);
   side_set.cold = (uint32_t)number("PEER_COLD", quick ? 10 : 400);
-  side_set.bytes = number("LLMD_BENCH_BYTES", quick ? UINT64_C(64) << 20 : UINT64_C(1) << 30);
+  side_set.bytes = number("LLMD_BENCH_BYTES", quick ? UINT64_C(64) << 20 : 32 * side_set.held);
   side_set.trace = trace ? trace : path;
 }
 

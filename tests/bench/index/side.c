@@ -81,6 +81,14 @@ llmd_endpoint_id side_endpoint(uint32_t worker)
   return (llmd_endpoint_id)1 << 32 | worker;
 }
 
+static void failed(side *s)
+{
+  if (s->full)
+    s->lost++;
+  else
+    s->errors++;
+}
+
 static void store(side *s, const work_batch *b, const work_event *e)
 {
   static const llmd_chain_root root = {.size = sizeof root, .block_tokens = SIDE_BLOCK_TOKENS};
@@ -92,7 +100,7 @@ static void store(side *s, const work_batch *b, const work_event *e)
     const llmd_block *after = e->has_parent || at ? &parent : NULL;
     n = e->n - at < EVENT_MAX ? e->n - at : EVENT_MAX;
     if (!at && e->has_parent && llmd_index_find(s->index, who, e->parent, &parent)) {
-      s->errors++;
+      failed(s);
       return;
     }
     if (after)
@@ -100,8 +108,10 @@ static void store(side *s, const work_batch *b, const work_event *e)
     else
       llmd_chain_begin(&chain, s->secret, &root);
     llmd_chain_extend(&chain, s->secret, b->token[e->at + at], (size_t)n * SIDE_BLOCK_TOKENS, NULL, 0, key, n);
-    if (llmd_index_store(s->index, who, LLMD_TIER_GPU, after, key, b->name + e->at + at, n, &parent) != (int)n)
-      s->errors++;
+    if (llmd_index_store(s->index, who, LLMD_TIER_GPU, after, key, b->name + e->at + at, n, &parent) != (int)n) {
+      failed(s);
+      return;
+    }
   }
 }
 

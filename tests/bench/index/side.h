@@ -35,7 +35,9 @@ typedef struct side {
   void *scratch;
   llmd_hit *hit;
   uint32_t rows, hits;
-  uint64_t errors; /* calls that failed */
+  int full;        /* things are evicted: events may find their parent gone */
+  uint64_t errors; /* calls that failed, */
+  uint64_t lost;   /* or when full, events that could not be stored whole */
 } side;
 
 void side_open(side *s, uint64_t bytes, uint32_t rows);
