@@ -70,6 +70,15 @@ const situation situations[] = {
      .busy = 1,
      .warm = 3,
      .fail = LLMD_FAIL_OPEN},
+    {.name = "precise", .config = "precise", .path = CHAT, .body = TEXT_BODY, .seed = 18, .warm = 2, .tokens = 170},
+    {.name = "precise-text", .config = "precise", .path = CHAT, .body = TEXT_BODY, .seed = 19, .warm = 2},
+    {.name = "precise-strict",
+     .config = "precise",
+     .path = CHAT,
+     .body = TEXT_BODY,
+     .seed = 20,
+     .tokens = 100,
+     .compat = LLMD_COMPAT_STRICT},
 };
 const unsigned n_situations = sizeof situations / sizeof *situations;
 
@@ -130,6 +139,7 @@ static int open_pool(rig *r, const situation *s)
                             .max_lanes = 4,
                             .prefix_bytes = 1 << 20,
                             .state_bytes = 4 << 20,
+                            .index_bytes = 1 << 20,
                             .seed = 7};
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   int rc = llmd_pool_open(&po, &r->pool, NULL);
@@ -141,6 +151,39 @@ static int open_pool(rig *r, const situation *s)
   if (!rc && s->narrowed)
     rc = llmd_pool_drain(r->pool, r->id[0], 1);
   return rc ? rc : llmd_pool_publish(r->pool, &r->now);
+}
+
+/* Ids of the prompts that the host renders. */
+static const uint32_t *ids(void)
+{
+  static uint32_t id[SITUATION_IDS];
+  for (uint32_t i = 0; i < SITUATION_IDS; i++)
+    id[i] = i * 3 + 1;
+  return id;
+}
+
+/* What the engines have told of their caches: each a little more than the one before, some of it in lower tiers. */
+static int hear(rig *r)
+{
+  llmd_chain_root root = {.size = sizeof root, .block_tokens = 16};
+  llmd_key key[SITUATION_IDS / 16];
+  llmd_index *index;
+  llmd_chain chain;
+  int rc = llmd_pool_index(r->pool, &index);
+  rc = rc ? rc : llmd_chain_begin(&chain, llmd_index_secret(index), &root);
+  rc = rc ? rc : llmd_chain_extend(&chain, llmd_index_secret(index), ids(), SITUATION_IDS, NULL, 0, key,
+                                   SITUATION_IDS / 16);
+  for (uint32_t i = 1; i < SITUATION_ENDPOINTS && rc >= 0; i++) {
+    llmd_index_row row = {.size = sizeof row, .flags = LLMD_INDEX_FED, .block_tokens = 16};
+    llmd_block last;
+    row.flags |= i == 5 ? LLMD_INDEX_DEGRADED : 0;
+    rc = llmd_index_store(index, r->id[i], LLMD_TIER_GPU, NULL, key, NULL, i, &last);
+    if (rc >= 0)
+      rc = llmd_index_store(index, r->id[i], i % 3, &last, key + i, NULL, 2, NULL);
+    if (rc >= 0)
+      rc = llmd_index_describe(index, r->id[i], &row);
+  }
+  return rc < 0 ? rc : 0;
 }
 
 /* ---- the scheduler ---------------------------------------------------------------------------------------------- */
@@ -181,6 +224,8 @@ int rig_open(rig *r, const situation *s, const char *folder)
       fprintf(stderr, "%s.yaml:%u:%u: %s (%s)\n", s->config ? s->config : "default", err.line, err.column, err.text,
               err.path);
   }
+  if (!rc && s->tokens)
+    rc = hear(r);
   if (!rc)
     rc = llmd_lane_create(r->scheduler, LLMD_LANE_WRITER, &r->lane);
   return rc;
@@ -236,6 +281,8 @@ static int make_request(rig *r, const situation *s, const char *body)
   }
   if (s->predicted)
     rc |= set_predictions(r);
+  if (s->tokens)
+    rc |= llmd_request_set_tokens(r->request, ids(), s->tokens);
   llmd_request_feed(r->request, body, strlen(body), LLMD_FEED_FINAL); /* its error is the decision's to tell */
   return rc;
 }

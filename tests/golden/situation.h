@@ -6,6 +6,7 @@
 #include <llmd/llmd.h>
 
 #define SITUATION_ENDPOINTS 8u
+#define SITUATION_IDS 176u
 
 typedef struct situation {
   const char *name;
@@ -21,6 +22,7 @@ typedef struct situation {
   uint32_t busy;      /* all endpoints are beyond every threshold */
   uint32_t narrowed;  /* a subset, an exclusion and a drained endpoint */
   uint32_t predicted; /* the host sets latency predictions on the request */
+  uint32_t tokens;    /* not 0: the host has so many real ids of the prompt, and engines tell of their caches */
 } situation;
 
 typedef struct rig {
