@@ -37,7 +37,8 @@ typedef struct elsewhere {
 static void open_elsewhere(elsewhere *e, const rig *r, const situation *s, uint32_t endpoints, uint32_t explain)
 {
   llmd_region_options ro = {
-      .size = sizeof ro, .max_endpoints = endpoints, .prefix_bytes = 1 << 20, .state_bytes = 4 << 20, .seed = 99};
+      .size = sizeof ro, .max_endpoints = endpoints, .prefix_bytes = 1 << 20, .index_bytes = 1 << 20,
+      .state_bytes = 4 << 20, .seed = 99};
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   llmd_scheduler_options so = {.size = sizeof so, .compat = s->compat, .fail = s->fail, .explain = explain};
   assert_int_equal(llmd_pool_open(&po, &e->pool, NULL), 0);
