@@ -33,7 +33,7 @@ LLMD_BEGIN
 #define LLMD_NAME_INT 1u    /* an integer, negative ones as their two's complement */
 #define LLMD_NAME_DIGEST 2u /* bytes; name = XXH3-64 of them unless they are eight, then these, big-endian */
 
-/* The texts of one block's extra keys, in the engine's order. */
+/* The texts of one block's extra keys, in the engine's order; the adapter's name is not among them. */
 typedef struct llmd_event_extra {
   uint32_t block, reserved;
   llmd_str text;

@@ -152,6 +152,28 @@ static void test_adapter_and_extras(void **state)
   rig_close(&t.r);
 }
 
+/* A salt that reads like the adapter's name is still a salt. */
+static void test_salt_like_the_adapter(void **state)
+{
+  static const char *const extra[2] = {"poet", NULL};
+  const llmd_extra want[1] = {{0, 0, {"poet", 4}}};
+  llmd_key own[2];
+  talk t;
+  (void)state;
+  open_talk(&t, 0, NULL);
+  stored_text s = part(0, 2);
+  s.lora = "poet";
+  s.extra = extra;
+  begin(&t);
+  batch_stored(&text, &s);
+  assert_int_equal(send(&t), 1);
+  rig_keys(&t.r, "poet", tokens, 8, NULL, 0, own);
+  assert_int_equal(rig_blocks(&t.r, 1, own, 2, NULL), 0);
+  rig_keys(&t.r, "poet", tokens, 8, want, 1, own);
+  assert_int_equal(rig_blocks(&t.r, 1, own, 2, NULL), 2);
+  rig_close(&t.r);
+}
+
 /* Older engines give the adapter's number alone: nobody's blocks then, above all not the base model's. */
 static void test_adapter_without_name(void **state)
 {
@@ -601,6 +623,7 @@ int main(void)
       cmocka_unit_test(test_parts_of_a_prompt),
       cmocka_unit_test(test_order_within_a_batch),
       cmocka_unit_test(test_adapter_and_extras),
+      cmocka_unit_test(test_salt_like_the_adapter),
       cmocka_unit_test(test_adapter_without_name),
       cmocka_unit_test(test_block_size_learned),
       cmocka_unit_test(test_scheme_learned),
