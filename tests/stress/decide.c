@@ -1,6 +1,7 @@
-/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints, hears what engines
- * store, configurations are reloaded, and somebody reads metrics, explains, records and replays. Meant for ThreadSanitizer (no suppressions);
- * without it, still a test that nothing is dropped and that the counts come back to zero. */
+/* Eight threads decide, commit and report while a writer changes metrics, adds and removes endpoints and hears what
+ * engines store, configurations are reloaded, and somebody reads metrics, explains, records and replays. Meant for
+ * ThreadSanitizer (no suppressions); without it, still a test that nothing is dropped and that the counts come back to
+ * zero. */
 #define _XOPEN_SOURCE 700 /* nanosleep */
 #include <llmd/llmd.h>
 
