@@ -260,10 +260,11 @@ static int store(batch *b, const llmd_event *v)
   count_copies(b, v, tier);
   learn_block_size(b, v->block_size);
   n_extra = extras_of(b->e, v);
-  if (v->has_parent && llmd_index_find(b->e->index, b->endpoint, v->parent, &place) != 0) {
+  rc = v->has_parent ? llmd_index_find(b->e->index, b->endpoint, v->parent, &place) : 0;
+  if (rc == LLMD_E_NONE)
     llmd__parked_add(&b->e->parked, llmd__source_number(b->e, b->s), b->rank, v, tier, b->e->extra, n_extra);
-    return 0;
-  }
+  if (rc)
+    return rc == LLMD_E_NONE ? 0 : rc;
   if (!v->has_parent)
     llmd__apply_scheme(b->e, b->s, b->endpoint, v);
   rc = begin_chain(b, v, v->has_parent ? &place : NULL, &chain);

@@ -140,6 +140,16 @@ static void reset_record(llmd__source_record *r, llmd_endpoint_id endpoint)
   llmd__record_set(&r->endpoint, endpoint);
 }
 
+/* A source of an older generation of the slot, which nobody took away yet: it goes on without a successor. */
+static void take_from_others(llmd_events *e, const llmd__source_record *r)
+{
+  for (uint32_t i = 0; i < e->max_sources; i++)
+    if (e->source[i].used && e->source[i].record == r) {
+      memcpy(&e->source[i].own, r, sizeof *r);
+      e->source[i].record = &e->source[i].own;
+    }
+}
+
 /* An endpoint's place is its slot's, which an older generation of the slot may have. The shared store, and whoever
  * finds his place taken by it, look for a free one from the end. 1: it was there. */
 static int find_record(llmd_events *e, llmd__source *s, llmd_endpoint_id endpoint)
@@ -160,6 +170,7 @@ static int find_record(llmd_events *e, llmd__source *s, llmd_endpoint_id endpoin
       if (!llmd__record_get(&e->book[i].endpoint))
         s->record = &e->book[i];
   } else {
+    take_from_others(e, r);
     s->record = r;
   }
   reset_record(s->record, endpoint);

@@ -724,6 +724,35 @@ static void test_source_gone(void **state)
   rig_close(&r);
 }
 
+/* A slot's next endpoint has a source before the last one's is taken away. */
+static void test_next_generation(void **state)
+{
+  rig r;
+  llmd_source c;
+  llmd_source_id s;
+  (void)state;
+  open_rig(&r, NULL);
+  const llmd_source_id old = rig_source(&r, 1, 0);
+  live_run(&r, old, 100, 0, 5);
+  memset(&c, 0, sizeof c);
+  c.size = sizeof c;
+  c.endpoint = rig_endpoint(1) + (UINT64_C(1) << 32);
+  assert_int_equal(llmd_events_source(r.events, &c, &s), 0);
+  assert_int_not_equal(s, old);
+  live_run(&r, s, 500, 0, 3);
+  holds(&r, 3);
+  assert_int_equal(rig_live(&r, old, 5, removal(105, 0)), LLMD_E_STALE);
+  assert_int_equal(rig_stats(&r, old).last_seq, 5);
+  assert_int_equal(rig_stats(&r, s).last_seq, 2);
+  assert_int_equal(llmd_events_source_gone(r.events, old), 0);
+  holds(&r, 3);
+  live_run(&r, s, 500, 3, 4);
+  rig_reopen(&r, NULL);
+  assert_int_equal(llmd_events_source(r.events, &c, &s), 0);
+  assert_int_equal(rig_stats(&r, s).last_seq, 3);
+  rig_close(&r);
+}
+
 static void test_reconnected(void **state)
 {
   rig r;
@@ -824,6 +853,7 @@ int main(void)
       cmocka_unit_test(test_successor_without_replay),
       cmocka_unit_test(test_same_source_again),
       cmocka_unit_test(test_source_gone),
+      cmocka_unit_test(test_next_generation),
       cmocka_unit_test(test_reconnected),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_every_allocation_refused),
