@@ -311,8 +311,8 @@ static inline uint32_t llmd__head_home(const llmd_index *x, const llmd_key *k)
   return llmd__slots_home(&x->heads, k->lo);
 }
 
-/* Writer: the run whose first key this is, 0 = none. */
-uint32_t llmd__heads_find(const llmd_index *x, const llmd_key *key);
+/* Writer: the run that begins with keys[0], 0 = none. n >= 1 keys that follow each other spare a look at the run's own. */
+uint32_t llmd__heads_find(const llmd_index *x, const llmd_key *keys, uint32_t n);
 
 /* ---- runs: exact_run.c ------------------------------------------------------------------------------------------- */
 

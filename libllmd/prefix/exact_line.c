@@ -161,27 +161,42 @@ static int is_above(const llmd_index *x, uint32_t run, uint32_t keep)
   return run == keep || (keep != 0 && LLMD__GET(&llmd__run_at(x, keep)->parent) == run);
 }
 
-/* The run that goes next, 0 = none may. Runs that were hit since, and those that others hang on, move on. */
+static uint32_t age_of(const llmd_index *x, uint32_t run)
+{
+  uint8_t now = (uint8_t)LLMD__GET(&x->head->epoch);
+  uint32_t age = (uint8_t)(now - LLMD__GET(&x->hit[run - LLMD__X_RINGS]));
+  return age < LLMD__X_RINGS ? age : LLMD__X_RINGS - 1u;
+}
+
+/* A run of this age's list that may not go yet: into the list of its last hit; or, since others hang on it, into a newer
+ * list at least as new as its child, at the old end, so that children come up before their parents. */
+static void move_on(llmd_index *x, uint32_t run, uint32_t age)
+{
+  uint32_t now = LLMD__GET(&x->head->epoch), child = LLMD__GET(&llmd__run_at(x, run)->child), to = age_of(x, run);
+  llmd__recency_remove(x, run);
+  if (to < age) {
+    link_after(x, (now - to) % LLMD__X_RINGS, run);
+    return;
+  }
+  to = age == 0 ? 0 : age - 1u;
+  if (child != 0 && age_of(x, child) < to)
+    to = age_of(x, child);
+  link_after(x, newer(x, (now - to) % LLMD__X_RINGS), run);
+}
+
+/* The run that goes next, 0 = none may. */
 static uint32_t victim(llmd_index *x, uint32_t keep)
 {
   uint32_t now = LLMD__GET(&x->head->epoch);
-  uint64_t tries = 2u * LLMD__GET(&x->head->n_runs) + LLMD__X_RINGS;
+  uint64_t tries = LLMD__X_RINGS * (LLMD__GET(&x->head->n_runs) + 1u);
   for (uint32_t age = LLMD__X_RINGS; age-- != 0;) {
     uint32_t ring = (now - age) % LLMD__X_RINGS, run;
     while ((run = older(x, ring)) != ring) {
-      uint8_t hit = (uint8_t)((uint8_t)now - LLMD__GET(&x->hit[run - LLMD__X_RINGS]));
-      uint32_t child = LLMD__GET(&llmd__run_at(x, run)->child);
-      if (hit >= age && child == 0 && !is_above(x, run, keep))
+      if (age_of(x, run) >= age && LLMD__GET(&llmd__run_at(x, run)->child) == 0 && !is_above(x, run, keep))
         return run;
       if (tries-- == 0)
         return 0;
-      llmd__recency_remove(x, run);
-      if (hit < age)
-        link_after(x, (now - hit) % LLMD__X_RINGS, run);
-      else if (age != 0) /* to the old end of the next list, behind its children */
-        link_after(x, newer(x, (ring + 1u) % LLMD__X_RINGS), run);
-      else
-        link_after(x, newer(x, ring), run);
+      move_on(x, run, age);
     }
   }
   return 0;

@@ -46,16 +46,19 @@ static uint32_t needed(const llmd_index *x, const llmd__run *r)
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-uint32_t llmd__heads_find(const llmd_index *x, const llmd_key *key)
+uint32_t llmd__heads_find(const llmd_index *x, const llmd_key *keys, uint32_t n)
 {
   llmd__slots_at at;
   _Atomic uint64_t *where;
   uint64_t s;
-  llmd__slots_begin(&at, llmd__head_home(x, key));
-  while ((s = llmd__slots_next(&x->heads, &at, 28, llmd__head_tag(key), &where)) != 0) {
-    uint32_t run = LLMD__HEAD_RUN(s);
-    if (llmd__key_equal(llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, run)), 0), *key))
-      return run;
+  llmd__slots_begin(&at, llmd__head_home(x, keys));
+  while ((s = llmd__slots_next(&x->heads, &at, 28, llmd__head_tag(keys), &where)) != 0) {
+    const llmd__run *r = llmd__run_at(x, LLMD__HEAD_RUN(s));
+    uint32_t len = llmd__run_len(r);
+    if (len <= n && LLMD__GET(&r->last[0]) == keys[len - 1].lo && LLMD__GET(&r->last[1]) == keys[len - 1].hi)
+      return LLMD__HEAD_RUN(s);
+    if (llmd__key_equal(llmd__run_key(x, llmd__body_of(x, r), 0), *keys))
+      return LLMD__HEAD_RUN(s);
   }
   return 0;
 }
@@ -240,7 +243,7 @@ void llmd__run_stale(llmd_index *x, uint32_t run)
 void llmd__trim_stale(llmd_index *x)
 {
   while (x->n_stale != 0) {
-    uint32_t run = llmd__heads_find(x, &x->stale[--x->n_stale]);
+    uint32_t run = llmd__heads_find(x, &x->stale[--x->n_stale], 1);
     if (run != 0)
       llmd__run_trim(x, run);
   }

@@ -361,12 +361,12 @@ static int put_blocks(llmd_index *x, const parts *p, uint32_t *run)
   uint64_t name;
   uint32_t parent = 0;
   if (p->s.parent.lo != 0 || p->s.parent.hi != 0) {
-    parent = llmd__heads_find(x, &p->s.parent);
+    parent = llmd__heads_find(x, &p->s.parent, 1);
     if (parent == 0)
       return 0;
   }
   memcpy(&key, p->keys, sizeof key);
-  if (llmd__heads_find(x, &key) != 0 || (*run = llmd__run_new(x, parent, p->s.start, &key)) == 0)
+  if (llmd__heads_find(x, &key, 1) != 0 || (*run = llmd__run_new(x, parent, p->s.start, &key)) == 0)
     return 0;
   for (uint32_t i = 0; i < p->s.len; i++) {
     memcpy(&key, p->keys + i * sizeof key, sizeof key);

@@ -107,23 +107,26 @@ static int key_is(const llmd_index *x, const llmd__run *r, uint32_t i, const llm
 static int may_grow(const llmd_index *x, const llmd__run *r, const llmd_key *key)
 {
   return llmd__run_start(r) + llmd__run_len(r) < LLMD__X_WINDOW &&
-         (LLMD__GET(&r->child) == 0 || llmd__heads_find(x, key) == 0);
+         (LLMD__GET(&r->child) == 0 || llmd__heads_find(x, key, 1) == 0);
 }
 
-/* Moves the tip to the block with this key, which is made when it is not there. 0 = no room for it. */
-static int advance(llmd_index *x, tip *t, const llmd_key *key)
+/* Moves the tip to the block with keys[0], which is made when it is not there: *made = 1. 0 = no room for it. */
+static int advance(llmd_index *x, tip *t, const llmd_key *keys, uint32_t n, int *made)
 {
   llmd__run *r = t->run ? llmd__run_at(x, t->run) : NULL;
   uint32_t len = r ? llmd__run_len(r) : 0, next;
-  if (r != NULL && t->offset + 1 < len && key_is(x, r, t->offset + 1, key)) {
+  *made = 0;
+  if (r != NULL && t->offset + 1 < len && key_is(x, r, t->offset + 1, keys)) {
     t->offset++;
-  } else if (r != NULL && t->offset + 1 == len && may_grow(x, r, key)) {
-    llmd__run_grow(x, t->run, key);
+  } else if (r != NULL && t->offset + 1 == len && may_grow(x, r, keys)) {
+    llmd__run_grow(x, t->run, keys);
     t->offset++;
+    *made = 1;
   } else {
-    next = llmd__heads_find(x, key);
+    next = llmd__heads_find(x, keys, n);
+    *made = next == 0;
     if (next == 0)
-      next = llmd__run_new(x, t->run, t->depth % LLMD__X_WINDOW, key);
+      next = llmd__run_new(x, t->run, t->depth % LLMD__X_WINDOW, keys);
     if (next == 0)
       return 0;
     t->run = next;
@@ -133,40 +136,81 @@ static int advance(llmd_index *x, tip *t, const llmd_key *key)
   return 1;
 }
 
+/* How many of keys[0..n) are known to follow the tip in its run: chained keys are equal when the last ones are. */
+static uint32_t follow(const llmd_index *x, const tip *t, const llmd_key *keys, uint32_t n)
+{
+  const llmd__run *r = llmd__run_at(x, t->run);
+  uint32_t left = llmd__run_len(r) - t->offset - 1u;
+  left = left < n ? left : n;
+  return left != 0 && key_is(x, r, t->offset + left, &keys[left - 1]) ? left : 0;
+}
+
+/* New blocks are about to be named: ask for the places of all their names at once. */
+static void ask_names(const llmd_index *x, const tip *t, const uint64_t *names, uint32_t n)
+{
+  uint32_t place = llmd__run_start(llmd__run_at(x, t->run)) + t->offset;
+  for (uint32_t i = 0; names != NULL && i < n && place + i < LLMD__X_WINDOW; i++)
+    llmd__name_prefetch(x, llmd__name_fix(names[i]));
+}
+
+/* The part of a store that lies in one run. */
+typedef struct stretch {
+  const llmd_key *keys;
+  const uint64_t *names;
+  uint32_t n, done, known, run, from;
+  int asked;
+} stretch;
+
+/* One block more of the stretch; 0 = the stretch ends before it. */
+static int stretch_on(llmd_index *x, stretch *s, tip *t, uint32_t holder)
+{
+  tip before = *t;
+  int made = 0;
+  if (s->known != 0) {
+    s->known--;
+    t->offset++;
+    t->depth++;
+  } else if (!advance(x, t, &s->keys[s->done], s->n - s->done, &made)) {
+    return 0;
+  }
+  if (s->done == 0) {
+    x->storing = s->run = t->run;
+    x->lost = 0;
+    s->from = t->offset;
+    s->known = follow(x, t, s->keys + 1, s->n - 1u);
+  } else if (t->run != s->run) {
+    llmd__run_stale(x, t->run); /* may be new, and what follows may not come to it */
+    *t = before;
+    return 0;
+  }
+  if (made && !s->asked) {
+    ask_names(x, t, s->names ? s->names + s->done : NULL, s->n - s->done);
+    s->asked = 1;
+  }
+  if (s->names != NULL && llmd__name_set(x, holder, s->run, t->offset, llmd__name_fix(s->names[s->done])) < 0) {
+    llmd__run_stale(x, s->run);
+    *t = before;
+    return 0;
+  }
+  s->done++;
+  return 1;
+}
+
 /* Stores as many blocks as lie in one run: at least one, or 0 = no room. */
 static uint32_t store_run(llmd_index *x, tip *t, uint32_t holder, uint32_t tier, uint32_t promise, const llmd_key *keys,
                           const uint64_t *names, uint32_t n)
 {
-  uint32_t run = 0, from = 0, done = 0;
+  stretch s = {keys, names, n, 0, 0, 0, 0, 0};
   if (llmd__reserve(x, llmd__need(x), LLMD__X_WINDOW, t->run) < 0)
     return 0;
-  do {
-    tip before = *t;
-    if (!advance(x, t, &keys[done])) {
-      *t = before;
+  while (s.done < n && (s.done == 0 || llmd__run_start(llmd__run_at(x, s.run)) + t->offset + 1u < LLMD__X_WINDOW))
+    if (!stretch_on(x, &s, t, holder))
       break;
-    }
-    if (done == 0) {
-      x->storing = run = t->run;
-      x->lost = 0;
-      from = t->offset;
-    } else if (t->run != run) {
-      llmd__run_stale(x, t->run); /* may be new, and what follows may not come to it */
-      *t = before;
-      break;
-    }
-    if (names != NULL && llmd__name_set(x, holder, run, t->offset, llmd__name_fix(names[done])) < 0) {
-      llmd__run_stale(x, run);
-      *t = before;
-      break;
-    }
-    done++;
-  } while (done < n && llmd__run_start(llmd__run_at(x, run)) + t->offset + 1u < LLMD__X_WINDOW);
-  if (done == 0)
+  if (s.done == 0)
     return 0;
-  llmd__run_cover(x, run, holder, tier, (llmd__low(done) << from) & ~x->lost, promise);
-  llmd__touch(x, run);
-  return done;
+  llmd__run_cover(x, s.run, holder, tier, (llmd__low(s.done) << s.from) & ~x->lost, promise);
+  llmd__touch(x, s.run);
+  return s.done;
 }
 
 static void promise_add(llmd_index *x, uint32_t run, uint32_t holder, uint32_t number, uint64_t until);
@@ -175,8 +219,6 @@ static int store(llmd_index *x, uint32_t holder, uint32_t tier, tip *t, const ll
                  uint32_t n, uint64_t until)
 {
   uint32_t done = 0, promise = 0, part;
-  for (uint32_t i = 0; names != NULL && i < n; i++)
-    llmd__name_prefetch(x, llmd__name_fix(names[i]));
   if (tier == LLMD_TIER_SPECULATIVE) {
     promise = ++x->head->promise_number & 0x3fffu;
     promise += promise == 0;
@@ -312,7 +354,7 @@ static uint32_t by_name(llmd_index *x, uint32_t holder, uint32_t tier, const uin
       count += flush(x, &b, holder, tier);
       b.mask = 0;
       b.run = 0;
-      if (llmd__heads_find(x, &next) != p.run || p.offset >= llmd__run_len(llmd__run_at(x, p.run)))
+      if (llmd__heads_find(x, &next, 1) != p.run || p.offset >= llmd__run_len(llmd__run_at(x, p.run)))
         continue; /* went with the others */
     }
     b.run = p.run;
@@ -386,7 +428,7 @@ static void promise_end(llmd_index *x)
 {
   llmd__x_head *h = x->head;
   const llmd__promise p = x->promise[h->promise_first];
-  uint32_t run = llmd__heads_find(x, &p.key);
+  uint32_t run = llmd__heads_find(x, &p.key, 1);
   h->promise_first = (h->promise_first + 1u) % h->promises;
   h->n_promises--;
   if (run != 0 && llmd__run_unpromise(x, run, p.holder, p.number))
