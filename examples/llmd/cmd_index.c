@@ -169,7 +169,8 @@ static int print_stats(const struct job *j)
 
 static int hex_digit(char c)
 {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  const char *digits = "0123456789abcdef0123456789ABCDEF", *at = c ? strchr(digits, c) : NULL;
+  return at ? (int)((at - digits) % 16) : -1;
 }
 
 /* As llmd hash prints native keys: the high half first. */

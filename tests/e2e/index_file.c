@@ -1,5 +1,6 @@
 /* index_file KIND PATH: an exact index as a file. KIND: index (by itself), region (a pool's), empty (a region without).
- * Endpoint 1 has the first 3 blocks (of 16 ids) of 1, 2, 3, ... 80, the last of them on CPU; endpoint 2 has the first. */
+ * Endpoint 1 has the first 3 blocks (of 16 ids) of 1, 2, 3, ... 80, the last of them on CPU; endpoint 2 has the first.
+ */
 #include <llmd/llmd.h>
 
 #include <stdio.h>

@@ -246,8 +246,8 @@ static void block_sizes(void **state)
     int rc;
     uint32_t block;
   } rows[] = {{"0", "0", 0, 16},   {"64", "0", 0, 64},           {"0", "64", 0, 64},          {"32", "64", 0, 32},
-              {"32", "-1", 0, 32}, {"-1", "0", LLMD_E_RANGE, 0}, {"0", "-1", LLMD_E_RANGE, 0}, {"-1", "64", LLMD_E_RANGE, 0},
-              {"2000000", "0", LLMD_E_RANGE, 0}};
+              {"32", "-1", 0, 32}, {"-1", "0", LLMD_E_RANGE, 0}, {"0", "-1", LLMD_E_RANGE, 0},
+              {"-1", "64", LLMD_E_RANGE, 0}, {"2000000", "0", LLMD_E_RANGE, 0}};
   (void)state;
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     bench t;

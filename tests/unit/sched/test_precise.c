@@ -5,8 +5,9 @@
 #include "sched/scheduler.h"
 
 #define PRODUCER "- type: precise-prefix-cache-producer\n"
-#define SCORER "- type: prefix-cache-scorer\n  parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}\n" \
-               "- type: max-score-picker\n"
+#define SCORER \
+  "- type: prefix-cache-scorer\n  parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}\n" \
+  "- type: max-score-picker\n"
 #define PRECISE HEAD PRODUCER SCORER
 #define EXPECTING HEAD PRODUCER "  parameters: {speculativeIndexing: true}\n" SCORER
 #define MOST 600u
@@ -750,8 +751,8 @@ static void written_and_read_again(void **state)
   open_precise(&r, HEAD PRODUCER "  parameters:\n    tokenProcessorConfig: {blockSize: 64, hashSeed: \"42\"}\n"
                                  "    indexerConfig: {kvBlockIndexConfig: {enableMetrics: true}, "
                                  "kvCacheBackendConfigs: []}\n    speculativeIndexing: true\n    speculativeTTL: 5s\n"
-                                 "    kvEventsConfig: {zmqEndpoint: 'tcp://*:5557', podDiscoveryConfig: {socketPort: 1}}"
-                                 "\n" SCORER, 0);
+                                 "    kvEventsConfig: {zmqEndpoint: 'tcp://*:5557', "
+                                 "podDiscoveryConfig: {socketPort: 1}}\n" SCORER, 0);
   text[0] = 0;
   assert_int_equal(llmd_scheduler_write_config(r.scheduler, append, text), 0);
   again = rig_schedule(&r, text, NULL);
