@@ -188,7 +188,7 @@ int llmd_pool_set_text(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute,
     return LLMD_E_STALE;
   if (!writable(pool, attribute, LLMD_TYPE_ID))
     return LLMD_E_TYPE;
-  if (len && !(text = llmd__string_add(pool, ptr, len)) && llmd__strings_make_room(pool))
+  if (len && !(text = llmd__string_add(pool, ptr, len)) && llmd__strings_rescue(pool))
     text = llmd__string_add(pool, ptr, len);
   if (len && !text)
     return LLMD_E_FULL;
@@ -229,7 +229,7 @@ int llmd_pool_set_models(llmd_pool *pool, llmd_endpoint_id id, uint32_t attribut
     return LLMD_E_LIMIT;
   set = llmd__column_set(&v, pool->g, a->set, row->slot);
   kept = write_set(pool, set, names, n);
-  if (kept < n && llmd__strings_make_room(pool))
+  if (kept < n && llmd__strings_rescue(pool))
     kept = write_set(pool, set, names, n);
   return kept < n ? LLMD_E_FULL : 0;
 }

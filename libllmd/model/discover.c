@@ -198,7 +198,7 @@ static int load_tree(llmd_pool *p, const llmd__node *root, llmd_err *err)
   all = llmd__calloc(&p->alloc, n, sizeof *all);
   ids = llmd__calloc(&p->alloc, n, sizeof *ids);
   rc = all && ids ? read_all(p, list, all, err) : llmd__fail(err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
-  if (rc == LLMD_E_FULL && llmd__strings_make_room(p))
+  if (rc == LLMD_E_FULL && llmd__strings_rescue(p))
     rc = read_all(p, list, all, err);
   if (!rc)
     rc = apply(p, all, ids, n, err);

@@ -130,7 +130,7 @@ int llmd__endpoint_intern(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, 
 static int intern_or_sweep(llmd_pool *p, const llmd_endpoint *e, llmd__row *row, uint32_t *labels)
 {
   int rc = llmd__endpoint_intern(p, e, row, labels);
-  if (rc == LLMD_E_FULL && llmd__strings_make_room(p))
+  if (rc == LLMD_E_FULL && llmd__strings_rescue(p))
     rc = llmd__endpoint_intern(p, e, row, labels);
   if (rc == LLMD_E_FULL)
     llmd__pool_log(p, LLMD_LOG_ERROR, "pool", "the region's room for names and labels is full: an endpoint is refused");
@@ -237,7 +237,7 @@ int llmd_pool_set_labels(llmd_pool *pool, llmd_endpoint_id id, const llmd_label 
   if (!row)
     return LLMD_E_STALE;
   rc = intern_labels(pool, labels, n, ids);
-  if (rc == LLMD_E_FULL && llmd__strings_make_room(pool))
+  if (rc == LLMD_E_FULL && llmd__strings_rescue(pool))
     rc = intern_labels(pool, labels, n, ids);
   if (rc)
     return rc;

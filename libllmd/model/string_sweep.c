@@ -16,8 +16,9 @@
 #define MARK 1u
 #define FREE 2u
 #define GRACE_NS 10000000000u /* between sweeps while there is room: how long an unnamed string stays at least */
-#define ROWS 256u             /* of a slice */
-#define BUCKETS 4096u
+#define ROWS 256u             /* of a slice, with few columns */
+#define BUCKETS 2048u
+#define BARREN 16u            /* publishes after a sweep at once that found nothing */
 
 /* ---- marking ---------------------------------------------------------------------------------------------------- */
 
@@ -138,7 +139,7 @@ static int due(const llmd_pool *p, uint64_t now)
 void llmd__strings_tick(llmd_pool *p, uint64_t now)
 {
   llmd__books *b = p->books;
-  uint32_t rows = ROWS;
+  uint32_t rows = 1 + ROWS * 16 / (16 + atomic_load(&p->g->n_attributes));
   if (b->phase == IDLE && due(p, now))
     begin(b, now);
   while (b->phase == MARK && rows)
@@ -163,4 +164,15 @@ uint64_t llmd__strings_make_room(llmd_pool *p)
     gone += finish(p);
   }
   return gone;
+}
+
+int llmd__strings_rescue(llmd_pool *p)
+{
+  llmd__books *b = p->books;
+  uint64_t generation = atomic_load(&p->g->generation);
+  if (b->barren && generation + 1 - b->barren < BARREN)
+    return 0;
+  b->rescues++;
+  b->barren = llmd__strings_make_room(p) ? 0 : generation + 1;
+  return !b->barren;
 }

@@ -80,6 +80,8 @@ typedef struct llmd__books {
   uint64_t *doubted;     /* bit per entry: the last sweep saw nobody name it */
   uint64_t began;        /* mono ns of the last sweep */
   uint64_t added, n_doubted; /* since then; in doubt */
+  uint64_t rescues;      /* sweeps at once that a call without room asked for */
+  uint64_t barren;       /* what was published when such a sweep last found nothing; 0 = it did */
   uint32_t phase;        /* of the sweep, 0 = none is on */
   uint32_t view, row, bucket;
 } llmd__books;
@@ -92,6 +94,9 @@ void llmd__strings_tick(llmd_pool *p, uint64_t now);
 /* (writer) Sweeps at once, as far as it goes; no id may be held but what staging and buffers name. Returns how many
  * strings went. */
 uint64_t llmd__strings_make_room(llmd_pool *p);
+/* (writer) The same for a call that finds no room. Returns 1 when there may be some now. After a sweep in vain the next
+ * one waits until much has been published: a pool that is full is not swept for each name that is refused. */
+int llmd__strings_rescue(llmd_pool *p);
 /* string_sweep.c's way to take a string out: it follows `before` (0 = it is the first of its chain). */
 void llmd__string_drop(llmd_pool *p, uint32_t bucket, uint32_t before, uint32_t id);
 

@@ -240,6 +240,36 @@ static void a_name_that_finds_no_room_sweeps(void **state)
   llmd_pool_close(p);
 }
 
+/* Names that can only be refused cost a sweep now and then, not one each. */
+static void a_full_pool_is_not_swept_for_each_name(void **state)
+{
+  llmd_pool *p = pool_with(1024);
+  llmd_endpoint_id id = 0;
+  llmd_str name = str("a-name-that-no-sweep-makes-room-for");
+  int note = llmd_pool_attribute(p, "Note", "tests", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT);
+  (void)state;
+  id = add(p, "x", 1);
+  for (uint32_t i = 0; atomic_load(&p->g->string_used) < 1000; i++) { /* labels hold the rest */
+    char text[4][120];
+    llmd_label label[4];
+    for (uint32_t k = 0; k < 4; k++) {
+      snprintf(text[k], sizeof text[k], "%0*u", 100 + (int)i, k);
+      label[k].key = label[k].value = str(text[k]);
+    }
+    if (llmd_pool_set_labels(p, id, label, 4))
+      break;
+    publish(p);
+    id = add(p, i % 2 ? "y" : "z", 2 + i);
+  }
+  for (uint32_t i = 0; i < 320; i++) {
+    assert_int_equal(llmd_pool_set_text(p, id, (uint32_t)note, name.ptr, name.len), LLMD_E_FULL);
+    if (i % 2)
+      publish(p);
+  }
+  assert_true(p->books->rescues >= 10 && p->books->rescues <= 14); /* 160 publishes */
+  llmd_pool_close(p);
+}
+
 static void ids_are_the_same_for_every_reader(void **state)
 {
   llmd_region_options ro = small_region(4);
@@ -272,6 +302,7 @@ int main(void)
       cmocka_unit_test(bytes_are_the_cap), cmocka_unit_test(what_nobody_names_goes),
       cmocka_unit_test(whatever_is_named_stays), cmocka_unit_test(text_stays_a_while),
       cmocka_unit_test(new_names_for_ever), cmocka_unit_test(a_name_that_finds_no_room_sweeps),
+      cmocka_unit_test(a_full_pool_is_not_swept_for_each_name),
       cmocka_unit_test(ids_are_the_same_for_every_reader)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
