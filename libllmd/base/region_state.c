@@ -133,14 +133,6 @@ static llmd__claim *new_room(llmd__region *g, uint64_t owner, uint64_t bytes)
   return NULL;
 }
 
-static llmd__claim *claim_room(llmd__region *g, uint64_t owner, uint64_t bytes)
-{
-  llmd__claim *c = reuse_room(g, owner, bytes, bytes);
-  if (!c)
-    c = new_room(g, owner, bytes);
-  return c ? c : reuse_room(g, owner, bytes, UINT64_MAX);
-}
-
 /* The last room taken goes back where it came from; other room stays with its claim, free. */
 static void leave_room(llmd__region *g, llmd__claim *c)
 {
@@ -150,6 +142,33 @@ static void leave_room(llmd__region *g, llmd__claim *c)
   if (!atomic_compare_exchange_strong(&g->state_used, &end, off - start))
     atomic_store(&c->off, off);
   let_go(c);
+}
+
+/* Free room that has become the last one taken goes back, too: in pieces it would serve only small state. */
+static void settle(llmd__region *g, uint64_t owner)
+{
+  llmd__claim *c = llmd__region_claims(g);
+  for (uint32_t i = 0; i < LLMD__CLAIMS; i++) {
+    uint64_t end = llmd__region_state_room(g) + atomic_load(&g->state_used), off = atomic_load(&c[i].off);
+    if (!off || off + atomic_load(&c[i].bytes) != end || !hold(&c[i], owner))
+      continue;
+    if (atomic_load(&c[i].off) != off) {
+      let_go(&c[i]);
+      continue;
+    }
+    leave_room(g, &c[i]);
+    i = UINT32_MAX; /* another one may be the last now */
+  }
+}
+
+static llmd__claim *claim_room(llmd__region *g, uint64_t owner, uint64_t bytes)
+{
+  llmd__claim *c = reuse_room(g, owner, bytes, bytes);
+  if (!c) {
+    settle(g, owner);
+    c = new_room(g, owner, bytes);
+  }
+  return c ? c : reuse_room(g, owner, bytes, UINT64_MAX);
 }
 
 /* ---- making ----------------------------------------------------------------------------------------------------- */

@@ -274,6 +274,28 @@ static void room_that_was_taken_and_not_noted_comes_back(void **state)
   free(g);
 }
 
+/* Two pieces were left one after the other, the upper one last: both go back whence they came. */
+static void free_room_grows_together(void **state)
+{
+  llmd_region_options o = small();
+  uint64_t a, b, bytes, most;
+  size_t len;
+  llmd__region *g = make(&o, &len);
+  llmd__claim *c = llmd__region_claims(g);
+  (void)state;
+  assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 64, NULL, NULL, &a, &bytes), 0);
+  for (uint32_t i = 0; i < 2; i++) {
+    atomic_store(&c[5 - i].bytes, 1024);
+    atomic_store(&c[5 - i].off, llmd__region_state_room(g) + atomic_load(&g->state_used));
+    atomic_fetch_add(&g->state_used, 1024);
+  }
+  most = o.state_bytes - 64 - 2 * llmd__region_state_head();
+  assert_int_equal(llmd__region_state(g, 7, "x/b/table", 1, most, NULL, NULL, &b, &bytes), 0);
+  assert_true(b == a + 64 + llmd__region_state_head());
+  assert_int_equal(atomic_load(&c[4].off) + atomic_load(&c[5].off), 0);
+  free(g);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -287,6 +309,7 @@ int main(void)
       cmocka_unit_test(two_that_make_the_same_share_it),
       cmocka_unit_test(what_a_dead_maker_took_comes_back),
       cmocka_unit_test(room_that_was_taken_and_not_noted_comes_back),
+      cmocka_unit_test(free_room_grows_together),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
