@@ -603,6 +603,62 @@ static void promises_are_posted(void **state)
   rig_close(&r);
 }
 
+/* An agent writes and has no scheduler; workers only decide. Whoever comes first makes the index. */
+static void an_agent_and_its_workers(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .max_lanes = 4, .max_tickets = 16, .seed = 3,
+                            .string_bytes = 65536, .state_bytes = 2 << 20, .prefix_bytes = 256 << 10,
+                            .index_bytes = 512 << 10};
+  size_t len = llmd_region_size(&ro);
+  llmd_pool_options po = {.size = sizeof po, .mem = aligned_alloc(64, (len + 63) & ~(size_t)63), .mem_len = len};
+  llmd_request_options qo = roomy;
+  llmd_pool *worker;
+  llmd_lane *other;
+  rig r;
+  (void)state;
+  memset(&r, 0, sizeof r);
+  r.d.size = sizeof r.d;
+  r.now.mono = 100 * SECOND;
+  assert_int_equal(llmd_region_format(po.mem, len, &ro), 0);
+  po.flags = LLMD_POOL_WRITER;
+  po.owner = 1;
+  assert_int_equal(llmd_pool_open(&po, &r.pool, NULL), 0);
+  for (uint32_t i = 0; i < 4; i++)
+    r.id[i] = rig_add(&r, "10.0.0.1", 8000 + i);
+  rig_publish(&r);
+  po.flags = 0;
+  po.owner = 2;
+  assert_int_equal(llmd_pool_open(&po, &worker, NULL), 0);
+  assert_int_equal(llmd_scheduler_create(NULL, worker, EXPECTING, sizeof EXPECTING - 1, &r.scheduler, NULL), 0);
+  assert_int_equal(llmd_lane_create(r.scheduler, 0, &r.lane), 0);
+  assert_int_equal(llmd_lane_create(r.scheduler, 0, &other), 0);
+  r.memory = malloc(llmd_request_size(&qo));
+  assert_int_equal(llmd_request_init(r.memory, llmd_request_size(&qo), &qo, &r.request), 0);
+  tell(&r, 1, 1, 64, 16, 4, 0);
+  tell(&r, 2, 2, 32, 16, 2, 0);
+  ask(&r, 1, 96);
+  decide(&r);
+  cells(&r, "match", 0, 4, 0, 0);
+  ask(&r, 1, 96);
+  commit_to(&r, 2);
+  later(&r, SECOND / 10);
+  llmd_lane_free(r.lane);
+  r.lane = other;
+  ask(&r, 1, 96);
+  decide(&r);
+  cells(&r, "match", 0, 4, 6, 0);
+  later(&r, 2 * SECOND);
+  ask(&r, 1, 96);
+  decide(&r);
+  cells(&r, "match", 0, 4, 0, 0);
+  llmd_lane_free(r.lane);
+  llmd_scheduler_free(r.scheduler);
+  llmd_pool_close(worker);
+  llmd_pool_close(r.pool);
+  free(r.memory);
+  free(po.mem);
+}
+
 /* ---- degraded, metrics, explain ---------------------------------------------------------------------------------- */
 
 typedef struct found {
@@ -783,6 +839,7 @@ int main(void)
       cmocka_unit_test(a_commit_may_come_late),
       cmocka_unit_test(images_without_names_are_not_expected),
       cmocka_unit_test(promises_are_posted),
+      cmocka_unit_test(an_agent_and_its_workers),
       cmocka_unit_test(degraded_is_said_and_counts_all_the_same),
       cmocka_unit_test(the_scorer_that_is_both),
       cmocka_unit_test(parameters_are_strict),
