@@ -32,7 +32,6 @@ static void note_size(llmd__exact *x, uint32_t *block)
   }
   if (i == x->n_sizes)
     x->size[x->n_sizes++] = *block;
-  x->fed++;
 }
 
 static void look(llmd_lane *l)
@@ -48,6 +47,7 @@ static void look(llmd_lane *l)
     int known = !llmd_index_row_of(l->s->index, l->all_id[i], &r);
     x->block[i] = known ? r.block_tokens : 0;
     x->degraded[i] = known && (r.flags & LLMD_INDEX_DEGRADED);
+    x->fed += known && (r.flags & LLMD_INDEX_FED);
     if (x->block[i])
       note_size(x, &x->block[i]);
   }

@@ -155,7 +155,7 @@ typedef struct llmd__exact {
   uint32_t *block;   /* [rows] tokens, 0 = not known */
   uint8_t *degraded; /* [rows] */
   uint32_t *place;   /* [rows] row -> candidate, of the call at work */
-  uint32_t fed;      /* rows with a block size */
+  uint32_t fed;      /* rows whose events arrive */
   uint32_t n_sizes;
   uint32_t size[LLMD__EXACT_SIZES]; /* of them */
   uint64_t shape, looked;

@@ -423,6 +423,7 @@ static void text_is_guessed(void **state)
 /* No engine tells of its cache: an index that nobody feeds is none. */
 static void unfed(void **state)
 {
+  llmd_index_row row = {.size = sizeof row, .block_tokens = 32};
   rig r;
   (void)state;
   open_precise(&r, EXPECTING, 0);
@@ -434,6 +435,19 @@ static void unfed(void **state)
   cells(&r, "exact", 0, 0, 0, 0);
   cells(&r, "match", 0, 0, 2, 0);
   assert_int_equal(r.d.ladder, LLMD_LADDER_NO_INDEX);
+  assert_int_equal(llmd_index_describe(index_of(&r), r.id[0], &row), 0); /* configured, but still silent */
+  r.now.mono += SECOND;
+  ask(&r, 1, 128);
+  decide(&r);
+  cells(&r, "exact", 0, 0, 0, 0);
+  row.flags = LLMD_INDEX_FED; /* it says that it has nothing: that is something */
+  row.block_tokens = 0;
+  assert_int_equal(llmd_index_describe(index_of(&r), r.id[0], &row), 0);
+  r.now.mono += SECOND;
+  ask(&r, 1, 128);
+  decide(&r);
+  cells(&r, "exact", 1, 1, 1, 1);
+  cells(&r, "block", 16, 16, 16, 16);
   rig_close(&r);
   open_precise(&r, EXPECTING, LLMD_COMPAT_STRICT);
   ask(&r, 1, 128);
