@@ -104,7 +104,7 @@ static void give_name(model *m, uint32_t slot, block *b, uint64_t name)
     return;
   if (n) {
     m->renamed++;
-    take(m, slot, n->block, 0xffu);
+    take(m, slot, n->block, 0xffu & ~(1u << LLMD_TIER_SPECULATIVE));
   }
   unname(m, slot, &b->at[slot]);
   n = must(calloc(1, sizeof *n));

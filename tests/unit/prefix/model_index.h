@@ -4,7 +4,8 @@
  * What it takes the words to mean where they leave room:
  *  - a block that an endpoint holds has at most one name there, the newest; the name goes with the last tier that the
  *    engine told of;
- *  - a name that comes to mean another block takes the old block with it: nobody could ever remove that one again;
+ *  - a name that comes to mean another block takes the old block with it, unless it is promised: nobody could ever
+ *    remove that one again;
  *  - a promise is a tier of its own: a block stored and removed meanwhile is still promised. LLMD_TIER_ANY ends it too.
  */
 #ifndef LLMD_TESTS_MODEL_INDEX_H

@@ -5,7 +5,7 @@
 #include "documents.h"
 #include "model_index.h"
 
-#define PAIR_NOTES 24u
+#define PAIR_NOTES 64u
 #define PAIR_NOTE 120u
 
 typedef struct pair {
@@ -17,9 +17,11 @@ typedef struct pair {
   model_answer *want, *got;
   uint8_t *listed;
   uint32_t rows;
-  int capped;            /* blocks may have been evicted: the index may know less than the model, never more */
+  int capped;            /* 1: blocks may have been evicted, so the index may know less than the model, never more;
+                          * 2: and names conflict: counts of what was known by name may differ, too */
   uint64_t seed, step;   /* for the report of a failure */
   uint64_t hits, misses; /* of queries: (endpoint, query) with and without blocks */
+  uint64_t wanted;       /* hits, had they gone to the model */
   char note[PAIR_NOTES][PAIR_NOTE];
 } pair;
 
