@@ -166,6 +166,8 @@ void llmd__walk_apply_shared(walk *w, uint32_t m, uint32_t base)
 {
   uint32_t mask = shared_mask(w), n = mask == 0xffffffffu ? 32u : (uint32_t)__builtin_ctz(~mask);
   n = n < m ? n : m;
+  if (w->rest_alive && n < m)
+    w->rest = base + n;
   memset(w->keep, 0, w->words * sizeof *w->keep);
   for (uint32_t i = 0; i < w->n_odd; i++)
     if (w->odd[i].holder != w->shared)
@@ -175,8 +177,6 @@ void llmd__walk_apply_shared(walk *w, uint32_t m, uint32_t base)
       for (uint64_t bits = w->alive[k] & ~w->keep[k]; bits != 0; bits &= bits - 1u)
         only_shared(w, k * 64u + (uint32_t)__builtin_ctzll(bits), n, m, base);
   llmd__walk_shrink(w);
-  if (w->rest_alive && n < m) {
-    w->rest = base + n;
+  if (n < m)
     w->rest_alive = 0;
-  }
 }

@@ -197,18 +197,16 @@ static void take_gone(walk *w, uint64_t word)
   }
 }
 
-/* A group comes alive. They mostly come in order. */
+/* A group comes alive, if it was not. They mostly come in order. */
 static void add_group(walk *w, uint32_t g)
 {
-  uint32_t i = w->n_groups;
-  uint64_t any = 0;
-  for (uint32_t k = 0; k < WORDS; k++)
-    any |= w->alive[g * WORDS + k];
-  if (any != 0)
+  uint32_t at = w->n_groups;
+  while (at != 0 && w->group[at - 1] > g)
+    at--;
+  if (at != 0 && w->group[at - 1] == g)
     return;
-  for (; i != 0 && w->group[i - 1] > g; i--)
-    w->group[i] = w->group[i - 1];
-  w->group[i] = (uint16_t)g;
+  memmove(w->group + at + 1, w->group + at, (w->n_groups - at) * sizeof *w->group);
+  w->group[at] = (uint16_t)g;
   w->n_groups++;
 }
 
@@ -272,6 +270,8 @@ void llmd__walk_emit(walk *w, uint32_t holder, uint32_t blocks)
   llmd_hit *hit;
   if (blocks == 0 || endpoint == 0 || w->n == w->cap)
     return;
+  if (w->shared != 0 && blocks == w->rest && w->lower[holder][LLMD_TIER_REMOTE - 1] == blocks)
+    return; /* has what everybody has */
   hit = &w->out[w->n++];
   hit->endpoint = endpoint;
   hit->blocks = blocks;
@@ -553,12 +553,12 @@ static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
     if (base < n && base <= 2u * LLMD__X_WINDOW) /* where prompts part */
       llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[base]));
   } while (base < n && (w->n_groups != 0 || w->rest_alive));
+  if (w->rest_alive)
+    w->rest = base;
   for (uint32_t i = 0; i < w->n_groups; i++)
     for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++)
       llmd__walk_emit_word(w, k, w->alive[k], base);
   forget_alive(w);
-  if (w->rest_alive)
-    w->rest = base;
   if (run != 0)
     llmd__touch(x, run);
   return rc;
