@@ -151,10 +151,8 @@ static int store_at(batch *b, const llmd_block *parent, llmd_chain *chain, uint3
   if (made < 0)
     return made;
   made = llmd_index_store(e->index, b->endpoint, tier, parent, e->key, names, (uint32_t)made, NULL);
-  if (made > 0) {
+  if (made > 0)
     b->s->stats.blocks += (uint32_t)made;
-    b->s->empty = 0;
-  }
   return made;
 }
 
@@ -284,8 +282,6 @@ static int hold(batch *b, const llmd_event *v)
   count_copies(b, v, tier);
   rc = llmd_index_hold(b->e->index, b->endpoint, tier, v->name, v->n_names);
   llmd__parked_held(&b->e->parked, llmd__source_number(b->e, b->s), b->rank, tier, v->name, v->n_names, UINT64_MAX);
-  if (rc > 0)
-    b->s->empty = 0;
   return rc < 0 ? rc : 1;
 }
 

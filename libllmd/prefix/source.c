@@ -323,9 +323,7 @@ static void begin_source(llmd_events *e, llmd__source *s, int known, uint32_t co
   s->loose = !asks && !keep;
   llmd__source_note(s);
   if (!keep) {
-    if (known)
-      llmd__source_clear(e, s);
-    s->empty = 1;
+    llmd__source_clear(e, s); /* a new one's endpoints too: somebody else may have spoken for them */
     llmd__record_set(&r->next, 0);
     llmd__record_set(&r->time, UINT64_MAX);
     llmd__record_set32(&r->applying, 0);

@@ -57,7 +57,8 @@ typedef struct llmd__source {
   llmd__source_record own;
 
   uint64_t live_next;  /* 1 + the highest live number; 0 = none came */
-  double seen;         /* latest time in any message; NaN = none */
+  double live_time;    /* in that message */
+  double seen;         /* latest in any message; NaN = none */
   double floor;        /* until floor_until: what is earlier than this comes from the process before */
   uint64_t floor_until;
   uint64_t back_next;  /* a row of live messages that were there before: they may be a new process's */

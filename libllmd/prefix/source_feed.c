@@ -67,6 +67,7 @@ static int take(llmd_events *e, llmd__source *s, const message *m)
   const int first = s->stats.batches == 0;
   const double time = llmd__apply_time(m->payload);
   int failed, n;
+  s->empty = 0;
   llmd__record_set32(&s->record->applying, 1);
   n = llmd__apply_batch(e, s, m->payload, &failed);
   if (n >= 0) {
@@ -95,22 +96,26 @@ static int wait(llmd_events *e, llmd__source *s, const message *m)
 /* A live message with a number that was seen. One that was sent earlier is a copy, or was in a replay already; one
  * that was sent later comes from a process that counts anew. Where times do not tell, numbers that go back on one
  * connection do. A copy taken for a new process costs a replay, the reverse would leave what is not true. */
-static int is_restart(llmd__source *s, const message *m)
+static int is_restart(llmd__source *s, const message *m, double *floor)
 {
   const int back = m->seq < s->live_next;
+  const double had = back ? s->live_time : s->seen;
   double time;
+  *floor = NAN;
   if (!back && m->seq >= next_of(s))
     return 0;
   time = llmd__apply_time(m->payload);
-  if (isnan(time) || isnan(s->seen))
+  if (isnan(time) || isnan(had))
     return back;
-  if (time > s->seen)
+  if (time > had) {
+    *floor = had;
     return 1;
+  }
   if (!back)
     return 0;
   s->back_run = m->seq == s->back_next ? s->back_run + 1 : 1;
   s->back_next = m->seq + 1;
-  return (m->seq == 0 && time < s->seen && s->live_next > 1) || s->back_run >= BACK_RUN;
+  return (m->seq == 0 && time < had && s->live_next > 1) || s->back_run >= BACK_RUN;
 }
 
 /* The numbers begin anew: nothing that was said before holds. floor: the process before spoke at that time, as far as
@@ -187,17 +192,19 @@ static int arrive(llmd_events *e, llmd__source *s, const message *m, const llmd_
 
 static int live(llmd_events *e, llmd__source *s, const message *m, const llmd_now *now)
 {
+  double floor;
   if (is_leftover(s, m, now)) {
     s->stats.old++;
     return 0;
   }
-  if (is_restart(s, m)) {
-    const double time = llmd__apply_time(m->payload);
-    restart(e, s, time > s->seen ? s->seen : NAN, now);
+  if (is_restart(s, m, &floor)) {
+    restart(e, s, floor, now);
     set_degraded(e, s, m->seq > 0);
   }
-  if (m->seq >= s->live_next)
+  if (m->seq >= s->live_next) {
     s->live_next = m->seq + 1;
+    s->live_time = llmd__apply_time(m->payload);
+  }
   if (s->replaying)
     return wait(e, s, m);
   return arrive(e, s, m, now);

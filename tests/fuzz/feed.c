@@ -22,7 +22,7 @@ typedef struct host {
   llmd_index *index;
   llmd_events *events;
   llmd_source_id source[SOURCES];
-  uint32_t there[SOURCES], flags[SOURCES];
+  uint32_t there[SOURCES], flags[SOURCES], asked[SOURCES]; /* asked: as add_source was */
   uint64_t live[SOURCES], back[SOURCES]; /* next number of a live message, of a replayed one */
   llmd_now now;
   const uint8_t *at, *end;
@@ -79,7 +79,7 @@ static void begin(host *h, const uint8_t *data, size_t size)
 
 static void add_source(host *h, uint32_t i, uint32_t flags)
 {
-  static const llmd_endpoint_id ranks[2] = {UINT64_C(1) << 32 | 1, UINT64_C(1) << 32 | 3};
+  static const llmd_endpoint_id ranks[2] = {UINT64_C(1) << 32 | 2, UINT64_C(1) << 32 | 3};
   llmd_source s;
   memset(&s, 0, sizeof s);
   s.size = sizeof s;
@@ -94,6 +94,7 @@ static void add_source(host *h, uint32_t i, uint32_t flags)
   if (h->there[i] && (h->flags[i] ^ s.flags) & LLMD_SOURCE_SHARED) /* it would be another one */
     must(llmd_events_source_gone(h->events, h->source[i]) == 0);
   h->flags[i] = s.flags;
+  h->asked[i] = flags;
   h->there[i] = llmd_events_source(h->events, &s, &h->source[i]) == 0;
 }
 
@@ -186,7 +187,7 @@ static void another_host(host *h, uint32_t i)
   open_host(h);
   for (uint32_t k = 0; k < SOURCES; k++) {
     h->there[k] = 0;
-    add_source(h, k, (h->flags[k] & LLMD_SOURCE_SHARED) << 1);
+    add_source(h, k, h->asked[k]);
   }
 }
 

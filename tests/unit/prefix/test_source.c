@@ -468,6 +468,21 @@ static void test_more_waits_than_fits(void **state)
   rig_close(&r);
 }
 
+/* What waits for a parent goes with the process that told of it, also when nothing else was told. */
+static void test_restart_drops_parked(void **state)
+{
+  rig r;
+  (void)state;
+  open_rig(&r, NULL);
+  const llmd_source_id s = rig_source(&r, 1, LLMD_SOURCE_NO_REPLAY);
+  rig_live(&r, s, 4, message(100, 4));
+  assert_int_equal(rig_stats(&r, s).parked_now, 1);
+  live_run(&r, s, 500, 0, 4);
+  assert_int_equal(rig_stats(&r, s).parked_now, 0);
+  holds(&r, 4);
+  rig_close(&r);
+}
+
 static void test_waiting_out_of_order(void **state)
 {
   rig r;
@@ -842,6 +857,7 @@ int main(void)
       cmocka_unit_test(test_restart_with_a_clock_behind),
       cmocka_unit_test(test_replay_overtakes_live),
       cmocka_unit_test(test_more_waits_than_fits),
+      cmocka_unit_test(test_restart_drops_parked),
       cmocka_unit_test(test_waiting_out_of_order),
       cmocka_unit_test(test_wrong_messages),
       cmocka_unit_test(test_wrong_topic),
