@@ -191,6 +191,7 @@ typedef struct llmd_source_stats {
   uint64_t other_groups;  /* events of layers that do not decide */
   uint64_t mismatches;    /* block size or scheme not as configured */
 } llmd_source_stats;
+/* The writer's thread only. LLMD_E_INVALID: no such source. */
 LLMD_API int llmd_events_stats(const llmd_events *events, llmd_source_id source, llmd_source_stats *out);
 
 LLMD_END

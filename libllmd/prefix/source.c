@@ -42,7 +42,10 @@ static void take_options(llmd_events *e, const llmd_events_options *o)
   e->cooldown_ns = or_default(o->cooldown_ns, UINT64_C(30000000000));
   e->replay_ns = or_default(o->replay_ns, UINT64_C(120000000000));
   e->copies_bytes = or_default(o->copies_bytes, UINT64_C(16) << 20);
-  memcpy(&e->limits, &o->limits, o->limits.size && o->limits.size < sizeof e->limits ? o->limits.size : sizeof e->limits);
+  if (o->limits.size == 0 || o->limits.size > sizeof e->limits)
+    e->limits = o->limits;
+  else
+    memcpy(&e->limits, &o->limits, o->limits.size);
   e->limits.size = sizeof e->limits;
   e->max_names = (uint32_t)or_default(e->limits.names, 4096);
   e->max_extras = (uint32_t)or_default(e->limits.extras, 4096);

@@ -24,9 +24,9 @@ static batch_text text;
 /* Message `seq` of an engine that began at `time`: stores block seq of the prompt. */
 static llmd_str message(double time, uint64_t seq)
 {
-  const stored_text s = {.name = &names[seq], .n = 1, .parent = seq ? &names[seq - 1] : NULL,
-                         .token = &tokens[seq * RIG_BLOCK], .n_tokens = RIG_BLOCK, .block_size = RIG_BLOCK, .group = -1};
-  batch_begin(&text, time ? time + (double)seq : 0, -1);
+  const stored_text s = {.name = &names[seq], .n = 1, .parent = seq ? &names[seq - 1] : NULL, .group = -1,
+                         .token = &tokens[seq * RIG_BLOCK], .n_tokens = RIG_BLOCK, .block_size = RIG_BLOCK};
+  batch_begin(&text, time > 0 ? time + (double)seq : 0, -1);
   batch_stored(&text, &s);
   return batch_end(&text);
 }
