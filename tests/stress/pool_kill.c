@@ -324,7 +324,8 @@ int main(int argc, char **argv)
   waitpid(writer, &status, 0);
   left = left_in_flight();
   printf("# %llu kills, %llu of them writers; %llu decisions, %llu refused, %llu reclaimed\n",
-         (unsigned long long)kills, (unsigned long long)writers, (unsigned long long)decided, (unsigned long long)atomic_load(&said->refused),
+         (unsigned long long)kills, (unsigned long long)writers, (unsigned long long)decided,
+         (unsigned long long)atomic_load(&said->refused),
          (unsigned long long)atomic_load(&said->reclaimed));
   bad += check(1, !stuck, "the others go on");
   bad += check(2, !atomic_load(&said->broken), "everybody opens, and gets a lane");
