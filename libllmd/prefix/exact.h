@@ -178,23 +178,24 @@ typedef struct llmd__x_head {
   _Atomic uint64_t evicted, dropped, renamed, torn, repaired;
 } llmd__x_head;
 
-/* A process's view. */
+/* A process's view; first what queries look at. */
 struct llmd_index {
   llmd__x_head *head;
-  llmd__x_row *row;
+  llmd__line64 *line;          /* line number i is line[i - LLMD__X_RINGS] */
+  uint32_t lines, holders;
+  llmd__slots heads;
   _Atomic uint64_t *who;       /* [holders] endpoint of a live holder */
-  _Atomic uint8_t *state;      /* [holders] */
   _Atomic uint64_t *live;      /* [holders / 64] bits */
+  _Atomic uint8_t *hit;        /* [lines] epoch of the last hit of the run that begins there; never anything else */
+  llmd__slots names;
+  llmd__x_row *row;
+  _Atomic uint8_t *state;      /* [holders] */
   uint32_t *owned;             /* [holders] names of its own that it has */
   uint8_t *book;
   llmd_key *adapter;           /* [adapters] */
   llmd__promise *promise;
   uint32_t *bucket;            /* [buckets] sets by hash */
   uint64_t *mark;              /* [lines / 64] for mending */
-  _Atomic uint8_t *hit;        /* [lines] epoch of the last hit of the run that begins there; never anything else */
-  llmd__slots heads, names;
-  llmd__line64 *line;          /* line number i is line[i - LLMD__X_RINGS] */
-  uint32_t lines, holders;
   uint64_t name_salt;
   uint16_t *list, *have;       /* [holders + 1] the writer's scratch */
   llmd_key stale[8];           /* first keys of runs to trim when the write at hand is done */

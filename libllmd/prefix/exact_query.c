@@ -9,7 +9,7 @@
 #include "prefix/exact_walk.h"
 
 #define RETRIES 16u
-#define AHEAD 3u /* runs asked from memory ahead */
+#define AHEAD 8u /* runs asked from memory ahead, and half as far their sets */
 
 /* What was read of one run. */
 typedef struct seen {
@@ -452,6 +452,12 @@ static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_
   return 1;
 }
 
+static inline void ask(const llmd_index *x, uint32_t line)
+{
+  if (llmd__line_ok(x, line))
+    __builtin_prefetch((const void *)llmd__line_at(x, line));
+}
+
 /* By the heads table. 0 = no run goes on with these keys. */
 static int by_head(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m, uint32_t *run)
 {
@@ -469,6 +475,9 @@ static int by_head(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uin
     r = llmd__run_at(x, LLMD__HEAD_RUN(slot));
     s.inc = LLMD__GET(&r->inc);
     s.word = LLMD__GET(&r->set);
+    if (LLMD__SET_KIND(s.word) == LLMD__SET_INTERNED)
+      for (uint32_t i = 0; i < 4; i++) /* a set's lines mostly lie in a row too */
+        ask(x, LLMD__SET_LINE(s.word) + i);
     s.m = matched(x, r, keys, n);
     if (s.m == 0) {
       if (LLMD__GET(where) != slot)
@@ -523,33 +532,41 @@ static int next_run(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, ui
   return rc;
 }
 
-/* Runs that come are asked from memory: first children of first children, and their sets. */
-static uint32_t look_ahead(const llmd_index *x, uint32_t run, uint32_t hops)
+static inline void ask_set(const llmd_index *x, uint32_t run)
 {
-  while (hops-- != 0 && llmd__line_ok(x, run)) {
-    const llmd__run *r = llmd__run_at(x, run);
-    uint64_t word = LLMD__GET(&r->set);
-    if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED && llmd__line_ok(x, LLMD__SET_LINE(word)))
-      __builtin_prefetch((const void *)llmd__line_at(x, LLMD__SET_LINE(word)));
-    run = LLMD__GET(&r->child);
-    if (llmd__line_ok(x, run))
-      __builtin_prefetch((const void *)llmd__line_at(x, run));
+  uint64_t word;
+  if (!llmd__line_ok(x, run))
+    return;
+  word = LLMD__GET(&llmd__run_at(x, run)->set);
+  if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED)
+    ask(x, LLMD__SET_LINE(word));
+}
+
+/* What comes is asked from memory ahead. A chain's runs mostly lie in a row (exact_line.c), so guess by their distance;
+ * a wrong guess costs nothing but the asking. */
+static void look_ahead(const llmd_index *x, uint32_t run)
+{
+  uint32_t child = LLMD__GET(&llmd__run_at(x, run)->child), far = child - run;
+  if (far + 2u > 4u) {
+    ask(x, child);
+    return;
   }
-  return run;
+  ask(x, run + far * AHEAD);
+  ask_set(x, run + far * (AHEAD / 2u));
 }
 
 static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
 {
   const llmd_index *x = w->x;
-  uint32_t base = 0, m, run = 0, ahead = 0;
+  uint32_t base = 0, m, run = 0;
   int rc;
   do {
     rc = next_run(w, keys + base, n - base, base, &m, &run);
     if (rc <= 0)
       break;
     base += m;
-    ahead = ahead == 0 ? run : ahead;
-    ahead = base + LLMD__X_WINDOW < n ? look_ahead(x, ahead == run ? run : ahead, ahead == run ? AHEAD : 1u) : 0;
+    if (base < n)
+      look_ahead(x, run);
     if (base < n && base <= 2u * LLMD__X_WINDOW) /* where prompts part */
       llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[base]));
   } while (base < n && (w->n_groups != 0 || w->rest_alive));

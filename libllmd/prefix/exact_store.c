@@ -526,7 +526,7 @@ int llmd__sweep(llmd_index *x, uint32_t budget)
   return h->sweeping || h->n_dead != 0;
 }
 
-#define SLICE 400u /* about 50 µs, memory cold */
+#define SLICE 160u /* about 50 µs, memory cold */
 
 int llmd_index_tick(llmd_index *x, uint64_t mono, uint32_t budget)
 {
