@@ -833,6 +833,28 @@ static void written_and_read_again(void **state)
   rig_close(&r);
 }
 
+/* What a shared store has everybody has, from there at worst. */
+static void a_store_that_all_can_read(void **state)
+{
+  llmd_key keys[MOST];
+  rig r;
+  (void)state;
+  open_precise(&r, PRECISE, 0);
+  assert_int_equal(chain(&r, 1, 80, 16, NULL, NULL, 0, keys), 5);
+  assert_int_equal(llmd_index_store(index_of(&r), LLMD_INDEX_SHARED, LLMD_TIER_REMOTE, NULL, keys, NULL, 5, NULL), 5);
+  tell(&r, 0, 1, 32, 16, 2, 0);
+  tell(&r, 1, 1, 128, 16, 6, LLMD_TIER_CPU);
+  describe(&r, 2, 16, 0);
+  ask(&r, 1, 160);
+  decide(&r);
+  cells(&r, "cached", 5, 8, 5, 5);
+  cells(&r, "gpu", 2, 6, 0, 0);
+  cells(&r, "cpu", 0, 2, 0, 0);
+  cells(&r, "remote", 3, 0, 5, 5);
+  cells(&r, "match", 4, 7, 4, 4); /* 2 + 3 * 0.8, 6 + 2 * 0.8, 5 * 0.8 */
+  rig_close(&r);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -857,6 +879,7 @@ int main(void)
       cmocka_unit_test(degraded_is_said_and_counts_all_the_same),
       cmocka_unit_test(the_scorer_that_is_both),
       cmocka_unit_test(parameters_are_strict),
+      cmocka_unit_test(a_store_that_all_can_read),
       cmocka_unit_test(written_and_read_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
