@@ -303,6 +303,52 @@ static void move_on(uint32_t to)
   }
 }
 
+/* The writer that dies at this change of the memory is succeeded instruction by instruction, too. */
+#define CORPSE 1500u
+static struct {
+  void *mem;
+  size_t len;
+  uint32_t step, generation[SCRIPT_ROWS];
+} corpse;
+
+/* The next writer, on what a dead one left. */
+static void succeed(void *mem)
+{
+  llmd_index *ix = opened(mem);
+  if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+    _exit(3);
+  raise(SIGSTOP);
+  llmd_index_takeover(ix);
+  _exit(0);
+}
+
+/* It dies, too, at any instruction. */
+static void step_takeover(void *mem, void *last, void *copy)
+{
+  int status;
+  pid_t child = fork();
+  if (child < 0)
+    abort();
+  if (child == 0)
+    succeed(mem);
+  memcpy(last, mem, len);
+  while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+    if (WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGSTOP) {
+      fail("whoever took over got signal", WSTOPSIG(status), 0, 0);
+      kill(child, SIGKILL);
+    }
+    instructions++;
+    if (memcmp(last, mem, len)) {
+      memcpy(last, mem, len);
+      memcpy(copy, mem, len);
+      look(copy);
+    }
+    ptrace(PTRACE_SINGLESTEP, child, NULL, NULL);
+  }
+  if (!WIFEXITED(status))
+    fail("whoever took over ended with", status, 0, 0);
+}
+
 /* Returns 0, or why it cannot be done here. */
 static const char *step_through(void *mem, void *last, void *copy, volatile uint32_t *at, uint32_t every)
 {
@@ -337,6 +383,12 @@ static const char *step_through(void *mem, void *last, void *copy, volatile uint
         memcpy(copy, mem, len);
         look(copy);
       }
+      if (looked == CORPSE && !corpse.len) {
+        corpse.len = len;
+        corpse.step = now_step;
+        memcpy(corpse.generation, generation_at, sizeof generation_at);
+        memcpy(corpse.mem, last, len);
+      }
     }
     if (ptrace(walking ? PTRACE_SINGLESTEP : PTRACE_CONT, child, NULL, NULL)) {
       kill(child, SIGKILL);
@@ -345,6 +397,24 @@ static const char *step_through(void *mem, void *last, void *copy, volatile uint
     }
   }
   return NULL;
+}
+
+/* Returns 1 when the point failed. */
+static int succession(int point, void *const mem[3])
+{
+  static const char what[] = "whoever takes over dies at any instruction, too";
+  failures = instructions = looked = 0;
+  if (!corpse.len) {
+    printf("ok %d - %s # SKIP skipped: needs a death to begin with\n", point, what);
+    return 0;
+  }
+  now_step = corpse.step;
+  memcpy(generation_at, corpse.generation, sizeof generation_at);
+  memcpy(mem[0], corpse.mem, len);
+  step_takeover(mem[0], mem[1], mem[2]);
+  printf("# %llu instructions, %llu deaths\n%sok %d - %s\n", (unsigned long long)instructions,
+         (unsigned long long)looked, failures || !looked ? "not " : "", point, what);
+  return failures || !looked;
 }
 
 /* One script. Returns the number of points that failed. */
@@ -361,6 +431,7 @@ static int one_day(int first, uint64_t chance, uint32_t every, void *const mem[3
   if (!after || !bare || llmd_index_format(mem[0], len, &options))
     abort();
   failures = instructions = looked = 0;
+  corpse.len = 0;
   random_names = chance != 0;
   rehearse(mem[0], mem[2], chance != 0);
   printf("%sok %d - undisturbed, it answers as the model does\n", failures ? "not " : "", first);
@@ -376,6 +447,7 @@ static int one_day(int first, uint64_t chance, uint32_t every, void *const mem[3
            "dies at any instruction\n", (unsigned long long)instructions, (unsigned long long)looked,
            (unsigned long long)below, failures || !looked ? "not " : "", first + 1);
   bad += !without && (failures != 0 || !looked);
+  bad += succession(first + 2, mem);
   script_free(&day);
   free(after);
   free(bare);
@@ -401,6 +473,7 @@ int main(int argc, char **argv)
   len = llmd_index_size(&options);
   for (int i = 0; i < 3; i++)
     mem[i] = map(len);
+  corpse.mem = map(len);
   if (llmd_index_format(mem[0], len, &options))
     return 1;
   ix = opened(mem[0]);
@@ -408,8 +481,8 @@ int main(int argc, char **argv)
   llmd_index_close(ix);
   if (!scratch)
     return 1;
-  printf("1..%d\n", 2 + 2 * (int)more);
+  printf("1..%d\n", 3 + 3 * (int)more);
   for (uint64_t i = 0; i <= more; i++)
-    bad += one_day(1 + 2 * (int)i, chance + i, every, mem, at);
+    bad += one_day(1 + 3 * (int)i, chance + i, every, mem, at);
   return bad != 0;
 }
