@@ -133,6 +133,11 @@ LLMD_API int llmd_hash_blocks(const llmd_hash_input *in, llmd_digest *out, uint3
 #define LLMD_TIER_REMOTE 3u
 #define LLMD_TIER_SPECULATIVE 4u
 #define LLMD_TIERS 5u
+/* Not where it lies but whose it is: the part of a block that belongs to layers with a sliding window, of which an
+ * endpoint may have two groups (llmd_index_row.window_blocks). It is stored, held and dropped like a tier of its own and
+ * never counts as a block. */
+#define LLMD_TIER_WINDOW 5u
+#define LLMD_TIER_WINDOW_2 6u
 #define LLMD_TIER_ANY 255u /* drop, clear: whatever tier */
 
 /* Stands for all endpoints: a store they all can read (only LLMD_TIER_REMOTE). */
@@ -210,6 +215,10 @@ typedef struct llmd_index_row {
   uint32_t flags;
   uint32_t block_tokens; /* learned from its engine; 0 = not known */
   uint32_t scheme;       /* LLMD_HASH_* of its engine's names, 0 = not known */
+  /* Layers with a sliding window, in two groups at most: a prefix can only be used where the last so many blocks before
+   * its end (all, when it is shorter) are in LLMD_TIER_WINDOW, LLMD_TIER_WINDOW_2 too. 0 = no such group. What is
+   * promised, and what lies in the shared store, counts as held by all layers. */
+  uint32_t window_blocks[2];
 } llmd_index_row;
 /* (writer) Replaces what is known. */
 LLMD_API int llmd_index_describe(llmd_index *index, llmd_endpoint_id endpoint, const llmd_index_row *row);
@@ -226,7 +235,7 @@ LLMD_API int llmd_index_is_adapter(const llmd_index *index, const char *name, si
 
 typedef struct llmd_hit {
   llmd_endpoint_id endpoint;
-  uint32_t blocks;   /* length of the unbroken prefix it holds */
+  uint32_t blocks;   /* length of the unbroken prefix it holds; with window_blocks, of the longest it can use */
   uint32_t lower[3]; /* of them: best tier CPU, disk, remote. The rest is GPU (or speculative) */
 } llmd_hit;
 

@@ -248,8 +248,21 @@ static void learn_size(llmd_index *x, uint32_t tokens)
     LLMD__PUT(&x->head->sizes[i], tokens);
 }
 
+/* Counted before it is there, and after it has gone: who finds the count zero need not look at rows. */
+void llmd__row_windows(llmd_index *x, llmd__x_row *row, const uint32_t blocks[2])
+{
+  uint32_t had = LLMD__GET(&row->window[0]) | LLMD__GET(&row->window[1]), has = blocks[0] | blocks[1];
+  if (!had && has)
+    LLMD__PUT(&x->head->windows, LLMD__GET(&x->head->windows) + 1u);
+  for (uint32_t g = 0; g < 2; g++)
+    LLMD__PUT(&row->window[g], blocks[g]);
+  if (had && !has)
+    LLMD__PUT(&x->head->windows, LLMD__GET(&x->head->windows) - 1u);
+}
+
 int llmd_index_describe(llmd_index *x, llmd_endpoint_id endpoint, const llmd_index_row *row)
 {
+  static const uint32_t none[2] = {0, 0};
   uint32_t slot = (uint32_t)endpoint;
   llmd__x_row *r;
   if (endpoint == 0 || slot >= x->head->rows)
@@ -263,6 +276,7 @@ int llmd_index_describe(llmd_index *x, llmd_endpoint_id endpoint, const llmd_ind
   LLMD__PUT(&r->flags, row->flags);
   LLMD__PUT(&r->block_tokens, row->block_tokens);
   LLMD__PUT(&r->scheme, row->scheme);
+  llmd__row_windows(x, r, row->size < sizeof *row ? none : row->window_blocks);
   learn_size(x, row->block_tokens);
   llmd__write_end(x);
   return 0;
@@ -278,6 +292,10 @@ int llmd_index_row_of(const llmd_index *x, llmd_endpoint_id endpoint, llmd_index
   out->flags = LLMD__GET(&r->flags);
   out->block_tokens = LLMD__GET(&r->block_tokens);
   out->scheme = LLMD__GET(&r->scheme);
+  if (out->size < sizeof *out)
+    return 0;
+  for (uint32_t g = 0; g < 2; g++)
+    out->window_blocks[g] = LLMD__GET(&r->window[g]);
   return 0;
 }
 

@@ -42,6 +42,7 @@
 #define LLMD__X_MAX_LINES (1u << 28)
 #define LLMD__X_BOOK 64u       /* bytes per row that belong to whoever applies events */
 #define LLMD__X_RUN_MOST 64u   /* lines that one step on a run may take, sets apart */
+#define LLMD__X_TIERS 7u       /* that entries have: LLMD_TIERS, then two for groups of layers with sliding windows */
 
 #define LLMD__GET(p) atomic_load_explicit((p), memory_order_acquire)
 #define LLMD__PUT(p, v) atomic_store_explicit((p), (v), memory_order_release)
@@ -124,7 +125,7 @@ typedef struct llmd__x_row {
   _Atomic uint64_t endpoint;
   _Atomic uint32_t holder; /* 0 = none */
   _Atomic uint32_t flags, block_tokens, scheme;
-  uint32_t reserved[2];
+  _Atomic uint32_t window[2]; /* blocks of a sliding window; 0 = none */
 } llmd__x_row;
 
 #define LLMD__HOLDER_FREE 0u
@@ -156,6 +157,7 @@ typedef struct llmd__x_head {
   _Atomic uint32_t shared;  /* holder that stands for LLMD_INDEX_SHARED; 0 = none yet */
   _Atomic uint32_t writing; /* a write is going on, or its writer died in it */
   _Atomic uint32_t sizes[4];
+  _Atomic uint32_t windows; /* rows with sliding windows */
 
   /* the writer's */
   uint32_t fresh, free, n_free; /* lines never used; list of used ones; how many can be had of all below fresh */
@@ -335,7 +337,7 @@ void llmd__trim_stale(llmd_index *x);
 
 /* Which of the run's blocks the holder has in the tier. */
 uint32_t llmd__run_mask(const llmd_index *x, const llmd__run *r, uint32_t holder, uint32_t tier);
-/* In any tier but speculative. */
+/* In any tier but speculative, those of sliding windows among them: as long as there is one, it has a name. */
 uint32_t llmd__run_mask_any(const llmd_index *x, const llmd__run *r, uint32_t holder);
 /* It has these (no more). promise: number of the promise, for speculative ones. */
 void llmd__run_cover(llmd_index *x, uint32_t run, uint32_t holder, uint32_t tier, uint32_t bits, uint32_t promise);
@@ -402,6 +404,8 @@ static inline void llmd__write_end(llmd_index *x)
 int llmd__holder_get(llmd_index *x, llmd_endpoint_id endpoint, int make, uint32_t *out);
 /* The row's holder dies; the row is this endpoint's from now on. */
 void llmd__row_reset(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoint);
+/* The row's sliding windows are these from now on. */
+void llmd__row_windows(llmd_index *x, llmd__x_row *row, const uint32_t blocks[2]);
 /* Looks at up to `budget` runs; 1 = more to do. */
 int llmd__sweep(llmd_index *x, uint32_t budget);
 

@@ -117,10 +117,17 @@ void llmd__walk_read_shared(walk *w)
 
 static uint32_t shared_mask(const walk *w)
 {
-  uint32_t at = w->odd_of[w->shared], mask = 0;
+  uint32_t at = w->shared ? w->odd_of[w->shared] : 0, mask = 0;
   for (uint32_t t = 0; at != 0 && t < LLMD_TIERS; t++)
     mask |= w->odd[at - 1].mask[t];
   return mask;
+}
+
+static void only_shared_reach(walk *w, uint32_t holder, uint32_t n, uint32_t base)
+{
+  odd_one o = {holder, {0}};
+  o.mask[LLMD_TIER_REMOTE] = llmd__low(n);
+  llmd__reach_judge(w, &o, llmd__low(n), n, base);
 }
 
 /* One who is alive and has nothing of its own in this run. */
@@ -128,6 +135,8 @@ static void only_shared(walk *w, uint32_t holder, uint32_t n, uint32_t m, uint32
 {
   w->lower[holder][LLMD_TIER_REMOTE - 1] += n;
   w->lowered |= n != 0;
+  if (w->reach != NULL)
+    only_shared_reach(w, holder, n, base);
   if (n == m)
     return;
   llmd__walk_emit(w, holder, base + n);
@@ -142,7 +151,9 @@ static void join_shared(walk *w, uint32_t holder, uint32_t base)
   llmd__walk_add(w, holder);
   if (is_alive(w, holder) && base != 0) {
     w->lower[holder][LLMD_TIER_REMOTE - 1] += base;
-    w->lowered = 1;
+    w->lowered |= LOWERED_COUNTED;
+    if (w->reach != NULL)
+      llmd__reach_begin(w, holder, base);
   }
 }
 
@@ -155,6 +166,8 @@ static void judge_shared(walk *w, odd_one *o, uint32_t mask, uint32_t m, uint32_
     return;
   o->mask[LLMD_TIER_REMOTE] |= mask;
   n = llmd__walk_judge(w, o, 0, m);
+  if (w->reach != NULL)
+    llmd__reach_judge(w, o, mask, n, base);
   w->keep[o->holder / 64] |= UINT64_C(1) << o->holder % 64;
   if (n == m)
     return;

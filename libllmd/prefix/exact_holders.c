@@ -218,9 +218,13 @@ uint32_t llmd__run_mask(const llmd_index *x, const llmd__run *r, uint32_t holder
 
 uint32_t llmd__run_mask_any(const llmd_index *x, const llmd__run *r, uint32_t holder)
 {
-  uint32_t mask = 0;
-  for (uint32_t t = 0; t < LLMD_TIER_SPECULATIVE; t++)
-    mask |= llmd__run_mask(x, r, holder, t);
+  uint32_t mask = in_sets(x, r, holder);
+  _Atomic uint64_t *at;
+  EACH_ENTRY((llmd_index *)(uintptr_t)x, (llmd__run *)(uintptr_t)r, at) {
+    uint64_t e = LLMD__GET(at);
+    if (LLMD__E_TIER(e) != LLMD__COHORT && LLMD__E_TIER(e) != LLMD_TIER_SPECULATIVE && LLMD__E_HOLDER(e) == holder)
+      mask |= LLMD__E_MASK(e);
+  }
   return mask;
 }
 
@@ -519,7 +523,8 @@ static void mend_entry(llmd_index *x, _Atomic uint64_t *at)
     return;
   if (LLMD__E_TIER(e) == LLMD__COHORT && llmd__line_ok(x, LLMD__E_SET(e)))
     llmd__set_adopt(x, llmd__set_id(x, LLMD__E_SET(e)));
-  else if (LLMD__E_TIER(e) >= LLMD_TIER_SPECULATIVE || LLMD__E_HOLDER(e) >= x->holders)
+  else if (LLMD__E_TIER(e) == LLMD_TIER_SPECULATIVE || LLMD__E_TIER(e) == LLMD__COHORT ||
+           LLMD__E_HOLDER(e) >= x->holders)
     LLMD__PUT(at, 0);
 }
 

@@ -50,12 +50,13 @@ static void reset_books(llmd_index *x)
 static void mend_holders(llmd_index *x)
 {
   llmd__x_head *h = x->head;
-  uint32_t top = h->fresh_holder < x->holders ? h->fresh_holder : x->holders;
+  uint32_t top = h->fresh_holder < x->holders ? h->fresh_holder : x->holders, windows = 0;
   uint64_t bits;
   for (uint32_t i = 1; i < x->holders; i++)
     LLMD__PUT(&x->state[i], (uint8_t)(i < top ? LLMD__HOLDER_DEAD : LLMD__HOLDER_FREE));
   for (uint32_t i = 0; i < h->rows; i++) {
     uint32_t holder = LLMD__GET(&x->row[i].holder);
+    windows += (LLMD__GET(&x->row[i].window[0]) | LLMD__GET(&x->row[i].window[1])) != 0;
     if (holder == 0 || holder >= x->holders)
       continue;
     LLMD__PUT(&x->state[holder], (uint8_t)LLMD__HOLDER_LIVE);
@@ -68,6 +69,7 @@ static void mend_holders(llmd_index *x)
     top = LLMD__GET(&h->shared) >= top ? LLMD__GET(&h->shared) + 1u : top;
   }
   h->fresh_holder = top;
+  LLMD__PUT(&h->windows, windows);
   h->n_dead = h->n_swept = h->sweeping = 0;
   for (uint32_t i = 0; i < x->holders; i += 64) {
     bits = 0;

@@ -250,8 +250,9 @@ static void rename_away(llmd_index *x, uint32_t holder, const llmd__place *old)
   uint32_t had = 0;
   if (old->run == x->storing)
     x->lost |= 1u << old->offset; /* may be about to be covered */
-  for (uint32_t t = 0; t < LLMD_TIER_SPECULATIVE; t++)
-    had |= llmd__run_uncover(x, old->run, holder, t, 1u << old->offset);
+  for (uint32_t t = 0; t < LLMD__X_TIERS; t++)
+    if (t != LLMD_TIER_SPECULATIVE)
+      had |= llmd__run_uncover(x, old->run, holder, t, 1u << old->offset);
   llmd__own_drop(x, old->run, holder, 1u << old->offset);
   if (had == 0)
     return;

@@ -33,7 +33,8 @@ size_t llmd_index_scratch(const llmd_index *x)
 {
   size_t words = groups_of(x) * WORDS;
   return (4u + LLMD__COHORTS) * words * 8u + 2u * up8(groups_of(x) * 2u) + up8((size_t)x->holders * 2u) +
-         up8((size_t)x->holders * sizeof(odd_one)) + up8((size_t)x->holders * 12u);
+         up8((size_t)x->holders * sizeof(odd_one)) + up8((size_t)x->holders * 12u) +
+         (size_t)x->holders * sizeof(reach);
 }
 
 static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *out, uint32_t cap)
@@ -50,8 +51,11 @@ static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *ou
   w->dirty = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
   w->odd_of = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
   w->odd = (odd_one *)(void *)(p += up8((size_t)x->holders * 2u));
-  w->lower = (uint32_t(*)[3])(void *)(p + up8((size_t)x->holders * sizeof(odd_one)));
-  w->n_groups = w->n_dirty = w->n_odd = w->lowered = w->n_some = 0;
+  w->lower = (uint32_t(*)[3])(void *)(p += up8((size_t)x->holders * sizeof(odd_one)));
+  w->reach = LLMD__GET(&x->head->windows) ? (reach *)(void *)(p + up8((size_t)x->holders * 12u)) : NULL;
+  w->tiers = w->reach ? LLMD__X_TIERS : LLMD_TIERS;
+  w->n_groups = w->n_dirty = w->n_odd = w->n_some = 0;
+  w->lowered = w->reach ? LOWERED_REACH : 0;
   w->shared = LLMD__GET(&x->head->shared);
   w->rest = 0;
   w->rest_alive = w->shared != 0;
@@ -112,7 +116,7 @@ static inline void take_entry(walk *w, uint64_t e, int all)
     return;
   if (tier == LLMD__COHORT)
     take_cohort(w, e);
-  else if (tier < LLMD_TIERS && holder < w->x->holders && (all || is_alive(w, holder)))
+  else if (tier < w->tiers && holder < w->x->holders && (all || is_alive(w, holder)))
     llmd__walk_odd(w, holder, tier, LLMD__E_MASK(e));
 }
 
@@ -267,17 +271,19 @@ static void forget_alive(walk *w)
 void llmd__walk_emit(walk *w, uint32_t holder, uint32_t blocks)
 {
   uint64_t endpoint = LLMD__GET(&w->x->who[holder]);
+  const uint32_t *lower = w->reach ? w->reach[holder].lower : w->lower[holder];
   llmd_hit *hit;
+  blocks = w->reach ? w->reach[holder].blocks : blocks;
   if (blocks == 0 || endpoint == 0 || w->n == w->cap)
     return;
-  if (w->shared != 0 && blocks == w->rest && w->lower[holder][LLMD_TIER_REMOTE - 1] == blocks)
+  if (w->shared != 0 && blocks == w->rest && lower[LLMD_TIER_REMOTE - 1] == blocks)
     return; /* has what everybody has */
   hit = &w->out[w->n++];
   hit->endpoint = endpoint;
   hit->blocks = blocks;
   hit->lower[0] = hit->lower[1] = hit->lower[2] = 0;
   if (w->lowered)
-    memcpy(hit->lower, w->lower[holder], sizeof hit->lower);
+    memcpy(hit->lower, lower, sizeof hit->lower);
 }
 
 void llmd__walk_emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks)
@@ -344,7 +350,7 @@ static void count_lower(walk *w, uint32_t holder, const uint32_t mask[LLMD_TIERS
     w->lower[holder][t - 1] += (uint32_t)__builtin_popcount(left & mask[t]);
     left &= ~mask[t];
   }
-  w->lowered = 1;
+  w->lowered |= LOWERED_COUNTED;
 }
 
 uint32_t llmd__walk_judge(walk *w, const odd_one *o, uint32_t in_set, uint32_t m)
@@ -396,7 +402,8 @@ static int unchanged(const llmd__run *r, const seen *s, const door *d)
          (d->slot ? LLMD__GET(d->slot) : LLMD__GET(d->child)) == d->value;
 }
 
-/* Everything of the run into scratch. how: 0 = only who is not in its set, 1 = all, 2 = all, with a store for all. */
+/* Everything of the run into scratch. how: 0 = only who is not in its set, 1 = all, 2 = all, each
+ * holder by itself: with a store for all, or with sliding windows. */
 static void gather(walk *w, uint64_t word, uint32_t how, uint32_t base)
 {
   w->n_dirty = 0;
@@ -432,7 +439,7 @@ static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_
     take_entries(w, r, line, base == 0 || w->shared != 0);
   if (base == 0 && w->shared == 0)
     take_first(w, word);
-  how = w->shared != 0 ? 2 : w->n_some != 0 || word == 0 || LLMD__SET_FLEN(word) < s->m;
+  how = w->shared != 0 || w->reach != NULL ? 2 : w->n_some != 0 || word == 0 || LLMD__SET_FLEN(word) < s->m;
   gather(w, word, how, base);
   if (!unchanged(r, s, d)) {
     drop_odd(w);
@@ -583,7 +590,7 @@ static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
 
 static void clear_lower(walk *w)
 {
-  if (w->lowered)
+  if (w->lowered & LOWERED_COUNTED)
     memset(w->lower, 0, (size_t)w->x->holders * sizeof *w->lower);
 }
 

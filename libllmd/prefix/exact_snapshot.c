@@ -14,7 +14,7 @@
 #include "prefix/sets.h"
 
 #define MAGIC UINT64_C(0x31504e5358444c4c) /* "LLDXSNP1" */
-#define VERSION 1u
+#define VERSION 2u
 #define ORDER 0x01020304u
 #define RUN 1u
 #define END 2u
@@ -27,7 +27,7 @@ typedef struct snap_head {
 
 typedef struct snap_row {
   uint64_t endpoint;
-  uint32_t holder, flags, block_tokens, scheme;
+  uint32_t holder, flags, block_tokens, scheme, window[2];
 } snap_row;
 
 typedef struct snap_run {
@@ -238,7 +238,8 @@ static void put_head(llmd_index *x, out *o)
       put(o, &x->adapter[i], sizeof x->adapter[i]);
   for (uint32_t i = 0; i < s.rows; i++) {
     snap_row r = {LLMD__GET(&x->row[i].endpoint), LLMD__GET(&x->row[i].holder), LLMD__GET(&x->row[i].flags),
-                  LLMD__GET(&x->row[i].block_tokens), LLMD__GET(&x->row[i].scheme)};
+                  LLMD__GET(&x->row[i].block_tokens), LLMD__GET(&x->row[i].scheme),
+                  {LLMD__GET(&x->row[i].window[0]), LLMD__GET(&x->row[i].window[1])}};
     if (r.endpoint != 0)
       put(o, &r, sizeof r);
   }
@@ -387,7 +388,7 @@ static int put_rest(llmd_index *x, uint32_t run, const parts *p, const uint16_t 
     uint32_t h;
     memcpy(&e, p->entries + i * sizeof e, sizeof e);
     h = LLMD__E_HOLDER(e);
-    if (h >= x->holders || map[h] == 0 || LLMD__E_TIER(e) >= LLMD_TIER_SPECULATIVE ||
+    if (h >= x->holders || map[h] == 0 || LLMD__E_TIER(e) == LLMD_TIER_SPECULATIVE || LLMD__E_TIER(e) == LLMD__COHORT ||
         (LLMD__E_MASK(e) & ~llmd__low(p->s.len)) != 0 || llmd__reserve(x, llmd__need(x), 0, run) < 0)
       return 0;
     llmd__run_cover(x, run, map[h] - 1u, LLMD__E_TIER(e), LLMD__E_MASK(e), 0);
@@ -432,11 +433,12 @@ static int put_rows(llmd_index *x, const snap_head *s, const char *rows, uint16_
   for (uint32_t i = 0; i < s->n_rows; i++) {
     snap_row r;
     uint32_t holder;
-    llmd_index_row row = {sizeof row, 0, 0, 0};
+    llmd_index_row row = {.size = sizeof row};
     memcpy(&r, rows + (size_t)i * sizeof r, sizeof r);
     row.flags = r.flags;
     row.block_tokens = r.block_tokens;
     row.scheme = r.scheme;
+    memcpy(row.window_blocks, r.window, sizeof row.window_blocks);
     if (llmd_index_describe(x, r.endpoint, &row) < 0)
       return LLMD_E_FULL;
     if (r.holder == 0)
@@ -458,6 +460,8 @@ static void empty_again(llmd_index *x)
   for (uint32_t i = 0; i < x->head->rows; i++) {
     LLMD__PUT(&x->row[i].holder, 0u);
     LLMD__PUT(&x->row[i].endpoint, 0);
+    LLMD__PUT(&x->row[i].window[0], 0u);
+    LLMD__PUT(&x->row[i].window[1], 0u);
   }
   LLMD__PUT(&x->head->shared, 0u);
   memset(x->adapter, 0, (size_t)x->head->adapters * sizeof *x->adapter);

@@ -93,6 +93,7 @@ void llmd__row_reset(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoint)
   LLMD__PUT(&row->flags, 0u);
   LLMD__PUT(&row->block_tokens, 0u);
   LLMD__PUT(&row->scheme, 0u);
+  llmd__row_windows(x, row, (const uint32_t[2]){0, 0});
   LLMD__PUT(&row->endpoint, endpoint);
 }
 
@@ -242,7 +243,7 @@ int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, co
   tip t = {0, 0, 0};
   uint32_t holder;
   int rc;
-  if (tier >= LLMD_TIERS || n > INT32_MAX || (n != 0 && keys == NULL) ||
+  if (tier >= LLMD__X_TIERS || n > INT32_MAX || (n != 0 && keys == NULL) ||
       (endpoint == LLMD_INDEX_SHARED && tier != LLMD_TIER_REMOTE))
     return LLMD_E_RANGE;
   if (parent != NULL) {
@@ -316,7 +317,7 @@ static uint32_t flush_drop(llmd_index *x, const batch *b, uint32_t holder, uint3
     llmd__run_trim(x, b->run);
     return (uint32_t)__builtin_popcount(b->mask);
   }
-  for (uint32_t t = tier == LLMD_TIER_ANY ? 0 : tier; t < LLMD_TIERS && (tier == LLMD_TIER_ANY || t == tier); t++)
+  for (uint32_t t = tier == LLMD_TIER_ANY ? 0 : tier; t < LLMD__X_TIERS && (tier == LLMD_TIER_ANY || t == tier); t++)
     gone |= llmd__run_uncover(x, b->run, holder, t, b->mask);
   if (x->owned[holder] != 0)
     llmd__own_drop(x, b->run, holder, b->mask & ~llmd__run_mask_any(x, r, holder));
@@ -368,7 +369,7 @@ int llmd_index_hold(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, con
 {
   uint32_t holder;
   int rc;
-  if (tier >= LLMD_TIER_SPECULATIVE || (endpoint == LLMD_INDEX_SHARED && tier != LLMD_TIER_REMOTE))
+  if (tier == LLMD_TIER_SPECULATIVE || tier >= LLMD__X_TIERS || (endpoint == LLMD_INDEX_SHARED && tier != LLMD_TIER_REMOTE))
     return LLMD_E_RANGE;
   llmd__write_begin(x);
   rc = llmd__holder_get(x, endpoint, 1, &holder);
@@ -382,7 +383,7 @@ int llmd_index_drop(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, con
 {
   uint32_t holder;
   int rc;
-  if (tier >= LLMD_TIERS && tier != LLMD_TIER_ANY)
+  if (tier >= LLMD__X_TIERS && tier != LLMD_TIER_ANY)
     return LLMD_E_RANGE;
   llmd__write_begin(x);
   rc = llmd__holder_get(x, endpoint, 0, &holder);

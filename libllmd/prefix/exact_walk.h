@@ -9,11 +9,22 @@
 
 #define WORDS 7u /* of a group */
 
+#define LOWERED_COUNTED 1u /* there is something in walk.lower */
+#define LOWERED_REACH 2u   /* hits are as walk.reach has them */
+
 /* A holder that has entries in the run at hand. */
 typedef struct odd_one {
   uint32_t holder;
-  uint32_t mask[LLMD_TIERS];
+  uint32_t mask[LLMD__X_TIERS];
 } odd_one;
+
+/* How far a holder's prefix can be used where somebody has sliding windows. */
+typedef struct reach {
+  uint32_t window[2]; /* blocks that each group needs */
+  uint32_t held[2];   /* blocks in a row that it holds there, up to where the walk is */
+  uint32_t blocks;    /* the longest that can be used so far */
+  uint32_t lower[3];  /* of these */
+} reach;
 
 /* A set of holders that have the first n blocks: that of the run, or a cohort. */
 typedef struct some {
@@ -34,7 +45,9 @@ typedef struct walk {
   uint16_t *odd_of;     /* [holders] place in odd + 1; 0 = none */
   odd_one *odd;
   uint32_t (*lower)[3]; /* [holders] blocks by lower tier so far; kept zero between queries */
-  uint32_t n_groups, n_dirty, n_odd, lowered;
+  uint32_t n_groups, n_dirty, n_odd, lowered; /* lowered: LOWERED_* */
+  reach *reach;         /* [holders]; NULL = nobody has sliding windows */
+  uint32_t tiers;       /* that entries are read of */
   some some[1 + LLMD__COHORTS]; /* sets of the run at hand */
   uint32_t n_some;
   uint64_t prev;        /* id of the set last applied: all alive are in it; 0 = not so */
@@ -128,5 +141,10 @@ void llmd__walk_apply_all(walk *w, uint32_t m, uint32_t base);
 /* The same where a store stands for all. */
 void llmd__walk_read_shared(walk *w);
 void llmd__walk_apply_shared(walk *w, uint32_t m, uint32_t base);
+
+/* exact_window.c. A holder comes alive; base: blocks before that it has from the shared store. */
+void llmd__reach_begin(walk *w, uint32_t holder, uint32_t base);
+/* It has the first n of the run's blocks, which follow base others; shared: what the shared store has of them. */
+void llmd__reach_judge(walk *w, const odd_one *o, uint32_t shared, uint32_t n, uint32_t base);
 
 #endif
