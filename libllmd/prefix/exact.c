@@ -140,9 +140,18 @@ int llmd_index_format(void *mem, size_t len, const llmd_index_options *options)
 
 /* ---- handles ----------------------------------------------------------------------------------------------------- */
 
-static int check(const llmd__x_head *h, size_t len, llmd_err *err)
+/* Is every count and every place in the head what so many rows and lines come to? */
+static int adds_up(const llmd__x_head *h)
 {
   llmd__x_head again;
+  const size_t from = offsetof(llmd__x_head, rows), to = offsetof(llmd__x_head, sum);
+  memset(&again, 0, sizeof again);
+  again.rows = h->rows;
+  return lay_out(&again, h->lines) == h->bytes && memcmp((char *)&again + from, (const char *)h + from, to - from) == 0;
+}
+
+static int check(const llmd__x_head *h, size_t len, llmd_err *err)
+{
   if (len < sizeof *h || h->magic != LLMD__X_MAGIC)
     return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "not a prefix index");
   if (h->layout != LLMD__X_LAYOUT || h->endian != 0x01020304u)
@@ -151,9 +160,7 @@ static int check(const llmd__x_head *h, size_t len, llmd_err *err)
   if (h->sum != sum_of(h) || h->bytes > len || h->rows == 0 || h->rows > MOST_ROWS || h->lines < 256 ||
       h->lines >= LLMD__X_MAX_LINES - LLMD__X_RINGS)
     return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "damaged or cut prefix index");
-  memset(&again, 0, sizeof again);
-  again.rows = h->rows;
-  if (lay_out(&again, h->lines) != h->bytes || again.line_off != h->line_off || again.holders != h->holders)
+  if (!adds_up(h))
     return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, NULL, "prefix index whose parts do not add up");
   return 0;
 }
