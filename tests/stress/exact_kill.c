@@ -20,7 +20,9 @@
 
 #include "script.h"
 
+/* named: the last block of an answer can be found by its name. */
 typedef struct answers {
+  uint8_t named[SCRIPT_DOCUMENTS][SCRIPT_ROWS];
   model_answer of[SCRIPT_DOCUMENTS][SCRIPT_ROWS];
   uint32_t shared[SCRIPT_DOCUMENTS];
 } answers;
@@ -31,6 +33,7 @@ static script day;
 static answers *after; /* [day.n + 1]: [i] holds before step i */
 static answers *bare;  /* the same when all promises have ended: a takeover forgets them */
 static uint64_t empty_used;
+static int point_now = 1;
 static int random_names; /* any store may give a name a new meaning */
 static uint32_t now_step; /* of the writer that is looked at */
 static uint64_t looked, instructions, failures, below;
@@ -54,6 +57,7 @@ static void on_alarm(int number)
   fail("a call that does not end, or a crash", 0, 0, 0);
   if (write(1, text, sizeof text - 1) < 0)
     _exit(2);
+  printf("not ok %d - ended here\n", point_now);
   fflush(stdout);
   _exit(1);
 }
@@ -112,6 +116,38 @@ static void ask(const llmd_index *ix, answers *out)
       memcpy(out->of[d][slot].lower, hit[i].lower, sizeof hit[i].lower);
     }
   }
+}
+
+static llmd_endpoint_id endpoint_now(uint32_t slot)
+{
+  return (uint64_t)(generation_at[slot] + 1) << 32 | slot;
+}
+
+static int by_name(llmd_index *ix, uint32_t d, uint32_t slot, uint32_t block)
+{
+  llmd_block at;
+  return !llmd_index_find(ix, endpoint_now(slot), day.name[slot][d][block], &at) &&
+         at.key.lo == day.document[d].key[block].lo && at.key.hi == day.document[d].key[block].hi && at.depth == block;
+}
+
+static void ask_names(llmd_index *ix, answers *out)
+{
+  for (uint32_t d = 0; d < SCRIPT_DOCUMENTS; d++)
+    for (uint32_t slot = 0; slot < SCRIPT_ROWS; slot++)
+      out->named[d][slot] = out->of[d][slot].blocks && by_name(ix, d, slot, out->of[d][slot].blocks - 1);
+}
+
+/* What had a name before and after the step has it still. */
+static void check_names(llmd_index *ix, uint32_t i)
+{
+  const answers *a = &bare[i], *b = &bare[i < day.n ? i + 1 : i];
+  if (i < day.n && day.step[i].kind == STEP_RESTART)
+    return;
+  for (uint32_t d = 0; d < SCRIPT_DOCUMENTS; d++)
+    for (uint32_t slot = 0; slot < SCRIPT_ROWS; slot++)
+      if (a->named[d][slot] && b->named[d][slot] && a->of[d][slot].blocks == b->of[d][slot].blocks &&
+          !by_name(ix, d, slot, a->of[d][slot].blocks - 1))
+        fail("a name that is lost, of document", d, d, d);
 }
 
 typedef struct range {
@@ -201,6 +237,7 @@ static void rehearse(void *mem, void *copy, int loose)
     ask(other, &after[now_step]);
     llmd_index_tick(other, UINT64_MAX, 1);
     ask(other, &bare[now_step]);
+    ask_names(other, &bare[now_step]);
     llmd_index_close(other);
     llmd_index_stats_get(ix, &s);
     hold_against_model(m, &after[now_step], loose || s.evicted || s.dropped);
@@ -267,6 +304,7 @@ static void look(void *copy)
     fail("takeover", rc, 0, 1);
   ask(ix, &got);
   hold_against(&got, now_step, 0);
+  check_names(ix, now_step);
   goes_on(ix);
   leaves_nothing(ix);
   alarm(0);
@@ -404,6 +442,7 @@ static int succession(int point, void *const mem[3])
 {
   static const char what[] = "whoever takes over dies at any instruction, too";
   failures = instructions = looked = 0;
+  point_now = point;
   if (!corpse.len) {
     printf("ok %d - %s # SKIP skipped: needs a death to begin with\n", point, what);
     return 0;
@@ -431,12 +470,14 @@ static int one_day(int first, uint64_t chance, uint32_t every, void *const mem[3
   if (!after || !bare || llmd_index_format(mem[0], len, &options))
     abort();
   failures = instructions = looked = 0;
+  point_now = first;
   corpse.len = 0;
   random_names = chance != 0;
   rehearse(mem[0], mem[2], chance != 0);
   printf("%sok %d - undisturbed, it answers as the model does\n", failures ? "not " : "", first);
   bad = failures != 0;
   failures = 0;
+  point_now = first + 1;
   if (llmd_index_format(mem[0], len, &options))
     abort();
   without = step_through(mem[0], mem[1], mem[2], at, every ? every : 1);
