@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/msgpack.h"
+#include "prefix/apply_group.h"
 #include "prefix/apply_scheme.h"
+#include "prefix/exact.h"
 
 typedef struct batch {
   llmd_events *e;
@@ -13,6 +15,7 @@ typedef struct batch {
   uint32_t rank; /* as llmd__source_endpoint takes it */
   llmd_endpoint_id endpoint;
   int applied, wrong_rank, failed;
+  uint32_t tier; /* of the event at hand */
 } batch;
 
 static double number(llmd__msgpack *in)
@@ -44,28 +47,6 @@ double llmd__apply_time(llmd_str payload)
       return NAN;
   }
   return NAN;
-}
-
-/* ---- which events decide ----------------------------------------------------------------------------------------- */
-
-/* Events of a group of layers count when the group has full attention, which its stores say and its removals do not. */
-static int group_decides(llmd__source *s, const llmd_event *v)
-{
-  _Atomic uint32_t *const learn = v->attention == LLMD_ATTENTION_FULL ? &s->record->dense : &s->record->other;
-  if (!v->has_group)
-    return v->attention == LLMD_ATTENTION_UNKNOWN || v->attention == LLMD_ATTENTION_FULL;
-  if (v->group >= 32)
-    return 0;
-  if (v->attention != LLMD_ATTENTION_UNKNOWN)
-    llmd__record_set32(learn, llmd__record_get32(learn) | 1u << v->group);
-  if (v->attention == LLMD_ATTENTION_UNKNOWN || v->attention == LLMD_ATTENTION_FULL)
-    return llmd__record_get32(&s->record->dense) >> v->group & 1u;
-  return 0;
-}
-
-static uint32_t tier_of(const llmd__source *s, const llmd_event *v)
-{
-  return s->flags & LLMD_SOURCE_SHARED ? LLMD_TIER_REMOTE : v->tier;
 }
 
 /* ---- stores ------------------------------------------------------------------------------------------------------ */
@@ -142,15 +123,25 @@ static int begin_chain(batch *b, const llmd_event *v, const llmd_block *parent, 
   return llmd_chain_begin(chain, b->e->secret, &root);
 }
 
-/* Stores blocks whose place is known. Returns how many, or what is wrong. */
+/* Stores blocks whose place is known: the last n of those that the tokens make, the others are only on the way. Returns
+ * how many, or what is wrong. */
 static int store_at(batch *b, const llmd_block *parent, llmd_chain *chain, uint32_t tier, const uint64_t *names,
                     uint32_t n, const uint32_t *token, size_t n_tokens, uint32_t n_extra)
 {
   llmd_events *e = b->e;
-  int made = llmd_chain_extend(chain, e->secret, token, n_tokens, e->extra, n_extra, e->key, n);
+  llmd_block before;
+  uint32_t pass;
+  int made = llmd_chain_extend(chain, e->secret, token, n_tokens, e->extra, n_extra, e->key, e->max_names);
   if (made < 0)
     return made;
-  made = llmd_index_store(e->index, b->endpoint, tier, parent, e->key, names, (uint32_t)made, NULL);
+  pass = (uint32_t)made > n ? (uint32_t)made - n : 0;
+  if (pass) {
+    int rc = llmd__index_pass(e->index, b->endpoint, parent, e->key, pass, &before);
+    if (rc < 0)
+      return rc == LLMD_E_FULL ? 0 : rc;
+    parent = &before;
+  }
+  made = llmd_index_store(e->index, b->endpoint, tier, parent, e->key + pass, names, (uint32_t)made - pass, NULL);
   if (made > 0)
     b->s->stats.blocks += (uint32_t)made;
   return made;
@@ -183,7 +174,7 @@ static void settle_parked(batch *b, const llmd__parked_event *p)
     uint64_t name;
     uint32_t tiers;
     llmd__parked_name(&e->parked, p, i, &name, &tiers);
-    for (uint32_t t = 0; t < LLMD_TIERS; t++)
+    for (uint32_t t = 0; t < LLMD__X_TIERS; t++)
       if (t != p->tier && tiers >> t & 1u)
         llmd_index_hold(e->index, b->endpoint, t, &name, 1);
     if (!(tiers >> p->tier & 1u))
@@ -231,9 +222,14 @@ static void stored(batch *b, uint32_t tier, const uint64_t *names, uint32_t n)
   }
 }
 
-static int is_sound(const llmd_event *v)
+/* A hash for each block; of a group with a sliding window only for the last ones, those that are still there. */
+static int is_sound(const batch *b, const llmd_event *v)
 {
-  return v->block_size && v->n_tokens % v->block_size == 0 && v->n_tokens / v->block_size == v->n_names;
+  uint32_t blocks;
+  if (!v->block_size || v->n_tokens % v->block_size)
+    return 0;
+  blocks = v->n_tokens / v->block_size;
+  return blocks == v->n_names || (b->tier >= LLMD_TIER_WINDOW && blocks > v->n_names && blocks <= b->e->max_names);
 }
 
 static void count_copies(batch *b, const llmd_event *v, uint32_t tier)
@@ -246,24 +242,25 @@ static void count_copies(batch *b, const llmd_event *v, uint32_t tier)
 
 static int store(batch *b, const llmd_event *v)
 {
-  const uint32_t tier = tier_of(b->s, v);
+  const uint32_t tier = b->tier;
   llmd_block place;
   llmd_chain chain;
   uint32_t n_extra;
   int rc;
-  if (!is_sound(v)) {
+  if (!is_sound(b, v)) {
     b->s->stats.bad++;
     return 0;
   }
   count_copies(b, v, tier);
-  learn_block_size(b, v->block_size);
+  if (tier < LLMD_TIER_WINDOW)
+    learn_block_size(b, v->block_size);
   n_extra = extras_of(b->e, v);
   rc = v->has_parent ? llmd_index_find(b->e->index, b->endpoint, v->parent, &place) : 0;
   if (rc == LLMD_E_NONE)
     llmd__parked_add(&b->e->parked, llmd__source_number(b->e, b->s), b->rank, v, tier, b->e->extra, n_extra);
   if (rc)
     return rc == LLMD_E_NONE ? 0 : rc;
-  if (!v->has_parent)
+  if (!v->has_parent && tier < LLMD_TIER_WINDOW)
     llmd__apply_scheme(b->e, b->s, b->endpoint, v);
   rc = begin_chain(b, v, v->has_parent ? &place : NULL, &chain);
   if (rc == 0)
@@ -277,7 +274,7 @@ static int store(batch *b, const llmd_event *v)
 
 static int hold(batch *b, const llmd_event *v)
 {
-  const uint32_t tier = tier_of(b->s, v);
+  const uint32_t tier = b->tier;
   int rc;
   count_copies(b, v, tier);
   rc = llmd_index_hold(b->e->index, b->endpoint, tier, v->name, v->n_names);
@@ -299,7 +296,7 @@ static uint32_t last_copies(batch *b, const llmd_event *v, uint32_t tier)
 
 static int drop(batch *b, const llmd_event *v)
 {
-  const uint32_t tier = tier_of(b->s, v);
+  const uint32_t tier = b->tier;
   const uint64_t *names = v->name;
   uint32_t n = v->n_names;
   int rc;
@@ -346,7 +343,7 @@ static int apply_event(batch *b, const llmd_event *v)
   }
   if (v->kind == LLMD_EVENT_CLEARED)
     return clear(b);
-  if (!group_decides(b->s, v)) {
+  if (!llmd__apply_group(b->e, b->s, v, &b->tier)) {
     stats->other_groups++;
     return 0;
   }
@@ -380,7 +377,7 @@ static int on_event(void *ud, const llmd_batch_head *head, const llmd_event *eve
 
 int llmd__apply_batch(llmd_events *e, llmd__source *s, llmd_str payload, int *failed)
 {
-  batch b = {e, s, NULL, 0, 0, 0, 0, 0};
+  batch b = {.e = e, .s = s};
   int rc = llmd_events_decode(payload.ptr, payload.len, &e->limits, e->buffer, on_event, &b, NULL);
   *failed = b.failed;
   if (rc < 0)

@@ -404,6 +404,10 @@ static inline void llmd__write_end(llmd_index *x)
 int llmd__holder_get(llmd_index *x, llmd_endpoint_id endpoint, int make, uint32_t *out);
 /* The row's holder dies; the row is this endpoint's from now on. */
 void llmd__row_reset(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoint);
+/* n >= 1 blocks after the parent, that lead to others: they are there from now on, held by nobody new. *last: the last
+ * of them, which llmd_index_store must be told at once, or they may go again. LLMD_E_FULL: no room. */
+int llmd__index_pass(llmd_index *x, llmd_endpoint_id endpoint, const llmd_block *parent, const llmd_key *keys,
+                     uint32_t n, llmd_block *last);
 /* The row's sliding windows are these from now on. */
 void llmd__row_windows(llmd_index *x, llmd__x_row *row, const uint32_t blocks[2]);
 /* Looks at up to `budget` runs; 1 = more to do. */

@@ -137,7 +137,8 @@ static void reset_record(llmd__source_record *r, llmd_endpoint_id endpoint)
   llmd__record_set32(&r->flags, 0);
   llmd__record_set32(&r->config, 0);
   llmd__record_set32(&r->dense, 0);
-  llmd__record_set32(&r->other, 0);
+  llmd__record_set32(&r->window[0], 0);
+  llmd__record_set32(&r->window[1], 0);
   llmd__record_set32(&r->block_tokens, 0);
   llmd__record_set32(&r->scheme, 0);
   llmd__record_set(&r->endpoint, endpoint);
@@ -206,6 +207,13 @@ double llmd__source_time(const llmd__source *s)
   return time;
 }
 
+/* Blocks that the window of lane i reaches back from the token that comes next. */
+static uint32_t window_blocks(const llmd__source *s, uint32_t i, uint32_t block_tokens)
+{
+  const uint32_t tokens = llmd__record_get32(&s->record->window[i]) & LLMD__LANE_MOST;
+  return tokens > 1 && block_tokens ? (tokens - 2) / block_tokens + 1 : 0;
+}
+
 void llmd__source_describe(llmd_events *e, const llmd__source *s)
 {
   llmd_index_row row;
@@ -214,9 +222,21 @@ void llmd__source_describe(llmd_events *e, const llmd__source *s)
   row.flags = (s->stats.degraded ? LLMD_INDEX_DEGRADED : 0) | (s->stats.batches ? LLMD_INDEX_FED : 0);
   row.block_tokens = llmd__record_get32(&s->record->block_tokens);
   row.scheme = llmd__record_get32(&s->record->scheme);
+  for (uint32_t i = 0; i < 2; i++)
+    row.window_blocks[i] = window_blocks(s, i, row.block_tokens);
   for (uint32_t i = 0; i <= s->n_ranks; i++)
     if (llmd__source_endpoint(s, i))
       llmd_index_describe(e->index, llmd__source_endpoint(s, i), &row);
+}
+
+/* Another process may have other layers; if they are the same, the first store of theirs says so. */
+static void forget_windows(llmd_events *e, llmd__source *s)
+{
+  if (!(llmd__record_get32(&s->record->window[0]) | llmd__record_get32(&s->record->window[1])))
+    return;
+  llmd__record_set32(&s->record->window[0], 0);
+  llmd__record_set32(&s->record->window[1], 0);
+  llmd__source_describe(e, s);
 }
 
 void llmd__source_clear(llmd_events *e, llmd__source *s)
@@ -228,6 +248,7 @@ void llmd__source_clear(llmd_events *e, llmd__source *s)
     llmd__block_copies_forget(&e->copies, llmd__source_who(e, s, i));
   }
   llmd__parked_forget_events(&e->parked, who, LLMD__PARKED_ANY);
+  forget_windows(e, s);
   s->empty = 1;
 }
 

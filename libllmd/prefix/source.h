@@ -34,10 +34,15 @@ typedef struct llmd__source_record {
   _Atomic uint32_t flags;
   _Atomic uint32_t config;   /* hash of what the keys depend on besides the tokens */
   _Atomic uint32_t dense;    /* bit: this group of layers has full attention; its events are applied */
-  _Atomic uint32_t other;    /* bit: another kind */
   _Atomic uint32_t block_tokens, scheme;
-  uint32_t reserved[3];
+  _Atomic uint32_t window[2]; /* LLMD__LANE of a group with a sliding window; 0 = none */
+  uint32_t reserved[2];
 } llmd__source_record;
+
+/* group + 1 │ tokens of its window */
+#define LLMD__LANE_MOST ((1u << 26) - 1u)
+#define LLMD__LANE(group, tokens) (((group) + 1u) << 26 | (tokens))
+#define LLMD__LANE_GROUP(lane) ((lane) >> 26)
 
 _Static_assert(sizeof(llmd__source_record) == 64, "a record is what the index keeps per row");
 
@@ -152,7 +157,7 @@ void llmd__source_note(llmd__source *s);
 double llmd__source_time(const llmd__source *s);
 /* Tells the index what is known of the source's endpoints. */
 void llmd__source_describe(llmd_events *e, const llmd__source *s);
-/* Nothing is known of what they hold; what waited for a parent is dropped too. */
+/* Nothing is known of what they hold, nor of their sliding windows; what waited for a parent is dropped too. */
 void llmd__source_clear(llmd_events *e, llmd__source *s);
 
 #endif
