@@ -26,7 +26,9 @@ static const char help[] =
   "                     EndpointPickerConfig. Several run side by side on the same arrivals.\n"
   "                     Default: random, round-robin, default\n"
   "  --workload W       ladder (default): llm-d's shared-prefix benchmark, 150 x 5 prompts of\n"
-  "                     6,000 + 1,200 tokens, 1,000 out; or mooncake:FILE, a trace in Mooncake's JSONL\n"
+  "                     6,000 + 1,200 tokens, 1,000 out; tiered: llm-d's benchmark of tiered caches,\n"
+  "                     250 x 5 prompts of 16,000 + 256 tokens, 256 out, on engines of 298,000\n"
+  "                     tokens; or mooncake:FILE, a trace in Mooncake's JSONL\n"
   "  --quick            five rungs of the ladder\n"
   "  --rates LIST       other rungs: RATE:SECONDS,...; with a w behind it a rung is warm-up:\n"
   "                     15:50w,20:38,40:38\n"
@@ -35,6 +37,13 @@ static const char help[] =
   "  --engines N        engines (default 8)\n"
   "  --index KIND       what the prefix scorers see: approx (default), libllmd's own guess; or exact,\n"
   "                     the engines' caches as they are\n"
+  "  --cpu-tokens N     a tier in each engine's CPU memory, N tokens large\n"
+  "  --event-lag MS     what engines tell of their caches arrives MS later (default 10); policies with\n"
+  "                     a precise-prefix-cache-producer listen\n"
+  "  --event-loss P     a message is lost with probability P\n"
+  "  --event-keep N     an engine can repeat its last N messages (default 10000)\n"
+  "  --restart S        every S seconds one engine's cache is emptied: by a new process, by a\n"
+  "                     reset, and so on\n"
   "  --metrics-ms N     engines are scraped every N ms (default 50); 0: seen as they are each time\n"
   "  --lag-ms N         a scrape arrives N ms later (default 10)\n"
   "  --coefficients FILE[:SET]\n"
@@ -74,8 +83,8 @@ struct options {
   const char *coefficients;
   const char *modules;
   int quick, exact, strict, json, requests;
-  uint64_t engines, seed, seeds, limit;
-  double speed, metrics_ms, lag_ms;
+  uint64_t engines, seed, seeds, limit, cpu_tokens, event_keep;
+  double speed, metrics_ms, lag_ms, event_lag, event_loss, restart;
 };
 
 struct simulation {
@@ -94,7 +103,7 @@ struct simulation {
 
 enum {
   POLICY = 256, WORKLOAD, QUICK, RATES, SPEED, LIMIT, ENGINES, INDEX, METRICS_MS, LAG_MS, COEFFICIENTS, SEED, SEEDS,
-  STRICT, MODULES, JSON, REQUESTS,
+  STRICT, MODULES, JSON, REQUESTS, CPU_TOKENS, EVENT_LAG, EVENT_LOSS, EVENT_KEEP, RESTART,
 };
 
 static const struct option long_options[] = {
@@ -102,7 +111,8 @@ static const struct option long_options[] = {
   {"speed", 1, NULL, SPEED}, {"limit", 1, NULL, LIMIT}, {"engines", 1, NULL, ENGINES}, {"index", 1, NULL, INDEX},
   {"metrics-ms", 1, NULL, METRICS_MS}, {"lag-ms", 1, NULL, LAG_MS}, {"coefficients", 1, NULL, COEFFICIENTS},
   {"seed", 1, NULL, SEED}, {"seeds", 1, NULL, SEEDS}, {"strict", 0, NULL, STRICT}, {"modules", 1, NULL, MODULES},
-  {"json", 0, NULL, JSON}, {"requests", 0, NULL, REQUESTS}, {"help", 0, NULL, 'h'}, {0},
+  {"json", 0, NULL, JSON}, {"requests", 0, NULL, REQUESTS}, {"cpu-tokens", 1, NULL, CPU_TOKENS}, {"event-lag", 1, NULL, EVENT_LAG},
+  {"event-loss", 1, NULL, EVENT_LOSS}, {"event-keep", 1, NULL, EVENT_KEEP}, {"restart", 1, NULL, RESTART}, {"help", 0, NULL, 'h'}, {0},
 };
 
 /* "dir/my-policy.yaml" as "my-policy". */
@@ -160,18 +170,33 @@ static int set_option(const char *me, struct options *o, int option)
   case STRICT: o->strict = 1; return 0;
   case MODULES: o->modules = optarg; return 0;
   case JSON: o->json = 1; return 0;
+  case CPU_TOKENS: return shell_count(me, "--cpu-tokens", optarg, 0, 1u << 30, &o->cpu_tokens);
+  case EVENT_LAG: return shell_number(me, "--event-lag", optarg, 0, 6e4, &o->event_lag);
+  case EVENT_LOSS: return shell_number(me, "--event-loss", optarg, 0, 0.99, &o->event_loss);
+  case EVENT_KEEP: return shell_count(me, "--event-keep", optarg, 1, 1u << 24, &o->event_keep);
+  case RESTART: return shell_number(me, "--restart", optarg, 0.1, 1e6, &o->restart);
   default: o->requests = 1; return 0;
   }
+}
+
+static int is_tiered(const struct options *o)
+{
+  return strcmp(o->workload, "tiered") == 0;
+}
+
+static int is_ladder(const struct options *o)
+{
+  return strcmp(o->workload, "ladder") == 0 || is_tiered(o);
 }
 
 /* What does not go together, and what is left to itself. */
 static int settle(const char *me, struct options *o, int lag_given)
 {
   static const char *const usual[] = {"random", "round-robin", "default"};
-  int ladder = strcmp(o->workload, "ladder") == 0;
+  int ladder = is_ladder(o);
   if (!ladder && strncmp(o->workload, "mooncake:", 9) != 0)
-    return shell_usage(me, "--workload: '%s' is neither ladder nor mooncake:FILE", o->workload);
-  if (!ladder && (o->quick || o->rates))
+    return shell_usage(me, "--workload: '%s' is not ladder, tiered or mooncake:FILE", o->workload);
+  if ((!ladder && (o->quick || o->rates)) || (o->quick && is_tiered(o)))
     return shell_usage(me, "--quick and --rates belong to the ladder");
   if (ladder && (o->speed != 1 || o->limit))
     return shell_usage(me, "--speed and --limit belong to a trace");
@@ -196,7 +221,7 @@ static int read_options(int argc, char **argv, struct options *o)
 {
   int option, lag_given = 0;
   *o = (struct options){.workload = "ladder", .engines = 8, .seed = 1, .seeds = 1, .speed = 1, .metrics_ms = 50,
-                        .lag_ms = 10};
+                        .lag_ms = 10, .event_lag = 10, .event_keep = SIM_EVENT_KEEP};
   opterr = 0;
   while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
     int code;
@@ -222,16 +247,21 @@ static int load_model(const struct options *o, struct sim_model *model)
   char path[4096];
   const char *set = SIM_MODEL_DEFAULT, *colon = o->coefficients ? strrchr(o->coefficients, ':') : NULL;
   sim_model_default(model);
-  if (strcmp(o->workload, "ladder") != 0)
+  model->cpu_tokens = (uint32_t)o->cpu_tokens;
+  if (!is_ladder(o))
     model->beta = 1; /* the gain of shared blocks in decoding is known for the ladder alone */
+  if (is_tiered(o))
+    model->kv_tokens = SIM_TIERED_KV_TOKENS;
   if (!o->coefficients)
     return 0;
   (void)snprintf(path, sizeof path, "%.*s", colon ? (int)(colon - o->coefficients) : (int)strlen(o->coefficients),
                  o->coefficients);
   if (colon)
     set = colon + 1;
-  if (sim_model_load(model, path, set, &err) == 0)
+  if (sim_model_load(model, path, set, &err) == 0) {
+    model->cpu_tokens = (uint32_t)o->cpu_tokens;
     return 0;
+  }
   if (strcmp(err.path, path) == 0)
     err.path[0] = 0;
   return shell_blame(path, &err);
@@ -245,6 +275,8 @@ static int load_ladder(const struct options *o, uint64_t seed, struct sim_worklo
   int code;
   if (o->quick)
     sim_ladder_quick(&ladder);
+  else if (is_tiered(o))
+    sim_ladder_tiered(&ladder);
   else
     sim_ladder_default(&ladder);
   if (o->rates) {
@@ -349,7 +381,8 @@ static int run_policy(struct simulation *s, uint32_t policy, uint32_t seed, cons
   const struct options *o = s->o;
   struct sim_config config = {
     .model = &s->model, .workload = workload, .n_engines = (uint32_t)o->engines, .seed = o->seed + seed,
-    .metrics_period = o->metrics_ms / 1e3, .metrics_lag = o->lag_ms / 1e3,
+    .metrics_period = o->metrics_ms / 1e3, .metrics_lag = o->lag_ms / 1e3, .event_lag = o->event_lag / 1e3,
+    .event_loss = o->event_loss, .event_keep = (uint32_t)o->event_keep, .restart_period = o->restart,
     .clock_ns = o->policy[policy].own ? NULL : clock_ns, /* what is timed is libllmd */
   };
   struct sim_router router = {0};
@@ -372,8 +405,10 @@ static int run_policy(struct simulation *s, uint32_t policy, uint32_t seed, cons
 static void print_title(const struct simulation *s, const struct sim_workload *w)
 {
   const struct options *o = s->o;
-  printf("Simulated: %u engines (%s, %u cached tokens each); %s, %u requests", (unsigned)o->engines, s->model.name,
-         s->model.kv_tokens, w->name, w->n_requests);
+  printf("Simulated: %u engines (%s, %u cached tokens each", (unsigned)o->engines, s->model.name, s->model.kv_tokens);
+  if (s->model.cpu_tokens)
+    printf(", %u in CPU memory", s->model.cpu_tokens);
+  printf("); %s, %u requests", w->name, w->n_requests);
   if (o->seeds > 1)
     printf(", %u seeds", (unsigned)o->seeds);
   printf("\n%s prefix index; ", o->exact ? "Exact" : "Approximate");
@@ -387,8 +422,10 @@ static int print_result(struct simulation *s, const struct sim_workload *w)
 {
   int code = 0;
   print_title(s, w);
-  if (s->o->seeds == 1)
+  if (s->o->seeds == 1) {
     code = sim_report_table(stdout, s->result, s->o->n_policies);
+    sim_report_heard(stdout, s->result, s->o->n_policies);
+  }
   else
     sim_compare_table(stdout, &s->compare, w);
   for (uint32_t i = 0; i < s->o->n_policies; i++)
@@ -423,8 +460,7 @@ static int run_seed(struct simulation *s, uint32_t seed)
 {
   struct sim_workload w = {0};
   uint64_t number = s->o->seed + seed;
-  int ladder = strcmp(s->o->workload, "ladder") == 0;
-  int code = ladder ? load_ladder(s->o, number, &w) : load_trace(s->o, number, &w);
+  int code = is_ladder(s->o) ? load_ladder(s->o, number, &w) : load_trace(s->o, number, &w);
   if (code)
     return code;
   if (seed == 0 && sim_compare_init(&s->compare, s->o->n_policies, (uint32_t)s->o->seeds, w.n_stages))

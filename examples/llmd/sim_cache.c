@@ -121,3 +121,18 @@ void sim_cache_name(struct sim_cache *cache, uint32_t block, uint64_t name)
   cache->block[block].same = SIM_NO_BLOCK;
   cache->block[block].named = 1;
 }
+
+void sim_cache_clear(struct sim_cache *cache)
+{
+  memset(cache->bucket, 0xff, ((size_t)cache->mask + 1) * sizeof *cache->bucket);
+  for (uint32_t i = 0; i < cache->n_blocks; i++)
+    cache->block[i].named = 0;
+}
+
+uint32_t sim_cache_distinct(const struct sim_cache *cache)
+{
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < cache->n_blocks; i++)
+    n += cache->block[i].named && sim_cache_find(cache, cache->block[i].name) == i;
+  return n;
+}

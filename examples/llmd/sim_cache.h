@@ -46,6 +46,10 @@ uint32_t sim_cache_find(const struct sim_cache *cache, uint64_t name);
 uint32_t sim_cache_take(struct sim_cache *cache);
 void sim_cache_hold(struct sim_cache *cache, uint32_t block);
 void sim_cache_drop(struct sim_cache *cache, uint32_t block);
+/* Forgets all names; nothing may be in use. */
+void sim_cache_clear(struct sim_cache *cache);
+/* How many different names there are. */
+uint32_t sim_cache_distinct(const struct sim_cache *cache);
 void sim_cache_name(struct sim_cache *cache, uint32_t block, uint64_t name);
 
 #endif

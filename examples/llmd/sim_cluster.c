@@ -1,10 +1,13 @@
 #include "sim_cluster.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim_events.h"
+#include "sim_feed.h"
+#include "sim_publisher.h"
 #include "sim_rng.h"
 
 #define ARRIVAL 1     /* subject: request */
@@ -13,13 +16,28 @@
 #define FIRST_TOKEN 4 /* request: the client has it */
 #define LAST_TOKEN 5
 #define SCRAPE 6
-#define METRICS 7 /* a scrape reaches the router; subject: place in the ring */
+#define METRICS 7     /* a scrape reaches the router; subject: place in the ring */
+#define MESSAGE 8     /* engine: what it told is there */
+#define ASKED 9       /* engine: it is asked for a replay */
+#define REPLAY 10     /* engine: its answer is there */
+#define TICK 11
+#define RESTART 12
+
+#define TICK_PERIOD 1.0
+#define SETTLING 10.0 /* seconds after the end until the router's books are looked at: promises have ended by then */
+
+#define ANEW 1u   /* a new process */
+#define FORGET 2u /* the same one, told to forget */
 
 struct sim_cluster {
   struct sim_config config;
   struct sim_router *router;
   struct sim_engine **engine;
   uint8_t *stepping; /* per engine */
+  uint8_t *resetting; /* per engine, when its step ends: ANEW, FORGET */
+  uint32_t n_restarts;
+  struct sim_feed *feed; /* NULL: nobody listens */
+  double ticks_until;
   struct sim_counters *before; /* per engine, at the start of the stage */
   struct sim_events events;
   double now;
@@ -36,6 +54,14 @@ struct sim_cluster {
   uint32_t told; /* progress in thousandths */
 };
 
+uint64_t sim_cluster_held(const struct sim_cluster *c)
+{
+  uint64_t n = 0;
+  for (uint32_t i = 0; i < c->config.n_engines; i++)
+    n += sim_engine_held(c->engine[i]);
+  return n;
+}
+
 uint32_t sim_cluster_match(const struct sim_cluster *c, uint32_t engine, const struct sim_request *request)
 {
   return sim_engine_match(c->engine[engine], request);
@@ -51,6 +77,8 @@ static void destroy_cluster(struct sim_cluster *c)
     sim_engine_destroy(c->engine[i]);
   free(c->engine);
   free(c->stepping);
+  free(c->resetting);
+  sim_feed_destroy(c->feed);
   free(c->before);
   free(c->seen);
   free(c->scrapes);
@@ -101,16 +129,22 @@ static int fill_cluster(struct sim_cluster *c)
     c->ring = (uint32_t)(c->config.metrics_lag / c->config.metrics_period) + 2;
   c->engine = calloc(n, sizeof *c->engine);
   c->stepping = calloc(n, sizeof *c->stepping);
+  c->resetting = calloc(n, sizeof *c->resetting);
   c->before = calloc(n, sizeof *c->before);
   c->seen = calloc(n, sizeof *c->seen);
   c->scrapes = calloc((size_t)n * (c->ring ? c->ring : 1), sizeof *c->scrapes);
-  if (!c->engine || !c->stepping || !c->before || !c->seen || !c->scrapes)
+  if (!c->engine || !c->stepping || !c->resetting || !c->before || !c->seen || !c->scrapes)
     return LLMD_E_NOMEM;
   for (uint32_t i = 0; i < n; i++) {
     code = sim_engine_create(&c->engine[i], c->config.model, c->config.workload->block_size);
     if (code)
       return code;
   }
+  code = c->router->on_message ? sim_feed_create(&c->feed, &c->config, c->router) : 0;
+  if (code)
+    return code;
+  for (uint32_t i = 0; c->feed && i < n; i++)
+    sim_engine_publish(c->engine[i], sim_feed_publisher(c->feed, i));
   return make_result(&c->result, &c->config, c->router->name);
 }
 
@@ -123,6 +157,10 @@ static int check_config(const struct sim_config *k)
   if (!(k->metrics_period >= 0 && k->metrics_lag >= 0) || (k->metrics_period == 0 && k->metrics_lag > 0))
     return LLMD_E_INVALID;
   if (k->metrics_period > 0 && !(k->metrics_period >= 1e-4 && k->metrics_lag / k->metrics_period <= 1e4))
+    return LLMD_E_INVALID;
+  if (!(k->event_lag >= 0 && k->event_lag <= 60 && k->event_loss >= 0 && k->event_loss < 1))
+    return LLMD_E_INVALID;
+  if (k->restart_period != 0 && !(k->restart_period >= 0.1))
     return LLMD_E_INVALID;
   return 0;
 }
@@ -296,6 +334,66 @@ static int deliver(struct sim_cluster *c, uint32_t number)
   return code ? code : begin_step(c, engine);
 }
 
+/* ---- what engines tell ---- */
+
+static int send_events(struct sim_cluster *c, uint32_t engine)
+{
+  int sent = c->feed ? sim_feed_send(c->feed, engine, c->now) : 0;
+  return sent == 1 ? sim_events_push(&c->events, c->now + c->config.event_lag, MESSAGE, engine) : sent;
+}
+
+/* code 1: the router wants a replay of the engine. */
+static int ask_engine(struct sim_cluster *c, uint32_t engine, int code)
+{
+  return code == 1 ? sim_events_push(&c->events, c->now + c->config.event_lag, ASKED, engine) : code;
+}
+
+static int answer_replay(struct sim_cluster *c, uint32_t engine)
+{
+  sim_feed_answer(c->feed, engine);
+  return sim_events_push(&c->events, c->now + c->config.event_lag, REPLAY, engine);
+}
+
+static int tick(struct sim_cluster *c)
+{
+  uint32_t engine;
+  int code;
+  while ((code = sim_feed_tick(c->feed, c->now, &engine)) == 1) {
+    code = ask_engine(c, engine, 1);
+    if (code)
+      return code;
+  }
+  if (code || c->now + TICK_PERIOD > c->ticks_until)
+    return code;
+  return sim_events_push(&c->events, c->now + TICK_PERIOD, TICK, 0);
+}
+
+static int reset_engine(struct sim_cluster *c, uint32_t engine, uint8_t how)
+{
+  struct sim_publisher *publisher = c->feed ? sim_feed_publisher(c->feed, engine) : NULL;
+  c->resetting[engine] = 0;
+  sim_engine_reset(c->engine[engine]);
+  if (publisher && how == ANEW)
+    sim_publisher_restart(publisher);
+  else if (publisher)
+    sim_publisher_cleared(publisher);
+  return send_events(c, engine);
+}
+
+static int restart(struct sim_cluster *c)
+{
+  uint32_t turn = c->n_restarts++;
+  uint32_t engine = turn % c->config.n_engines;
+  uint8_t how = turn % 2 ? FORGET : ANEW;
+  int code = sim_events_push(&c->events, c->now + c->config.restart_period, RESTART, 0);
+  if (code || c->stepping[engine]) {
+    c->resetting[engine] = how;
+    return code;
+  }
+  code = reset_engine(c, engine, how);
+  return code ? code : begin_step(c, engine);
+}
+
 static int end_step(struct sim_cluster *c, uint32_t engine)
 {
   const struct sim_token *token;
@@ -308,7 +406,10 @@ static int end_step(struct sim_cluster *c, uint32_t engine)
       return code;
     c->result.records[token[i].tag].cached_tokens = token[i].cached_tokens;
   }
-  return begin_step(c, engine);
+  int code = send_events(c, engine);
+  if (code == 0 && c->resetting[engine])
+    code = reset_engine(c, engine, c->resetting[engine]);
+  return code ? code : begin_step(c, engine);
 }
 
 static int first_token(struct sim_cluster *c, uint32_t number)
@@ -348,6 +449,16 @@ static int handle(struct sim_cluster *c, const struct sim_event *event)
     return first_token(c, event->subject);
   case LAST_TOKEN:
     return last_token(c, event->subject);
+  case MESSAGE:
+    return ask_engine(c, event->subject, sim_feed_arrive(c->feed, event->subject, c->now));
+  case ASKED:
+    return answer_replay(c, event->subject);
+  case REPLAY:
+    return ask_engine(c, event->subject, sim_feed_replay(c->feed, event->subject, c->now));
+  case TICK:
+    return tick(c);
+  case RESTART:
+    return restart(c);
   case SCRAPE:
     return scrape(c);
   default:
@@ -355,10 +466,56 @@ static int handle(struct sim_cluster *c, const struct sim_event *event)
   }
 }
 
+/* Everything that engines told arrives; nothing else happens any more. */
+static int drain(struct sim_cluster *c)
+{
+  struct sim_event event;
+  int code = 0;
+  while (code == 0 && sim_events_pop(&c->events, &event)) {
+    if (event.kind != MESSAGE && event.kind != ASKED && event.kind != REPLAY && event.kind != TICK)
+      continue;
+    c->now = event.time;
+    code = handle(c, &event);
+  }
+  return code;
+}
+
+/* A last message that was lost leaves no gap: only whoever connects anew hears of it. */
+static int settle(struct sim_cluster *c)
+{
+  struct sim_router *r = c->router;
+  int code = 0;
+  c->ticks_until = c->now;
+  for (uint32_t i = 0; code == 0 && i < c->config.n_engines; i++)
+    code = send_events(c, i);
+  if (code == 0)
+    code = drain(c);
+  for (uint32_t i = 0; code == 0 && r->on_connect && i < c->config.n_engines; i++)
+    code = r->on_connect(r->self, c->now, i);
+  c->ticks_until = c->now + SETTLING;
+  if (code == 0)
+    code = sim_events_push(&c->events, c->now, TICK, 0);
+  if (code == 0)
+    code = drain(c);
+  if (code == 0 && r->on_settled)
+    code = r->on_settled(r->self, c->now, c);
+  if (code == 0 && r->heard) {
+    r->heard(r->self, &c->result.heard);
+    c->result.heard.lost = sim_feed_lost(c->feed);
+    c->result.listened = 1;
+  }
+  return code;
+}
+
 static int run(struct sim_cluster *c)
 {
   struct sim_event event;
   int code = c->ring ? sim_events_push(&c->events, 0, SCRAPE, 0) : 0;
+  c->ticks_until = INFINITY;
+  if (code == 0 && c->feed)
+    code = sim_events_push(&c->events, 0, TICK, 0);
+  if (code == 0 && c->config.restart_period > 0)
+    code = sim_events_push(&c->events, c->config.restart_period, RESTART, 0);
   if (code == 0)
     code = start_stage(c, 0);
   if (code == 0)
@@ -367,7 +524,7 @@ static int run(struct sim_cluster *c)
     c->now = event.time;
     code = handle(c, &event);
   }
-  return code;
+  return code || !c->feed ? code : settle(c);
 }
 
 int sim_run(const struct sim_config *config, struct sim_router *router, struct sim_result *result,

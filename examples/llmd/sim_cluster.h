@@ -18,8 +18,18 @@ struct sim_config {
    * it is at each decision (lag must be 0 then). */
   double metrics_period;
   double metrics_lag;
+  /* Where the router listens: what an engine tells when a step ends arrives `event_lag` later, or, with probability
+   * event_loss, never; an engine can repeat its last event_keep messages (0: SIM_EVENT_KEEP). */
+  double event_lag;
+  double event_loss;
+  uint32_t event_keep;
+  /* Every so many seconds one engine forgets all it has cached: the first time as a new process, the next time because
+   * somebody told it to, and so on; its requests wait in its queue again. 0: never. */
+  double restart_period;
   uint64_t (*clock_ns)(void); /* times the decisions; NULL: not timed */
 };
+
+#define SIM_EVENT_KEEP 10000u
 
 #define SIM_DONE 0
 #define SIM_REFUSED 1   /* by the router */
@@ -51,6 +61,8 @@ struct sim_result {
   char router[64];
   struct sim_record *records;
   struct sim_span *spans;
+  int listened; /* heard is set */
+  struct sim_heard heard;
 };
 
 /* fraction of the requests done, in [0, 1], rising; called at most 1,000 times. Not 0 stops the run. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim_cache.h"
+#include "sim_publisher.h"
 #include "sim_rng.h"
 
 #define NO_ROW UINT32_MAX
@@ -14,6 +15,7 @@ struct row {
   uint32_t n_blocks;
   uint32_t max_blocks; /* for the whole answer */
   uint32_t n_named;
+  uint32_t n_offered; /* to the tier in CPU memory */
   uint32_t total;     /* tokens known: prompt and answer so far */
   uint32_t computed;  /* of them, with keys and values in the cache */
   uint32_t chunk;     /* being computed by the step under way */
@@ -32,6 +34,8 @@ struct sim_engine {
   const struct sim_model *model;
   uint32_t block_size;
   struct sim_cache cache;
+  struct sim_cache cpu; /* without blocks: there is no such tier. All of its blocks are always on its list */
+  struct sim_publisher *publisher; /* or NULL */
 
   struct row *row; /* pool; the arrays below hold numbers into it and have the same capacity */
   uint32_t n_rows;
@@ -63,7 +67,10 @@ int sim_engine_create(struct sim_engine **out, const struct sim_model *model, ui
   if (!e)
     return LLMD_E_NOMEM;
   code = sim_cache_init(&e->cache, model->kv_tokens / block_size);
+  if (code == 0 && model->cpu_tokens / block_size)
+    code = sim_cache_init(&e->cpu, model->cpu_tokens / block_size);
   if (code) {
+    sim_cache_free(&e->cache);
     free(e);
     return code;
   }
@@ -81,10 +88,16 @@ void sim_engine_destroy(struct sim_engine *e)
   for (uint32_t i = 0; i < e->n_rows; i++)
     free(e->row[i].blocks);
   sim_cache_free(&e->cache);
+  sim_cache_free(&e->cpu);
   free(e->row);
   free(e->running);
   free(e->token);
   free(e);
+}
+
+void sim_engine_publish(struct sim_engine *e, struct sim_publisher *publisher)
+{
+  e->publisher = publisher;
 }
 
 /* Doubles the pool. The arrays grow one by one; n_rows only when all have. */
@@ -190,18 +203,39 @@ static void stop_reading(struct sim_engine *e, struct row *row)
       e->distinct_tokens -= fill_of(e, row, i);
 }
 
+/* The oldest block of a cache, for a new name; whoever listens hears of the old one's end. */
+static uint32_t take(struct sim_engine *e, struct sim_cache *cache)
+{
+  uint64_t evictions = cache->evictions;
+  uint32_t block = sim_cache_take(cache);
+  if (e->publisher && cache->evictions != evictions)
+    sim_publisher_removed(e->publisher, cache->block[block].name, cache == &e->cpu);
+  return block;
+}
+
+static void name_next(struct sim_engine *e, struct row *row)
+{
+  uint32_t i = row->n_named++;
+  uint64_t name = name_of(row, i);
+  sim_cache_name(&e->cache, row->blocks[i], name);
+  if (e->publisher) {
+    uint64_t parent = i ? name_of(row, i - 1) : 0;
+    sim_publisher_stored(e->publisher, i ? &parent : NULL, name);
+  }
+}
+
 /* Appends blocks until the row holds `tokens` tokens and names those that will be full. The blocks are there: the
  * caller has looked. A block that a decoding row takes is empty and its own, so it is a reader from now on. */
 static void append_blocks(struct sim_engine *e, struct row *row, uint32_t tokens)
 {
   uint32_t want = blocks_for(e, tokens);
   while (row->n_blocks < want) {
-    uint32_t block = sim_cache_take(&e->cache);
+    uint32_t block = take(e, &e->cache);
     e->cache.block[block].readers = row->decoding;
     row->blocks[row->n_blocks++] = block;
   }
-  for (uint32_t full = tokens / e->block_size; row->n_named < full; row->n_named++)
-    sim_cache_name(&e->cache, row->blocks[row->n_named], name_of(row, row->n_named));
+  for (uint32_t full = tokens / e->block_size; row->n_named < full;)
+    name_next(e, row);
 }
 
 /* Lets go of everything, last block first, so that the start of the prompt stays longest. */
@@ -211,7 +245,37 @@ static void drop_blocks(struct sim_engine *e, struct row *row)
     stop_reading(e, row);
   while (row->n_blocks)
     sim_cache_drop(&e->cache, row->blocks[--row->n_blocks]);
-  row->n_named = 0;
+  row->n_named = row->n_offered = 0;
+}
+
+/* ---- the tier in CPU memory ---- */
+
+/* Makes a block of that tier its newest: 1, or 0 when it is not there. */
+static int touch(struct sim_engine *e, uint64_t name)
+{
+  uint32_t block = sim_cache_find(&e->cpu, name);
+  if (block == SIM_NO_BLOCK)
+    return 0;
+  sim_cache_hold(&e->cpu, block);
+  sim_cache_drop(&e->cpu, block);
+  return 1;
+}
+
+/* Blocks that became full go down, last one first, so that the start of the prompt stays longest. */
+static void offload(struct sim_engine *e, struct row *row)
+{
+  uint32_t full = row->computed / e->block_size;
+  for (uint32_t i = full; i-- > row->n_offered;) {
+    uint64_t name = name_of(row, i);
+    if (touch(e, name))
+      continue;
+    uint32_t block = take(e, &e->cpu);
+    sim_cache_name(&e->cpu, block, name);
+    sim_cache_drop(&e->cpu, block);
+    if (e->publisher)
+      sim_publisher_offloaded(e->publisher, name);
+  }
+  row->n_offered = full;
 }
 
 /* ---- scheduling ---- */
@@ -234,6 +298,7 @@ static void preempt_last(struct sim_engine *e)
 struct step {
   uint32_t budget;
   uint32_t preempted;
+  uint32_t loaded; /* tokens from CPU memory */
   struct sim_load load;
 };
 
@@ -283,6 +348,16 @@ static uint32_t find_cached(const struct sim_engine *e, struct row *row, uint32_
   return n;
 }
 
+/* How many blocks from the i-th on can be loaded. */
+static uint32_t find_offloaded(const struct sim_engine *e, const struct row *row, uint32_t i)
+{
+  uint32_t most = (row->total - 1) / e->block_size;
+  uint32_t n = 0;
+  while (e->cpu.n_blocks && i + n < most && sim_cache_find(&e->cpu, name_of(row, i + n)) != SIM_NO_BLOCK)
+    n++;
+  return n;
+}
+
 static void count_admission(struct sim_engine *e, struct row *row)
 {
   if (row->admitted)
@@ -299,7 +374,8 @@ static int admit(struct sim_engine *e, struct step *step)
   uint32_t number = e->front, idle;
   struct row *row = &e->row[number];
   uint32_t cached = find_cached(e, row, &idle);
-  uint32_t start = cached * e->block_size;
+  uint32_t loaded = find_offloaded(e, row, cached);
+  uint32_t start = (cached + loaded) * e->block_size;
   uint32_t chunk = row->total - start;
   if (chunk > step->budget)
     chunk = step->budget;
@@ -311,6 +387,7 @@ static int admit(struct sim_engine *e, struct step *step)
   row->computed = start;
   append_blocks(e, row, start + chunk);
   add_chunk(step, row, chunk);
+  step->loaded += loaded * e->block_size;
   count_admission(e, row);
   e->front = row->next;
   if (e->front == NO_ROW)
@@ -331,7 +408,11 @@ int sim_engine_begin(struct sim_engine *e, double *duration)
     return 0;
   step.load.kv_read = e->model->beta * (double)(e->context_tokens + e->n_decoding) +
                       (1 - e->model->beta) * (double)(e->distinct_tokens + e->n_decoding);
-  e->duration = *duration = sim_model_step(e->model, &step.load);
+  e->duration = sim_model_step(e->model, &step.load);
+  if (e->duration < step.loaded * e->model->t_load)
+    e->duration = step.loaded * e->model->t_load;
+  *duration = e->duration;
+  e->counters.loaded_tokens += step.loaded;
   e->counters.steps++;
   e->counters.busy += e->duration;
   e->counters.computed_tokens += step.load.new_tokens;
@@ -380,6 +461,8 @@ uint32_t sim_engine_end(struct sim_engine *e, double now, const struct sim_token
     uint32_t number = e->running[i];
     struct row *row = &e->row[number];
     row->computed += row->chunk;
+    if (e->cpu.n_blocks)
+      offload(e, row);
     if (row->decoding) {
       e->context_tokens += row->chunk;
       e->distinct_tokens += row->chunk; /* its newest block is never shared */
@@ -405,6 +488,19 @@ uint32_t sim_engine_end(struct sim_engine *e, double now, const struct sim_token
   return n_tokens;
 }
 
+/* ---- from the beginning ---- */
+
+void sim_engine_reset(struct sim_engine *e)
+{
+  uint64_t preemptions = e->counters.preemptions;
+  while (e->n_running)
+    preempt_last(e);
+  e->counters.preemptions = preemptions;
+  sim_cache_clear(&e->cache);
+  if (e->cpu.n_blocks)
+    sim_cache_clear(&e->cpu);
+}
+
 /* ---- seen from outside ---- */
 
 void sim_engine_metrics(const struct sim_engine *e, struct sim_metrics *metrics)
@@ -423,9 +519,15 @@ void sim_engine_counters(const struct sim_engine *e, struct sim_counters *counte
 uint32_t sim_engine_match(const struct sim_engine *e, const struct sim_request *request)
 {
   uint32_t n = 0;
-  while (n < request->n_blocks && sim_cache_find(&e->cache, request->blocks[n]) != SIM_NO_BLOCK)
+  while (n < request->n_blocks && (sim_cache_find(&e->cache, request->blocks[n]) != SIM_NO_BLOCK ||
+         (e->cpu.n_blocks && sim_cache_find(&e->cpu, request->blocks[n]) != SIM_NO_BLOCK)))
     n++;
   return n;
+}
+
+uint64_t sim_engine_held(const struct sim_engine *e)
+{
+  return (uint64_t)sim_cache_distinct(&e->cache) + (e->cpu.n_blocks ? sim_cache_distinct(&e->cpu) : 0);
 }
 
 const struct sim_cache *sim_engine_cache(const struct sim_engine *e)

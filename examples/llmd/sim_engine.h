@@ -5,7 +5,11 @@
  *
  * One step: running rows first, in order; then waiting ones, first come first served, while tokens of the budget and
  * row numbers are left and nobody was pre-empted. A row gets blocks for its chunk only. When there are none, the last
- * running row is pre-empted and goes to the front of the queue. The last token of a prompt is always computed. */
+ * running row is pre-empted and goes to the front of the queue. The last token of a prompt is always computed.
+ *
+ * With a tier in CPU memory (sim_model.cpu_tokens) each block goes there, too, as soon as it is full. Where the cached
+ * prefix of a prompt ends, blocks from there on are loaded instead of computed. Loading runs beside computing: a step
+ * takes as long as the longer of the two. */
 #ifndef SIM_ENGINE_H
 #define SIM_ENGINE_H
 
@@ -16,6 +20,7 @@
 #include "sim_workload.h"
 
 struct sim_engine;
+struct sim_publisher;
 
 struct sim_metrics { /* what a scrape shows */
   uint32_t waiting;
@@ -28,6 +33,7 @@ struct sim_counters { /* since creation */
   uint64_t preemptions;
   uint64_t prompt_tokens; /* of requests admitted, once each */
   uint64_t cached_tokens; /* of those, found in the cache */
+  uint64_t loaded_tokens; /* from CPU memory */
   uint64_t computed_tokens;
   uint64_t output_tokens;
   uint64_t evictions;
@@ -46,6 +52,11 @@ struct sim_token { /* a first or last token that a step produced */
 /* model is borrowed. LLMD_E_INVALID (less than one block of cache, no block size) or LLMD_E_NOMEM. */
 int sim_engine_create(struct sim_engine **engine, const struct sim_model *model, uint32_t block_size);
 void sim_engine_destroy(struct sim_engine *engine); /* NULL is allowed */
+/* From now on the publisher, borrowed, is told of every change of the cache. */
+void sim_engine_publish(struct sim_engine *engine, struct sim_publisher *publisher);
+/* All caches are empty, and all rows wait again, in their order. Not while a step is under way. The publisher is not
+ * told: sim_publisher_restart or _cleared. */
+void sim_engine_reset(struct sim_engine *engine);
 
 /* Takes a request into the queue; it is borrowed until its last token. tag is the caller's name for it.
  * LLMD_E_LIMIT: it can never fit into the cache (vLLM refuses it too). LLMD_E_NOMEM. */
@@ -60,8 +71,11 @@ uint32_t sim_engine_end(struct sim_engine *engine, double now, const struct sim_
 
 void sim_engine_metrics(const struct sim_engine *engine, struct sim_metrics *metrics);
 void sim_engine_counters(const struct sim_engine *engine, struct sim_counters *counters);
-/* Whole blocks of the prompt that the cache holds now, from its start on without a hole. */
+/* Whole blocks of the prompt that the engine holds now, in whatever tier, from its start on without a hole. */
 uint32_t sim_engine_match(const struct sim_engine *engine, const struct sim_request *request);
+
+/* Blocks held: different names in the cache, plus those in CPU memory. */
+uint64_t sim_engine_held(const struct sim_engine *engine);
 
 struct sim_cache;
 const struct sim_cache *sim_engine_cache(const struct sim_engine *engine); /* for tests */

@@ -15,6 +15,7 @@ void sim_model_default(struct sim_model *model)
     .name = SIM_MODEL_DEFAULT,
     .tw = 0.0118, .tc = 4.692e-5, .tkv = 5.909e-8, .ta = 2.129e-9, .tb = 1.063e-5,
     .beta = 0.2, .t_in = 0.020, .t_out = 0.020,
+    .t_load = 2.6e-6, /* 256 KiB, half on each of two GPUs, at the 50 GB/s of their PCIe 5 links */
     .kv_tokens = 307328, .max_batched_tokens = 8192, .max_seqs = 1024,
   };
   *model = qwen3;
@@ -42,6 +43,7 @@ int sim_model_check(const struct sim_model *m, llmd_err *err)
   const struct { const char *name; double value; double most; } rows[] = {
     {"tw", m->tw, 10}, {"tc", m->tc, 1}, {"tkv", m->tkv, 1}, {"ta", m->ta, 1}, {"tb", m->tb, 1},
     {"beta", m->beta, 1}, {"t_in", m->t_in, 60}, {"t_out", m->t_out, 60},
+    {"t_load", m->t_load, 1},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
     if (!(rows[i].value >= 0 && rows[i].value <= rows[i].most))
@@ -97,7 +99,7 @@ static int read_set(struct sim_model *model, const cJSON *set, const char *path,
   max_seqs = m.max_seqs;
   const struct number rows[] = {
     {"tw", &m.tw, 1}, {"tc", &m.tc, 1}, {"tkv", &m.tkv, 1}, {"ta", &m.ta, 1}, {"tb", &m.tb, 1},
-    {"beta", &m.beta, 0}, {"tin_each_way", &m.t_in, 0},
+    {"beta", &m.beta, 0}, {"tin_each_way", &m.t_in, 0}, {"t_load", &m.t_load, 0},
     {"kv_tokens", &kv_tokens, 0}, {"mbt", &mbt, 0}, {"max_num_seqs", &max_seqs, 0},
   };
   code = read_numbers(set, rows, sizeof rows / sizeof rows[0], path, err);

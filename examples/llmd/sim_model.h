@@ -24,7 +24,9 @@ struct sim_model {
   double beta;
   double t_in;  /* client to engine, and back */
   double t_out;
+  double t_load; /* one token's keys and values from CPU memory */
   uint32_t kv_tokens;          /* capacity of the cache */
+  uint32_t cpu_tokens;         /* of the tier below it, in CPU memory; 0 = there is none */
   uint32_t max_batched_tokens; /* new tokens of one iteration */
   uint32_t max_seqs;           /* rows of one iteration, at most max_batched_tokens */
 };
@@ -41,8 +43,8 @@ struct sim_load { /* what one iteration has to do */
 /* The built-in set, named SIM_MODEL_DEFAULT. */
 void sim_model_default(struct sim_model *model);
 
-/* Set `name` out of a JSON file {"sets": {name: {tw, tc, tkv, ta, tb, beta?, tin_each_way?, kv_tokens?, mbt?,
- * max_num_seqs?}}}. What is optional and absent comes from the built-in set (beta: 1).
+/* Set `name` out of a JSON file {"sets": {name: {tw, tc, tkv, ta, tb, beta?, tin_each_way?, t_load?,
+ * kv_tokens?, mbt?, max_num_seqs?}}}. What is optional and absent comes from the built-in set (beta: 1).
  * Errors: LLMD_E_IO, _SYNTAX, _UNKNOWN_REF (no such set), _MISSING, _TYPE, _RANGE, _NOMEM; err says where. */
 int sim_model_load(struct sim_model *model, const char *path, const char *name, llmd_err *err);
 

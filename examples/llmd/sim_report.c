@@ -1,5 +1,6 @@
 #include "sim_report.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,53 @@ static int print_stage(FILE *out, const struct sim_result *runs, uint32_t n_runs
     print_row(out, i == 0 ? label : "", runs[i].router, &s);
   }
   return 0;
+}
+
+/* ---- what engines told ---- */
+
+static double part(uint64_t of, uint64_t all)
+{
+  return all ? 100.0 * (double)of / (double)all : 100;
+}
+
+static void print_heard(FILE *out, const char *policy, const struct sim_heard *h)
+{
+  fprintf(out, "%-20.20s %8" PRIu64 " %9" PRIu64 " %9" PRIu64 " %7.1f %8.0f %6.0f %6" PRIu64 " %5" PRIu64 " %7" PRIu64
+          " %8" PRIu64 "\n", policy, h->messages, h->events, h->blocks, (double)h->bytes / 1e6,
+          h->seconds > 0 ? (double)h->events / h->seconds : 0, h->seconds > 0 ? (double)h->bytes / h->seconds / 1e6 : 0,
+          h->lost, h->gaps, h->replays, h->restarts);
+}
+
+static void print_truth(FILE *out, const char *policy, const struct sim_heard *h)
+{
+  fprintf(out, "%-20.20s %8" PRIu64 " %9" PRIu64 " %8.4f%% %8.4f%% %9" PRIu64 " %8" PRIu64 " %10" PRIu64 "\n", policy,
+          h->decisions, h->agreed, part(h->known, h->held), part(h->wrong, h->known + h->wrong), h->held - h->known,
+          h->wrong, h->promised);
+  fprintf(out, "  settled: %" PRIu64 " prompts, %" PRIu64 " blocks of them held, %" PRIu64 " not known, %" PRIu64
+          " wrong; %" PRIu64 " blocks in engines, %" PRIu64 " in the index (%.1f MiB)\n", h->prompts, h->end_held,
+          h->end_held - h->end_known, h->end_wrong, h->engine_blocks, h->index_blocks,
+          (double)h->index_bytes / 1048576);
+}
+
+void sim_report_heard(FILE *out, const struct sim_result *runs, uint32_t n_runs)
+{
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < n_runs; i++) {
+    if (runs[i].listened && n++ == 0)
+      fprintf(out, "\n%-20s %8s %9s %9s %7s %8s %6s %6s %5s %7s %8s\n", "engines told", "messages", "events", "blocks",
+              "MB", "events/s", "MB/s", "lost", "gaps", "replays", "restarts");
+    if (runs[i].listened)
+      print_heard(out, runs[i].router, &runs[i].heard);
+  }
+  for (uint32_t i = 0; i < n_runs; i++) {
+    if (runs[i].listened && n) {
+      fprintf(out, "%-20s %8s %9s %9s %9s %9s %8s %10s\n", "the index was asked", "times", "agreed", "known", "wrong",
+              "missed", "wrong", "promised");
+      n = 0;
+    }
+    if (runs[i].listened)
+      print_truth(out, runs[i].router, &runs[i].heard);
+  }
 }
 
 int sim_report_totals(FILE *out, const struct sim_result *runs, uint32_t n_runs)

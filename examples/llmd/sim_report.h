@@ -51,6 +51,8 @@ int sim_summarize(const struct sim_result *result, uint32_t stage, struct sim_su
 /* One block of lines for each stage (and the total), a line for each run; all runs are of one workload. Warm-up stages
  * are left out. LLMD_E_NOMEM or LLMD_E_IO. */
 int sim_report_table(FILE *out, const struct sim_result *runs, uint32_t n_runs);
+/* Of the runs whose router listened to the engines: what it heard, and whether it was true. */
+void sim_report_heard(FILE *out, const struct sim_result *runs, uint32_t n_runs);
 /* Totals only: a line for each run. */
 int sim_report_totals(FILE *out, const struct sim_result *runs, uint32_t n_runs);
 

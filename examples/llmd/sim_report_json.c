@@ -149,8 +149,30 @@ static int put_config(cJSON *root, const struct sim_result *run)
   return o && cJSON_AddStringToObject(o, "workload", k->workload->name) &&
          cJSON_AddStringToObject(o, "engine_model", k->model->name) && put(o, "engines", k->n_engines) &&
          put(o, "block_size", k->workload->block_size) && put(o, "kv_tokens", k->model->kv_tokens) &&
+         put(o, "cpu_tokens", k->model->cpu_tokens) &&
          put(o, "seed", (double)k->seed) && put(o, "metrics_period", k->metrics_period) &&
          put(o, "metrics_lag", k->metrics_lag);
+}
+
+static int put_heard(cJSON *root, const struct sim_result *run)
+{
+  const struct sim_heard *h = &run->heard;
+  const struct { const char *name; uint64_t value; } rows[] = {
+    {"messages", h->messages}, {"bytes", h->bytes}, {"events", h->events}, {"blocks", h->blocks}, {"lost", h->lost},
+    {"gaps", h->gaps}, {"replays", h->replays}, {"restarts", h->restarts}, {"decisions", h->decisions},
+    {"decisions_agreed", h->agreed}, {"blocks_held", h->held}, {"blocks_known", h->known}, {"blocks_wrong", h->wrong},
+    {"blocks_promised", h->promised}, {"settled_held", h->end_held}, {"settled_known", h->end_known},
+    {"settled_wrong", h->end_wrong}, {"engine_blocks", h->engine_blocks}, {"index_blocks", h->index_blocks},
+    {"index_bytes", h->index_bytes},
+  };
+  cJSON *o;
+  if (!run->listened)
+    return 1;
+  o = cJSON_AddObjectToObject(root, "kv_events");
+  for (size_t i = 0; o && i < sizeof rows / sizeof rows[0]; i++)
+    if (!put(o, rows[i].name, (double)rows[i].value))
+      return 0;
+  return o != NULL;
 }
 
 static int put_request(cJSON *list, const struct sim_result *run, uint32_t i)
@@ -188,7 +210,7 @@ struct cJSON *sim_report_json(const struct sim_result *run, int per_request)
     return NULL;
   if (cJSON_AddTrueToObject(root, "simulated") && cJSON_AddStringToObject(root, "router", run->router) &&
       put_config(root, run) && (summary = cJSON_AddObjectToObject(root, "summary")) &&
-      put_metrics(summary, run, SIM_TOTAL) && put_stages(root, run) && (!per_request || put_requests(root, run)))
+      put_metrics(summary, run, SIM_TOTAL) && put_stages(root, run) && put_heard(root, run) && (!per_request || put_requests(root, run)))
     return root;
   cJSON_Delete(root);
   return NULL;

@@ -9,12 +9,16 @@
 #include <llmd/llmd.h>
 
 #include "sim_cluster.h"
-#include "sim_rng.h"
+#include "sim_listener.h"
 
 #define PREFIX_PRODUCER "approx-prefix-cache-producer"
 #define N_PREFIX_COLUMNS 4
 /* A proxy renews its tickets while tokens flow; the cluster tells only the first and the last. */
 #define LEASE_NS ((uint64_t)7 * 86400 * 1000000000)
+#define STATE_BYTES ((uint64_t)160 << 20)
+#define LEAST_INDEX ((uint64_t)32 << 20)
+#define MOST_INDEX ((uint64_t)4 << 30)
+#define INDEX_PER_BLOCK 80u
 #define START 1.0 /* the router's clock when the simulation begins: 0 would read as "never" */
 
 struct llmd_router {
@@ -30,6 +34,7 @@ struct llmd_router {
   uint32_t *tokens;                        /* of the prompt at hand */
   double *values;                          /* of one column */
   uint32_t attribute[N_PREFIX_COLUMNS];
+  struct sim_listener *listener; /* NULL: the policy has no use for events */
   llmd_decision decision;
   uint64_t next_tick;
   uint64_t spent; /* ns in the last llmd_decide */
@@ -79,18 +84,6 @@ static int see_metrics(void *self, double now, const struct sim_metrics *per_eng
 
 /* ---- one request ---- */
 
-/* Equal block ids give equal token ids; the tail, shared with nobody, comes from the request's own number. */
-static void spell_tokens(struct llmd_router *r, const struct sim_request *q, uint32_t block_size)
-{
-  uint32_t *out = r->tokens;
-  uint32_t tail = q->prompt_tokens - q->n_blocks * block_size;
-  for (uint32_t b = 0; b <= q->n_blocks; b++) {
-    uint64_t seed = b < q->n_blocks ? sim_mix(q->blocks[b]) : sim_mix(~q->id);
-    for (uint32_t i = 0; i < (b < q->n_blocks ? block_size : tail); i++)
-      *out++ = (uint32_t)(sim_mix(seed + i) >> 47); /* a vocabulary of 131,072 */
-  }
-}
-
 static int feed(struct llmd_router *r, const struct sim_view *view, const struct sim_request *q)
 {
   static const char path[] = "/v1/completions";
@@ -104,7 +97,7 @@ static int feed(struct llmd_router *r, const struct sim_view *view, const struct
   rc = llmd_request_line(r->request, "POST", 4, path, sizeof path - 1);
   if (rc == 0)
     rc = llmd_request_feed(r->request, body, (size_t)len, LLMD_FEED_COPY | LLMD_FEED_FINAL);
-  spell_tokens(r, q, view->block_size);
+  sim_listener_spell(q, view->block_size, r->tokens);
   return rc ? rc : llmd_request_set_tokens(r->request, r->tokens, q->prompt_tokens);
 }
 
@@ -144,6 +137,8 @@ static int route(void *self, const struct sim_view *view, const struct sim_reque
   uint32_t slot;
   if (rc == 0 && r->options.exact)
     rc = set_prefix(r, view, q);
+  if (rc == 0 && r->listener)
+    rc = sim_listener_check(r->listener, view->cluster, q, r->tokens);
   if (rc == 0)
     rc = decide(r, view);
   if (rc)
@@ -153,7 +148,7 @@ static int route(void *self, const struct sim_view *view, const struct sim_reque
     return LLMD_E_STALE;
   r->ticket[q->id] = r->decision.ticket;
   *engine = r->engine_of[slot];
-  return 0;
+  return r->listener ? sim_listener_sent(r->listener, q, *engine) : 0;
 }
 
 static void report(struct llmd_router *r, double now, const struct sim_request *q, uint32_t kind,
@@ -167,15 +162,21 @@ static void report(struct llmd_router *r, double now, const struct sim_request *
 
 static void see_first_token(void *self, double now, const struct sim_request *q, uint32_t engine)
 {
+  struct llmd_router *r = self;
   (void)engine;
-  report(self, now, q, LLMD_REPORT_FIRST, NULL);
+  if (r->listener)
+    sim_listener_answered(r->listener, q);
+  report(r, now, q, LLMD_REPORT_FIRST, NULL);
 }
 
 static void see_done(void *self, double now, const struct sim_request *q, const struct sim_outcome *outcome)
 {
   llmd_usage usage = {.size = sizeof usage, .prompt_tokens = outcome->prompt_tokens,
                       .output_tokens = outcome->output_tokens, .cached_tokens = outcome->cached_tokens};
-  report(self, now, q, LLMD_REPORT_END, &usage);
+  struct llmd_router *r = self;
+  if (r->listener) /* it may have got none */
+    sim_listener_answered(r->listener, q);
+  report(r, now, q, LLMD_REPORT_END, &usage);
 }
 
 static uint64_t last_spent(void *self)
@@ -183,11 +184,46 @@ static uint64_t last_spent(void *self)
   return ((const struct llmd_router *)self)->spent;
 }
 
+/* ---- what engines tell ---- */
+
+static int hear(void *self, double now, uint32_t engine, uint32_t what, const llmd_str *frame, uint32_t n,
+                uint64_t *from)
+{
+  llmd_now then = at(now);
+  return sim_listener_message(((struct llmd_router *)self)->listener, &then, engine, what, frame, n, from);
+}
+
+static int hear_tick(void *self, double now, uint32_t *engine, uint64_t *from)
+{
+  struct llmd_router *r = self;
+  llmd_now then = at(now);
+  int rc = llmd_pool_tick(r->pool, &then, &r->next_tick);
+  return rc < 0 ? rc : sim_listener_tick(r->listener, &then, engine, from);
+}
+
+static int hear_connect(void *self, double now, uint32_t engine)
+{
+  llmd_now then = at(now);
+  return sim_listener_connect(((struct llmd_router *)self)->listener, &then, engine);
+}
+
+static int hear_settled(void *self, double now, const struct sim_cluster *cluster)
+{
+  (void)now;
+  return sim_listener_settled(((struct llmd_router *)self)->listener, cluster);
+}
+
+static void tell_heard(void *self, struct sim_heard *heard)
+{
+  sim_listener_heard(((struct llmd_router *)self)->listener, heard);
+}
+
 /* ---- life ---- */
 
 static void destroy(void *self)
 {
   struct llmd_router *r = self;
+  sim_listener_close(r->listener);
   llmd_lane_free(r->lane);
   llmd_scheduler_free(r->scheduler);
   llmd_pool_close(r->pool);
@@ -200,12 +236,22 @@ static void destroy(void *self)
   free(r);
 }
 
+/* Enough for every block that the engines can hold, unless they are thousands. It is touched only as it fills. */
+static uint64_t index_bytes(const struct llmd_router *r)
+{
+  const struct sim_model *m = r->options.model;
+  uint64_t held = ((uint64_t)m->kv_tokens + m->cpu_tokens) / r->options.workload->block_size * r->options.n_engines;
+  uint64_t bytes = LEAST_INDEX + held * INDEX_PER_BLOCK;
+  return bytes < MOST_INDEX ? bytes : MOST_INDEX;
+}
+
 static int open_pool(struct llmd_router *r, llmd_err *err)
 {
   uint32_t n_requests = r->options.workload->n_requests;
   llmd_region_options region = {
     .size = sizeof region, .max_endpoints = r->n_slots, .max_lanes = 1, .seed = r->options.seed,
     .max_tickets = n_requests < 16384 ? 16384 : n_requests > 1u << 20 ? 1u << 20 : n_requests,
+    .index_bytes = index_bytes(r), .state_bytes = STATE_BYTES + index_bytes(r),
   };
   llmd_pool_options options = {.size = sizeof options, .flags = LLMD_POOL_WRITER, .region = &region,
                                .lease_ns = LEASE_NS};
@@ -278,6 +324,33 @@ static int open_scheduler(struct llmd_router *r, llmd_err *err)
   return rc ? rc : llmd_lane_create(r->scheduler, LLMD_LANE_WRITER, &r->lane);
 }
 
+struct search { /* for a word, over pieces of text */
+  const char *word;
+  size_t matched;
+};
+
+static int look_for(void *ud, const char *text, size_t len)
+{
+  struct search *s = ud;
+  for (size_t i = 0; i < len && s->word[s->matched]; i++)
+    s->matched = text[i] == s->word[s->matched] ? s->matched + 1 : text[i] == s->word[0];
+  return 0;
+}
+
+/* Only policies that read the exact index get events: they cost more than all the rest. */
+static int listen_to_engines(struct llmd_router *r, llmd_err *err)
+{
+  struct search s = {.word = "type: precise-prefix-cache-"};
+  struct sim_listener_options options = {
+    .pool = r->pool, .endpoint = r->endpoint, .n_engines = r->options.n_engines, .slots = r->n_slots,
+    .workload = r->options.workload, .log = r->options.log, .log_ud = r->options.log_ud,
+  };
+  int rc = llmd_scheduler_write_config(r->scheduler, look_for, &s);
+  if (rc < 0 || s.word[s.matched])
+    return rc < 0 ? rc : 0;
+  return sim_listener_open(&r->listener, &options, err);
+}
+
 static int open_router(struct llmd_router *r, llmd_err *err)
 {
   llmd_now start = at(0);
@@ -290,7 +363,9 @@ static int open_router(struct llmd_router *r, llmd_err *err)
     rc = find_prefix_columns(r);
   if (rc == 0)
     rc = llmd_pool_publish(r->pool, &start);
-  return rc ? rc : open_scheduler(r, err);
+  if (rc == 0)
+    rc = open_scheduler(r, err);
+  return rc ? rc : listen_to_engines(r, err);
 }
 
 int sim_router_llmd(struct sim_router *router, const struct sim_llmd_options *options, llmd_err *err)
@@ -315,5 +390,12 @@ int sim_router_llmd(struct sim_router *router, const struct sim_llmd_options *op
   *router = (struct sim_router){.name = options->name, .self = r, .route = route, .on_first_token = see_first_token,
                                 .on_done = see_done, .on_metrics = see_metrics, .decision_ns = last_spent,
                                 .destroy = destroy};
+  if (r->listener) {
+    router->on_message = hear;
+    router->on_tick = hear_tick;
+    router->on_connect = hear_connect;
+    router->on_settled = hear_settled;
+    router->heard = tell_heard;
+  }
   return 0;
 }

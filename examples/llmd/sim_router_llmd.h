@@ -4,6 +4,7 @@
  *   scrape  ──► llmd_pool_set (waiting, running, KV usage), touch, publish, tick
  *   arrival ──► llmd_request_feed (a completions body) + set_tokens ──► llmd_decide ──► llmd_commit
  *   tokens  ──► llmd_report (first, end with usage)
+ *   events  ──► llmd_events_feed (sim_listener.h), when the policy has a precise producer
  *
  * With exact = 1 the engines' real caches stand in the columns of PrefixCacheMatchInfo, as if an index of KV events
  * were behind them; else libllmd's approximate index has to guess from its own decisions. */

@@ -14,6 +14,13 @@ void sim_workload_free(struct sim_workload *w)
   memset(w, 0, sizeof *w);
 }
 
+void sim_spell(uint64_t block, uint32_t *tokens, uint32_t n)
+{
+  uint64_t seed = sim_mix(block);
+  for (uint32_t i = 0; i < n; i++)
+    tokens[i] = (uint32_t)(sim_mix(seed + i) >> 47);
+}
+
 int sim_workload_counts(const struct sim_workload *w, uint32_t i)
 {
   if (!w->stages[i].warmup)
@@ -96,6 +103,17 @@ void sim_ladder_quick(struct sim_ladder *l)
   sim_ladder_default(l);
   l->rates = quick_rates;
   l->n_rates = sizeof quick_rates / sizeof quick_rates[0];
+}
+
+void sim_ladder_tiered(struct sim_ladder *l)
+{
+  static const struct sim_rate rates[] = {{5, 60, 0}, {10, 60, 0}, {20, 60, 0}, {40, 60, 0}};
+  sim_ladder_default(l);
+  l->groups = 250;
+  l->system_tokens = 16000;
+  l->question_tokens = l->output_tokens = 256;
+  l->rates = rates;
+  l->n_rates = sizeof rates / sizeof rates[0];
 }
 
 static uint64_t requests_of(const struct sim_rate *rate)

@@ -71,6 +71,11 @@ struct sim_ladder {
 /* llm-d's guide: 150 x 5 prompts of 6,000 + 1,200 tokens, 1,000 out, 3 to 60 requests/s; and five rungs of it. */
 void sim_ladder_default(struct sim_ladder *ladder);
 void sim_ladder_quick(struct sim_ladder *ladder);
+/* llm-d's benchmark of tiered caches: 250 x 5 prompts of 16,000 + 256 tokens, 256 out, 5 to 40 requests/s: 4.3 million
+ * distinct tokens on engines that hold 298,000 each in HBM. */
+#define SIM_TIERED_KV_TOKENS 298000u
+#define SIM_TIERED_CPU_TOKENS 1312000u /* of an engine, as published */
+void sim_ladder_tiered(struct sim_ladder *ladder);
 
 /* Rungs out of "RATE:SECONDS[w],..." ("15:50w,3:20,10:20"; w: warm-up). The caller frees *rates.
  * LLMD_E_SYNTAX, _RANGE, _LIMIT (more than 1,000 rungs) or _NOMEM; err->column says where. */
@@ -92,6 +97,9 @@ void sim_trace_default(struct sim_trace *trace);
  * Strict: err->line and text say what is wrong (LLMD_E_SYNTAX, _MISSING, _TYPE, _RANGE, _LIMIT, _IO, _NOMEM). */
 int sim_workload_mooncake(struct sim_workload *workload, const char *path, const struct sim_trace *trace,
                           llmd_err *err);
+
+/* The tokens of a block: equal ids, equal tokens, of a vocabulary of 131,072. */
+void sim_spell(uint64_t block, uint32_t *tokens, uint32_t n);
 
 /* For whoever fills a workload by hand: works out ideal_tokens. LLMD_E_NOMEM leaves it as it was. */
 int sim_workload_seal(struct sim_workload *workload);
