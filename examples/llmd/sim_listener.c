@@ -7,6 +7,8 @@
 
 #include "sim_rng.h"
 
+#define LEAST_COPIES ((uint64_t)1 << 20)
+#define COPY_BYTES 24u /* of a place in the table of copies, which is never quite full */
 #define MOST_PROMPTS 2000u /* that are looked at after the end */
 
 struct on_way { /* a request that has not answered yet */
@@ -90,7 +92,7 @@ static int open_events(struct sim_listener *l, llmd_err *err)
 {
   llmd_chain_root root = {.size = sizeof root, .block_tokens = l->options.workload->block_size};
   llmd_events_options o = {.size = sizeof o, .max_sources = l->options.n_engines, .index = l->index,
-                           .parked_bytes = (uint64_t)64 << 20, .copies_bytes = (uint64_t)256 << 20,
+                           .parked_bytes = (uint64_t)64 << 20, .copies_bytes = LEAST_COPIES + l->options.held * COPY_BYTES,
                            .limits = {.size = sizeof o.limits, .payload = (uint32_t)64 << 20},
                            .log = l->options.log, .log_ud = l->options.log_ud};
   int rc = llmd_events_open(&o, &l->events, err);
@@ -133,8 +135,10 @@ int sim_listener_message(struct sim_listener *l, const llmd_now *now, uint32_t e
   l->heard.bytes += frame[n - 1].len;
   if (rc < 0)
     return rc;
+  if (ask.what != LLMD_ASK_REPLAY)
+    return 0;
   *from = ask.from;
-  return ask.what == LLMD_ASK_REPLAY;
+  return 1;
 }
 
 int sim_listener_tick(struct sim_listener *l, const llmd_now *now, uint32_t *engine, uint64_t *from)
@@ -242,12 +246,15 @@ void sim_listener_answered(struct sim_listener *l, const struct sim_request *q)
 }
 
 /* Everything has arrived: index and engines must say the same of any prompt, and hold equally many blocks. */
-int sim_listener_settled(struct sim_listener *l, const struct sim_cluster *cluster)
+int sim_listener_settled(struct sim_listener *l, const llmd_now *now, const struct sim_cluster *cluster)
 {
   const struct sim_workload *w = l->options.workload;
   struct sim_heard *h = &l->heard;
   llmd_index_stats stats = {.size = sizeof stats};
-  int rc = 0;
+  int rc;
+  do /* what was cleared is counted until it is swept */
+    rc = llmd_index_tick(l->index, now->mono, 0);
+  while (rc == 1);
   for (uint32_t r = 0; rc == 0 && r < w->n_requests; r += w->n_requests / MOST_PROMPTS + 1) {
     const struct sim_request *q = &w->requests[r];
     sim_listener_spell(q, w->block_size, l->tokens);

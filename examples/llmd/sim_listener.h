@@ -20,6 +20,7 @@ struct sim_listener_options {
   const llmd_endpoint_id *endpoint; /* [n_engines] */
   uint32_t n_engines;
   uint32_t slots; /* endpoint slots of the pool */
+  uint64_t held; /* blocks that all engines can hold */
   const struct sim_workload *workload;
   llmd_log_fn log;
   void *log_ud;
@@ -34,7 +35,7 @@ int sim_listener_message(struct sim_listener *listener, const llmd_now *now, uin
                          const llmd_str *frame, uint32_t n, uint64_t *from);
 int sim_listener_tick(struct sim_listener *listener, const llmd_now *now, uint32_t *engine, uint64_t *from);
 int sim_listener_connect(struct sim_listener *listener, const llmd_now *now, uint32_t engine);
-int sim_listener_settled(struct sim_listener *listener, const struct sim_cluster *cluster);
+int sim_listener_settled(struct sim_listener *listener, const llmd_now *now, const struct sim_cluster *cluster);
 void sim_listener_heard(struct sim_listener *listener, struct sim_heard *heard);
 
 /* Before a decision: what does the index say of this request? tokens: the prompt's. */

@@ -209,8 +209,8 @@ static int hear_connect(void *self, double now, uint32_t engine)
 
 static int hear_settled(void *self, double now, const struct sim_cluster *cluster)
 {
-  (void)now;
-  return sim_listener_settled(((struct llmd_router *)self)->listener, cluster);
+  llmd_now then = at(now);
+  return sim_listener_settled(((struct llmd_router *)self)->listener, &then, cluster);
 }
 
 static void tell_heard(void *self, struct sim_heard *heard)
@@ -236,12 +236,17 @@ static void destroy(void *self)
   free(r);
 }
 
+/* Blocks that all engines can hold, in both tiers. */
+static uint64_t most_held(const struct llmd_router *r)
+{
+  const struct sim_model *m = r->options.model;
+  return ((uint64_t)m->kv_tokens + m->cpu_tokens) / r->options.workload->block_size * r->options.n_engines;
+}
+
 /* Enough for every block that the engines can hold, unless they are thousands. It is touched only as it fills. */
 static uint64_t index_bytes(const struct llmd_router *r)
 {
-  const struct sim_model *m = r->options.model;
-  uint64_t held = ((uint64_t)m->kv_tokens + m->cpu_tokens) / r->options.workload->block_size * r->options.n_engines;
-  uint64_t bytes = LEAST_INDEX + held * INDEX_PER_BLOCK;
+  uint64_t bytes = LEAST_INDEX + most_held(r) * INDEX_PER_BLOCK;
   return bytes < MOST_INDEX ? bytes : MOST_INDEX;
 }
 
@@ -343,7 +348,7 @@ static int listen_to_engines(struct llmd_router *r, llmd_err *err)
   struct search s = {.word = "type: precise-prefix-cache-"};
   struct sim_listener_options options = {
     .pool = r->pool, .endpoint = r->endpoint, .n_engines = r->options.n_engines, .slots = r->n_slots,
-    .workload = r->options.workload, .log = r->options.log, .log_ud = r->options.log_ud,
+    .held = most_held(r), .workload = r->options.workload, .log = r->options.log, .log_ud = r->options.log_ud,
   };
   int rc = llmd_scheduler_write_config(r->scheduler, look_for, &s);
   if (rc < 0 || s.word[s.matched])
