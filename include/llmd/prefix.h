@@ -180,7 +180,8 @@ typedef struct llmd_block {
   uint32_t reserved;
 } llmd_block;
 
-/* (writer) The block that the endpoint's engine calls `name`. LLMD_E_NONE: never heard of. */
+/* (writer) The block that the endpoint's engine calls `name`, or that other engines do when the endpoint told of none:
+ * engines with one scheme and seed agree on names. LLMD_E_NONE: never heard of. */
 LLMD_API int llmd_index_find(llmd_index *index, llmd_endpoint_id endpoint, uint64_t name, llmd_block *out);
 /* (writer) n blocks in a row are on this endpoint in this tier: keys[], and the names its engine has for them (NULL =
  * none). parent: the block before keys[0] (NULL = keys[0] is the first of a prompt); last (may be NULL): the last one
@@ -189,14 +190,15 @@ LLMD_API int llmd_index_find(llmd_index *index, llmd_endpoint_id endpoint, uint6
  * LLMD_E_STALE: an older generation of the slot. LLMD_E_RANGE: slot or tier out of range. */
 LLMD_API int llmd_index_store(llmd_index *index, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
                               const llmd_key *keys, const uint64_t *names, uint32_t n, llmd_block *last);
-/* (writer) Blocks known by name are on this endpoint in this tier too. Returns how many were known. */
+/* (writer) Blocks that the endpoint holds, known by name, are in this tier too. Returns how many these were. */
 LLMD_API int llmd_index_hold(llmd_index *index, llmd_endpoint_id endpoint, uint32_t tier, const uint64_t *names,
                              uint32_t n);
 /* (writer) They are there no more (LLMD_TIER_ANY: in no tier). Returns how many were held. */
 LLMD_API int llmd_index_drop(llmd_index *index, llmd_endpoint_id endpoint, uint32_t tier, const uint64_t *names,
                              uint32_t n);
 /* (writer) A request with this chain was just sent there: it holds the blocks as speculative until `until` (mono ns;
- * seen at ticks). At the cap of such promises the oldest ends early. */
+ * seen at ticks). Promises end in the order they were made, and a later one for the same blocks extends the earlier, so
+ * give all the same time to live. At the cap of such promises the oldest ends early. */
 LLMD_API int llmd_index_expect(llmd_index *index, llmd_endpoint_id endpoint, const llmd_key *keys, uint32_t n,
                                uint64_t until);
 /* (writer) The endpoint holds nothing any more. Constant time, seen by readers at once; the memory comes back by
@@ -265,6 +267,7 @@ typedef struct llmd_index_stats {
   uint64_t torn;         /* queries cut short because the writer kept changing what they read */
   uint64_t repaired;     /* takeovers from a writer that died at work */
 } llmd_index_stats;
+/* Fills *out as far as its size goes. Any thread; figures are as of the last write's end. */
 LLMD_API int llmd_index_stats_get(const llmd_index *index, llmd_index_stats *out);
 
 /* (writer) The whole index as bytes, with its secret: keep the file at mode 0600. */

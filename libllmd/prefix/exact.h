@@ -1,6 +1,7 @@
 /* The exact prefix index, as it lies in memory. prefix.h says what it does; docs/index.md draws it.
  *
- *   head │ rows │ who │ state │ live │ own │ book │ adapters │ promises │ buckets │ marks │ hits │ heads │ names │ lines
+ *   head │ rows │ who │ state │ live │ own │ book │ adapters │ promises │ buckets
+ *        │ marks │ hits │ heads │ names │ lines
  *
  * Chains are cut into windows of 32 blocks. A run is up to 32 consecutive blocks of one window, of one chain:
  *
@@ -41,6 +42,7 @@
 #define LLMD__X_RINGS 64u      /* recency: lists of runs by epoch; numbers below are lists, from here on lines */
 #define LLMD__X_MAX_LINES (1u << 28)
 #define LLMD__X_BOOK 64u       /* bytes per row that belong to whoever applies events */
+#define LLMD__X_ROW 6u         /* lines in a row that can be asked for */
 #define LLMD__X_RUN_MOST 64u   /* lines that one step on a run may take, sets apart */
 #define LLMD__X_TIERS 7u       /* that entries have: LLMD_TIERS, then two for groups of layers with sliding windows */
 
@@ -163,6 +165,7 @@ typedef struct llmd__x_head {
   uint32_t fresh, free, n_free; /* lines never used; list of used ones; how many can be had of all below fresh */
   uint32_t free_runs;           /* list of lines that were a run's first */
   uint32_t page, page_end;      /* lines kept for runs */
+  uint32_t free_rows[LLMD__X_ROW + 1];
   uint32_t inc, stamp;
   uint32_t epoch_left;
   struct {
@@ -205,6 +208,12 @@ struct llmd_index {
   uint32_t keep;               /* run that the write at hand stands on: not to be trimmed */
   uint32_t storing, lost;      /* run being stored into, and its blocks that lost their name again */
   uint32_t set_most;           /* lines of the largest set there can be */
+  uint16_t few[8];             /* the holders being swept, when they are few */
+  uint32_t n_few;              /* 0 = many, or not known here */
+  struct {
+    uint64_t name;
+    uint32_t holder, run, offset, inc;
+  } lately[64];                /* blocks that stores ended with: where the next begins */
   llmd_allocator alloc;
 };
 
@@ -274,6 +283,9 @@ void llmd__line_give(llmd_index *x, uint32_t n);
  * choosy. */
 uint32_t llmd__line_take_run(llmd_index *x);
 void llmd__line_give_run(llmd_index *x, uint32_t n);
+/* n lines in a row (at most LLMD__X_ROW), 0 = there are none: take them one by one. */
+uint32_t llmd__row_take(llmd_index *x, uint32_t n);
+void llmd__row_give(llmd_index *x, uint32_t first, uint32_t n);
 /* So many lines and names can be had: evicts until they can, but neither `keep` nor its ancestors. LLMD_E_FULL: nothing
  * left that may go. */
 int llmd__reserve(llmd_index *x, uint32_t lines, uint32_t names, uint32_t keep);
@@ -357,8 +369,14 @@ int llmd__run_sweep(llmd_index *x, uint32_t run, int poor);
 
 typedef struct llmd__place {
   uint32_t run, offset;
-  uint32_t own; /* 1: the holder's own name for it */
+  uint32_t taken; /* 1: everybody may call some block so */
 } llmd__place;
+
+/* What a name is to a holder: nothing (0), somebody else's for a block that the holder calls otherwise, everybody's, or
+ * its own. */
+#define LLMD__NAME_OTHERS 1
+#define LLMD__NAME_SHARED 2
+#define LLMD__NAME_OWN 3
 
 static inline uint64_t llmd__name_fix(uint64_t name)
 {

@@ -211,7 +211,8 @@ static uint32_t in_sets(const llmd_index *x, const llmd__run *r, uint32_t holder
 
 uint32_t llmd__run_mask(const llmd_index *x, const llmd__run *r, uint32_t holder, uint32_t tier)
 {
-  _Atomic uint64_t *empty, *at = entry_find((llmd_index *)(uintptr_t)x, (llmd__run *)(uintptr_t)r, holder, tier, &empty);
+  llmd_index *any = (llmd_index *)(uintptr_t)x; /* only looks */
+  _Atomic uint64_t *empty, *at = entry_find(any, (llmd__run *)(uintptr_t)r, holder, tier, &empty);
   uint32_t mask = at ? LLMD__E_MASK(LLMD__GET(at)) : 0;
   return tier == LLMD_TIER_GPU ? mask | in_sets(x, r, holder) : mask;
 }
@@ -410,7 +411,12 @@ static int swept(const llmd_index *x, uint32_t holder)
 /* The set without those that are swept, with a reference; poor: there is no line for it, so nobody. 0 = unchanged. */
 static int sweep_ids(llmd_index *x, uint64_t id, int poor, uint32_t *left, uint64_t *out)
 {
-  uint32_t n = llmd__set_list(x, id, x->list);
+  uint32_t n, any = x->n_few == 0;
+  for (uint32_t i = 0; i < x->n_few; i++)
+    any |= (uint32_t)llmd__set_has(x, id, x->few[i]);
+  if (!any)
+    return 0;
+  n = llmd__set_list(x, id, x->list);
   *left = 0;
   for (uint32_t i = 0; i < n; i++)
     if (!swept(x, x->list[i]))

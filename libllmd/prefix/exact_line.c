@@ -34,6 +34,46 @@ static uint32_t from_page(llmd_index *x)
   return x->head->page++;
 }
 
+/* A row that nobody needs whole becomes single lines. */
+static void break_row(llmd_index *x)
+{
+  llmd__x_head *h = x->head;
+  uint32_t n = LLMD__X_ROW, first;
+  while (n > 1 && h->free_rows[n] == 0)
+    n--;
+  first = h->free_rows[n];
+  h->free_rows[n] = (uint32_t)LLMD__GET(&llmd__line_at(x, first)->w[0]);
+  h->n_free -= n;
+  for (uint32_t i = 0; i < n; i++)
+    llmd__line_give(x, first + i);
+}
+
+uint32_t llmd__row_take(llmd_index *x, uint32_t n)
+{
+  llmd__x_head *h = x->head;
+  uint32_t first = n <= LLMD__X_ROW ? h->free_rows[n] : 0;
+  if (first != 0) {
+    h->free_rows[n] = (uint32_t)LLMD__GET(&llmd__line_at(x, first)->w[0]);
+    h->n_free -= n;
+  } else if (n <= LLMD__X_ROW && x->lines - h->fresh >= n) {
+    first = LLMD__X_RINGS + h->fresh;
+    h->fresh += n;
+  } else {
+    return 0;
+  }
+  for (uint32_t i = 0; i < n; i++)
+    clean(x, first + i);
+  return first;
+}
+
+void llmd__row_give(llmd_index *x, uint32_t first, uint32_t n)
+{
+  llmd__x_head *h = x->head;
+  LLMD__PUT(&llmd__line_at(x, first)->w[0], h->free_rows[n]);
+  h->free_rows[n] = first;
+  h->n_free += n;
+}
+
 uint32_t llmd__line_take(llmd_index *x)
 {
   llmd__x_head *h = x->head;
@@ -43,7 +83,10 @@ uint32_t llmd__line_take(llmd_index *x)
     return clean(x, LLMD__X_RINGS + h->fresh++);
   if (h->page != h->page_end)
     return clean(x, from_page(x));
-  return clean(x, pop(x, &h->free_runs));
+  if (h->free_runs != 0)
+    return clean(x, pop(x, &h->free_runs));
+  break_row(x);
+  return clean(x, pop(x, &h->free));
 }
 
 uint32_t llmd__line_take_run(llmd_index *x)
@@ -216,7 +259,7 @@ static int room(const llmd_index *x, uint32_t lines, uint32_t names)
 {
   const llmd__x_head *h = x->head;
   uint64_t slots = (uint64_t)h->name_lines * LLMD__SLOTS;
-  return (uint64_t)h->n_free + (x->lines - h->fresh) >= lines && h->n_names + names <= slots - slots / 12u;
+  return (uint64_t)h->n_free + (x->lines - h->fresh) >= lines && h->n_names + names <= slots - slots / 8u;
 }
 
 int llmd__reserve(llmd_index *x, uint32_t lines, uint32_t names, uint32_t keep)

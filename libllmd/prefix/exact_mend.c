@@ -37,6 +37,7 @@ static void reset_books(llmd_index *x)
   for (uint32_t i = 0; i < LLMD__X_RINGS; i++)
     h->ring[i].older = h->ring[i].newer = i;
   h->free = h->free_runs = h->n_free = h->page = h->page_end = 0;
+  memset(h->free_rows, 0, sizeof h->free_rows);
   h->n_names = h->n_promises = h->promise_first = 0;
   LLMD__PUT(&h->n_runs, 0);
   LLMD__PUT(&h->n_blocks, 0);
@@ -201,7 +202,8 @@ int llmd_index_takeover(llmd_index *x)
 {
   if (LLMD__GET(&x->head->writing) == 0)
     return 0;
-  x->n_stale = 0;
+  x->n_stale = x->n_few = 0;
+  memset(x->lately, 0, sizeof x->lately);
   x->keep = 0;
   reset_books(x);
   mend_holders(x);

@@ -44,10 +44,11 @@ static llmd__own_names *own_find(const llmd_index *x, const llmd__run *r, uint32
   return NULL;
 }
 
-static int is_own(const llmd_index *x, const llmd__run *r, uint32_t holder, uint32_t offset, uint64_t name)
+/* The holder's own name for the block; 0 = it has none, and uses the one that everybody may use. */
+static uint64_t own_name(const llmd_index *x, const llmd__run *r, uint32_t holder, uint32_t offset)
 {
   const llmd__own_names *o = x->owned[holder] ? own_find(x, r, holder) : NULL;
-  return o != NULL && line_name(x, LLMD__GET(&o->line[offset / 8]), offset) == name;
+  return o != NULL ? line_name(x, LLMD__GET(&o->line[offset / 8]), offset) : 0;
 }
 
 int llmd__name_find(const llmd_index *x, uint32_t holder, uint64_t name, llmd__place *out)
@@ -57,17 +58,18 @@ int llmd__name_find(const llmd_index *x, uint32_t holder, uint64_t name, llmd__p
   _Atomic uint64_t *where;
   int found = 0;
   llmd__slots_begin(&at, llmd__slots_home(&x->names, hash));
+  out->taken = 0;
   while ((s = llmd__slots_next(&x->names, &at, TAG_SHIFT, hash >> TAG_SHIFT, &where)) != 0) {
     const llmd__run *r = llmd__run_at(x, RUN(s));
-    int own = is_own(x, r, holder, OFFSET(s), name);
-    if (!own && (found || llmd__name_of(x, r, OFFSET(s)) != name))
+    uint64_t own = own_name(x, r, holder, OFFSET(s));
+    int shared = llmd__name_of(x, r, OFFSET(s)) == name;
+    int how = own == name ? LLMD__NAME_OWN : !shared ? 0 : own == 0 ? LLMD__NAME_SHARED : LLMD__NAME_OTHERS;
+    out->taken |= (uint32_t)shared;
+    if (how <= found)
       continue;
+    found = how;
     out->run = RUN(s);
     out->offset = OFFSET(s);
-    out->own = (uint32_t)own;
-    found = 1;
-    if (own)
-      break;
   }
   return found;
 }
@@ -266,28 +268,29 @@ int llmd__name_set(llmd_index *x, uint32_t holder, uint32_t run, uint32_t offset
   uint32_t line = LLMD__GET(&llmd__body_of(x, r)->name[offset / 8]);
   uint64_t shared = line_name(x, line, offset);
   llmd__place old;
-  int rc, other = 0;
+  int rc;
   if (shared == name && x->owned[holder] == 0)
     return 0;
-  if (llmd__name_find(x, holder, name, &old)) {
-    if (old.run == run && old.offset == offset)
-      return 0;
+  rc = llmd__name_find(x, holder, name, &old);
+  if (rc >= LLMD__NAME_SHARED && old.run == run && old.offset == offset)
+    return 0;
+  if (rc >= LLMD__NAME_SHARED) {
     if (llmd__reserve(x, llmd__need(x), 1, run) < 0)
       return LLMD_E_FULL;
-    if (!llmd__name_find(x, holder, name, &old))
+    if (llmd__name_find(x, holder, name, &old) < LLMD__NAME_SHARED)
       return llmd__name_set(x, holder, run, offset, name); /* went for want of room */
     rename_away(x, holder, &old);
-    other = 1;
   }
   if (shared == name) {
     llmd__own_drop(x, run, holder, 1u << offset);
     return 0;
   }
-  if (shared != 0 || (other && !old.own))
+  if (shared != 0 || old.taken)
     return own_set(x, holder, run, offset, name);
   if ((rc = slot_add(x, name, run, offset)) < 0)
     return rc;
   LLMD__PUT(&llmd__line_at(x, line)->w[offset % 8], name);
+  llmd__own_drop(x, run, holder, 1u << offset);
   return 0;
 }
 

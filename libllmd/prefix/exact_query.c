@@ -144,6 +144,28 @@ static void take_entries(walk *w, const llmd__run *r, uint32_t line, int all)
   }
 }
 
+/* Most entries are of holders whose chain ends in this run: GPU, one each. Into w->end; 0 = there are others, or many. */
+static int take_ends(walk *w, const llmd__run *r, uint32_t line)
+{
+  uint64_t e = LLMD__GET(&r->odd);
+  uint32_t n = e != 0, tiers = LLMD__E_TIER(e);
+  w->end[0] = e;
+  for (; line != 0 && tiers == LLMD_TIER_GPU; line = LLMD__GET(&llmd__line_at(w->x, line)->more.next)) {
+    if (!llmd__line_ok(w->x, line) || n + 7u > ENDS)
+      return 0;
+    for (uint32_t i = 0; i < 7; i++) {
+      e = LLMD__GET(&llmd__line_at(w->x, line)->more.entry[i]);
+      w->end[n] = e;
+      n += e != 0;
+      tiers |= LLMD__E_TIER(e);
+    }
+  }
+  if (tiers != LLMD_TIER_GPU)
+    return 0;
+  w->n_ends = n;
+  return 1;
+}
+
 /* Makes group g one of which somebody may drop out: its words in w->set are who. */
 static uint64_t *dirty_group(walk *w, uint32_t g)
 {
@@ -160,21 +182,44 @@ static void add_gone(walk *w, uint32_t holder)
     dirty_group(w, holder / LLMD__GROUP)[holder % LLMD__GROUP / 64] |= UINT64_C(1) << holder % 64;
 }
 
-/* The set may say that it is the one before without one or two. */
+/* The set may say that it is the one before without one to four. */
 static int take_related(walk *w, uint64_t word)
 {
   const llmd__set *s = llmd__set_at(w->x, word);
-  uint32_t but;
+  uint32_t but, others;
   uint64_t of;
   if (LLMD__SET_KIND(word) != LLMD__SET_INTERNED || LLMD__GET(&s->groups) == 0)
     return 0;
   but = LLMD__GET(&s->ref[8]);
+  others = LLMD__GET(&s->ref[5]);
   of = (uint64_t)LLMD__SET_INTERNED << 60 | (uint64_t)LLMD__GET(&s->ref[7]) << 28 | LLMD__GET(&s->ref[6]);
   if (but == LLMD__SET_BUT_NONE || of != w->prev || LLMD__GET(&s->ref[8]) != but)
     return 0;
   add_gone(w, but & 0xffffu);
   add_gone(w, but >> 16);
+  add_gone(w, others & 0xffffu);
+  add_gone(w, others >> 16);
   return 1;
+}
+
+/* The same for a set that is a list. */
+static void take_gone_listed(walk *w, const beside *b)
+{
+  const uint32_t n = listed_count(b);
+  for (uint32_t i = 0; i < w->n_groups; i++)
+    memcpy(&w->set[w->group[i] * WORDS], &w->alive[w->group[i] * WORDS], WORDS * sizeof *w->set);
+  for (uint32_t i = 0; i < n; i++) {
+    const uint32_t h = listed_at(b, i);
+    if (h < w->x->holders)
+      w->set[h / 64] &= ~(UINT64_C(1) << h % 64);
+  }
+  for (uint32_t i = 0; i < w->n_groups; i++) {
+    uint64_t any = 0;
+    for (uint32_t k = 0; k < WORDS; k++)
+      any |= w->set[w->group[i] * WORDS + k];
+    if (any != 0)
+      w->dirty[w->n_dirty++] = w->group[i];
+  }
 }
 
 /* Who of the alive is not in the set: into w->set, group by group, for the groups that have such. */
@@ -184,6 +229,10 @@ static void take_gone(walk *w, uint64_t word)
   if (LLMD__SET_ID(word) == w->prev || take_related(w, word))
     return;
   beside_begin(&b, w->x, word);
+  if (b.line == NULL) {
+    take_gone_listed(w, &b);
+    return;
+  }
   for (uint32_t i = 0; i < w->n_groups; i++) {
     uint32_t g = w->group[i];
     const _Atomic uint64_t *s = beside_group(&b, w->x, g);
@@ -335,7 +384,8 @@ static void apply_gone(walk *w, uint32_t base)
     for (uint32_t k = at; k < at + WORDS; k++) {
       uint64_t gone = w->set[k];
       any |= w->alive[k] &= ~gone;
-      llmd__walk_emit_word(w, k, gone, base);
+      if (gone != 0)
+        llmd__walk_emit_word(w, k, gone, base);
     }
     died |= any == 0;
   }
@@ -387,6 +437,31 @@ static uint32_t apply_odd(walk *w, uint32_t m, uint32_t base)
   return extra;
 }
 
+/* The same for plain entries; whoever is in the set stays anyhow. */
+static uint32_t apply_ends(walk *w, uint32_t m, uint32_t base)
+{
+  uint32_t extra = 0;
+  for (uint32_t i = 0; i < w->n_ends; i++) {
+    const uint32_t holder = LLMD__E_HOLDER(w->end[i]), miss = ~LLMD__E_MASK(w->end[i]) & llmd__low(m);
+    const uint64_t bit = UINT64_C(1) << holder % 64;
+    uint32_t k = 0;
+    if (holder >= w->x->holders || !is_alive(w, holder))
+      continue;
+    while (k < w->n_dirty && w->dirty[k] != holder / LLMD__GROUP)
+      k++;
+    if (k == w->n_dirty || !(w->set[holder / 64] & bit))
+      continue;
+    w->set[holder / 64] &= ~bit;
+    if (miss == 0) {
+      extra++;
+      continue;
+    }
+    w->alive[holder / 64] &= ~bit;
+    llmd__walk_emit(w, holder, base + (uint32_t)__builtin_ctz(miss));
+  }
+  return extra;
+}
+
 /* ---- the walk ---------------------------------------------------------------------------------------------------- */
 
 /* How the walk came to a run: what must still be so when it has been read. */
@@ -422,7 +497,7 @@ static void gather(walk *w, uint64_t word, uint32_t how, uint32_t base)
 /* The set speaks of all m blocks. Returns its id when all who are alive are in it. */
 static uint64_t apply_plain(walk *w, uint64_t word, uint32_t m, uint32_t base)
 {
-  uint32_t extra = w->n_odd ? apply_odd(w, m, base) : 0;
+  uint32_t extra = w->n_odd ? apply_odd(w, m, base) : apply_ends(w, m, base);
   if (w->n_dirty != 0)
     apply_gone(w, base);
   return extra == 0 ? LLMD__SET_ID(word) : 0;
@@ -433,9 +508,11 @@ static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_
 {
   uint32_t line = LLMD__GET(&r->more), how;
   uint64_t word = s->word;
+  const int one_set = base != 0 && w->shared == 0 && word != 0 && LLMD__SET_FLEN(word) >= s->m;
   if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED && !llmd__line_ok(w->x, LLMD__SET_LINE(word)))
     return -1;
-  if (line != 0 || LLMD__GET(&r->odd) != 0)
+  w->n_ends = 0;
+  if ((line != 0 || LLMD__GET(&r->odd) != 0) && !(one_set && take_ends(w, r, line)))
     take_entries(w, r, line, base == 0 || w->shared != 0);
   if (base == 0 && w->shared == 0)
     take_first(w, word);
@@ -545,8 +622,8 @@ static inline void ask_set(const llmd_index *x, uint32_t run)
   if (!llmd__line_ok(x, run))
     return;
   word = LLMD__GET(&llmd__run_at(x, run)->set);
-  if (LLMD__SET_KIND(word) == LLMD__SET_INTERNED)
-    ask(x, LLMD__SET_LINE(word));
+  for (uint32_t i = 0; LLMD__SET_KIND(word) == LLMD__SET_INTERNED && i < 4; i++)
+    ask(x, LLMD__SET_LINE(word) + i);
 }
 
 /* What comes is asked from memory ahead. A chain's runs mostly lie in a row (exact_line.c), so guess by their distance;

@@ -97,6 +97,19 @@ uint32_t llmd__set_need(const llmd_index *x, uint32_t n)
   return 1u + groups + (groups > LLMD__SET_REFS ? (groups - LLMD__SET_REFS + 14u) / 15u : 0u);
 }
 
+static llmd__set *set_line(const llmd_index *x, uint32_t line)
+{
+  return (llmd__set *)(void *)llmd__line_at(x, line);
+}
+
+static uint32_t count_groups(const uint16_t *h, uint32_t n)
+{
+  uint32_t groups = n > LLMD__SET_SMALL;
+  for (uint32_t i = 1; n > LLMD__SET_SMALL && i < n; i++)
+    groups += h[i] / LLMD__GROUP != h[i - 1] / LLMD__GROUP;
+  return groups;
+}
+
 static void group_line(llmd_index *x, uint32_t line, uint32_t g, const uint16_t *h, uint32_t n)
 {
   uint64_t w[7] = {0};
@@ -129,8 +142,10 @@ static void put_ref(llmd_index *x, llmd__set *s, llmd__line64 **refs, uint32_t i
   LLMD__PUT(&(*refs)->w[at / 2], old | (uint64_t)line << (at % 2 * 32));
 }
 
-static void fill(llmd_index *x, llmd__set *s, const uint16_t *h, uint32_t n)
+/* row: lines of groups follow the set's own. */
+static void fill(llmd_index *x, uint32_t own, int row, const uint16_t *h, uint32_t n)
 {
+  llmd__set *s = set_line(x, own);
   llmd__line64 *refs = NULL;
   uint32_t groups = 0;
   LLMD__PUT(&s->n, n);
@@ -141,7 +156,7 @@ static void fill(llmd_index *x, llmd__set *s, const uint16_t *h, uint32_t n)
   }
   LLMD__PUT(&s->ref[8], LLMD__SET_BUT_NONE);
   for (uint32_t i = 0, end; i < n; i = end) {
-    uint32_t line = llmd__line_take(x), g = h[i] / LLMD__GROUP;
+    uint32_t line = row ? own + 1u + groups : llmd__line_take(x), g = h[i] / LLMD__GROUP;
     for (end = i; end < n && h[end] / LLMD__GROUP == g;)
       end++;
     group_line(x, line, g, h + i, end - i);
@@ -163,11 +178,6 @@ static int same(const llmd_index *x, uint64_t word, const uint16_t *h, uint32_t 
 static uint64_t id_of(uint32_t line, uint32_t stamp)
 {
   return (uint64_t)LLMD__SET_INTERNED << 60 | (uint64_t)(stamp & 0x7ffffffu) << 28 | line;
-}
-
-static llmd__set *set_line(const llmd_index *x, uint32_t line)
-{
-  return (llmd__set *)(void *)llmd__line_at(x, line);
 }
 
 static void enter(llmd_index *x, uint32_t line, uint32_t hash)
@@ -192,7 +202,7 @@ static uint32_t hash_of(const uint16_t *h, uint32_t n)
 uint64_t llmd__set_of(llmd_index *x, const uint16_t *h, uint32_t n)
 {
   uint64_t id = (uint64_t)n << 60;
-  uint32_t hash, line;
+  uint32_t hash, line, row;
   if (n < LLMD__SET_INTERNED) {
     for (uint32_t i = 0; i < n; i++)
       id |= (uint64_t)h[i] << (15u * i);
@@ -207,9 +217,11 @@ uint64_t llmd__set_of(llmd_index *x, const uint16_t *h, uint32_t n)
       return id;
     }
   }
-  line = llmd__line_take(x);
+  row = count_groups(h, n);
+  row = row != 0 && row <= LLMD__SET_REFS ? llmd__row_take(x, 1u + row) : 0;
+  line = row ? row : llmd__line_take(x);
   LLMD__PUT(&set_line(x, line)->stamp, ++x->head->stamp & 0x7ffffffu);
-  fill(x, set_line(x, line), h, n);
+  fill(x, line, row != 0, h, n);
   enter(x, line, hash);
   return id_of(line, x->head->stamp);
 }
@@ -259,32 +271,41 @@ uint64_t llmd__set_remove(llmd_index *x, uint64_t word, uint32_t holder)
   return step(x, word, holder, 2);
 }
 
+/* Which of the m holders of `of` are not among the n of the other set, which may be four at most. 0 = more, or not so. */
+static int missing(const uint16_t *list, uint32_t n, const uint16_t *of, uint32_t m, uint16_t but[4])
+{
+  uint32_t i = 0, k = 0;
+  for (uint32_t j = 0; j < m; j++) {
+    if (i < n && list[i] == of[j])
+      i++;
+    else if (k < 4)
+      but[k++] = of[j];
+    else
+      return 0;
+  }
+  return i == n;
+}
+
 void llmd__set_relate(llmd_index *x, uint64_t word, uint64_t of)
 {
-  uint32_t n = llmd__set_count(x, word), m, but[2] = {0xffffu, 0xffffu}, k = 0, i = 0;
+  uint32_t n = llmd__set_count(x, word), m;
   llmd__set *s = set_line(x, LLMD__SET_LINE(word));
+  uint16_t but[4] = {0xffffu, 0xffffu, 0xffffu, 0xffffu};
   if (LLMD__SET_KIND(word) != LLMD__SET_INTERNED || LLMD__SET_KIND(of) != LLMD__SET_INTERNED || n <= LLMD__SET_SMALL)
     return;
   m = llmd__set_count(x, of);
-  if (m <= n || m > n + 2u ||
+  if (m <= n || m > n + 4u ||
       (LLMD__GET(&s->ref[6]) == LLMD__SET_LINE(of) && LLMD__GET(&s->ref[7]) == LLMD__SET_STAMP(of)))
     return;
   llmd__set_list(x, word, x->list);
   llmd__set_list(x, of, x->have);
-  for (uint32_t j = 0; j < m; j++) {
-    if (i < n && x->list[i] == x->have[j])
-      i++;
-    else if (k < 2)
-      but[k++] = x->have[j];
-    else
-      return;
-  }
-  if (i != n)
+  if (!missing(x->list, n, x->have, m, but))
     return;
   LLMD__PUT(&s->ref[8], LLMD__SET_BUT_NONE); /* readers look at it before and after the others */
+  LLMD__PUT(&s->ref[5], but[2] | (uint32_t)but[3] << 16);
   LLMD__PUT(&s->ref[6], LLMD__SET_LINE(of));
   LLMD__PUT(&s->ref[7], LLMD__SET_STAMP(of));
-  LLMD__PUT(&s->ref[8], but[0] | but[1] << 16);
+  LLMD__PUT(&s->ref[8], but[0] | (uint32_t)but[1] << 16);
 }
 
 static void forget_steps(llmd_index *x, uint64_t id)
@@ -309,7 +330,13 @@ static void leave(llmd_index *x, uint32_t line)
 static void give_lines(llmd_index *x, uint32_t line)
 {
   llmd__set *s = set_line(x, line);
-  uint32_t groups = LLMD__GET(&s->groups), refs = LLMD__GET(&s->more), next;
+  uint32_t groups = LLMD__GET(&s->groups), refs = LLMD__GET(&s->more), next, row = 0;
+  while (row < groups && row < LLMD__SET_REFS && LLMD__GET(&s->ref[row]) == line + 1u + row)
+    row++;
+  if (groups != 0 && row == groups) {
+    llmd__row_give(x, line, 1u + groups);
+    return;
+  }
   for (uint32_t i = 0; i < groups && i < LLMD__SET_REFS; i++)
     llmd__line_give(x, LLMD__GET(&s->ref[i]));
   for (uint32_t left = groups > LLMD__SET_REFS ? groups - LLMD__SET_REFS : 0; left != 0; refs = next) {
@@ -341,13 +368,15 @@ void llmd__set_release(llmd_index *x, uint64_t word)
 /* The lines of a set's groups and references. */
 static void mark_lines(llmd_index *x, const llmd__set *s)
 {
-  uint32_t groups = LLMD__GET(&s->groups), refs = LLMD__GET(&s->more);
+  uint32_t groups = LLMD__GET(&s->groups), refs = LLMD__GET(&s->more), left;
   for (uint32_t i = 0; i < groups && i < LLMD__SET_REFS; i++)
     llmd__mark(x, LLMD__GET(&s->ref[i]));
-  for (uint32_t left = groups > LLMD__SET_REFS ? groups - LLMD__SET_REFS : 0; left != 0; refs = (uint32_t)(LLMD__GET(&llmd__line_at(x, refs)->w[7]) >> 32)) {
+  for (left = groups > LLMD__SET_REFS ? groups - LLMD__SET_REFS : 0; left != 0;) {
+    const llmd__line64 *l = llmd__line_at(x, refs);
     llmd__mark(x, refs);
     for (uint32_t i = 0; i < 15 && left != 0; i++, left--)
-      llmd__mark(x, (uint32_t)(LLMD__GET(&llmd__line_at(x, refs)->w[i / 2]) >> (i % 2 * 32)));
+      llmd__mark(x, (uint32_t)(LLMD__GET(&l->w[i / 2]) >> (i % 2 * 32)));
+    refs = (uint32_t)(LLMD__GET(&l->w[7]) >> 32);
   }
 }
 

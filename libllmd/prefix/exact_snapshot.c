@@ -389,7 +389,8 @@ static int put_rest(llmd_index *x, uint32_t run, const parts *p, const uint16_t 
     memcpy(&e, p->entries + i * sizeof e, sizeof e);
     h = LLMD__E_HOLDER(e);
     if (h >= x->holders || map[h] == 0 || LLMD__E_TIER(e) == LLMD_TIER_SPECULATIVE || LLMD__E_TIER(e) == LLMD__COHORT ||
-        (LLMD__E_MASK(e) & ~llmd__low(p->s.len)) != 0 || llmd__reserve(x, llmd__need(x), 0, run) < 0)
+        (LLMD__E_MASK(e) & ~llmd__low(p->s.len)) != 0 ||
+        llmd__reserve(x, llmd__need(x), 0, run) < 0)
       return 0;
     llmd__run_cover(x, run, map[h] - 1u, LLMD__E_TIER(e), LLMD__E_MASK(e), 0);
   }
@@ -412,7 +413,7 @@ static int put_rest(llmd_index *x, uint32_t run, const parts *p, const uint16_t 
 
 static int put_back(llmd_index *x, const parts *p, const uint16_t *map)
 {
-  uint32_t run;
+  uint32_t run, age;
   _Atomic uint8_t *hit;
   if (llmd__reserve(x, llmd__need(x), LLMD__X_WINDOW, 0) < 0 || LLMD__GET(&x->head->evicted) != 0)
     return LLMD_E_FULL;
@@ -421,7 +422,8 @@ static int put_back(llmd_index *x, const parts *p, const uint16_t *map)
   if (!put_set(x, run, p, map) || !put_rest(x, run, p, map))
     return LLMD_E_SYNTAX;
   hit = &x->hit[run - LLMD__X_RINGS];
-  LLMD__PUT(hit, (uint8_t)((uint8_t)LLMD__GET(&x->head->epoch) - (p->s.age < LLMD__X_RINGS ? p->s.age : LLMD__X_RINGS - 1u)));
+  age = p->s.age < LLMD__X_RINGS ? p->s.age : LLMD__X_RINGS - 1u;
+  LLMD__PUT(hit, (uint8_t)((uint8_t)LLMD__GET(&x->head->epoch) - age));
   llmd__recency_remove(x, run);
   llmd__recency_adopt(x, run);
   llmd__trim_stale(x);

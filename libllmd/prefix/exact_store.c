@@ -111,6 +111,20 @@ static int may_grow(const llmd_index *x, const llmd__run *r, const llmd_key *key
          (LLMD__GET(&r->child) == 0 || llmd__heads_find(x, key, 1) == 0);
 }
 
+/* The run that goes on with keys[0..n): mostly the newest child, else the heads table knows. */
+static uint32_t next_run(const llmd_index *x, const llmd__run *r, const llmd_key *keys, uint32_t n)
+{
+  const uint32_t child = r ? LLMD__GET(&r->child) : 0;
+  if (child != 0) {
+    const llmd__run *c = llmd__run_at(x, child);
+    const uint32_t len = llmd__run_len(c);
+    if (len <= n ? LLMD__GET(&c->last[0]) == keys[len - 1].lo && LLMD__GET(&c->last[1]) == keys[len - 1].hi
+                 : key_is(x, c, 0, keys))
+      return child;
+  }
+  return llmd__heads_find(x, keys, n);
+}
+
 /* Moves the tip to the block with keys[0], which is made when it is not there: *made = 1. 0 = no room for it. */
 static int advance(llmd_index *x, tip *t, const llmd_key *keys, uint32_t n, int *made)
 {
@@ -124,7 +138,7 @@ static int advance(llmd_index *x, tip *t, const llmd_key *keys, uint32_t n, int 
     t->offset++;
     *made = 1;
   } else {
-    next = llmd__heads_find(x, keys, n);
+    next = next_run(x, r, keys, n);
     *made = next == 0;
     if (next == 0)
       next = llmd__run_new(x, t->run, t->depth % LLMD__X_WINDOW, keys);
@@ -193,6 +207,7 @@ static int stretch_on(llmd_index *x, stretch *s, tip *t, uint32_t holder)
     *t = before;
     return 0;
   }
+  x->lost &= ~(1u << t->offset);
   s->done++;
   return 1;
 }
@@ -216,6 +231,37 @@ static uint32_t store_run(llmd_index *x, tip *t, uint32_t holder, uint32_t tier,
 
 static void promise_add(llmd_index *x, uint32_t run, uint32_t holder, uint32_t number, uint64_t until);
 
+/* Where the last store of these blocks ended: the next event of a prompt begins there. */
+static uint32_t lately_at(uint64_t name)
+{
+  return (uint32_t)(name >> 7 ^ name) % 64u;
+}
+
+static void note_last(llmd_index *x, uint32_t holder, uint64_t name, const tip *t)
+{
+  uint32_t i = lately_at(name);
+  x->lately[i].name = name;
+  x->lately[i].holder = holder;
+  x->lately[i].run = t->run;
+  x->lately[i].offset = t->offset;
+  x->lately[i].inc = LLMD__GET(&llmd__run_at(x, t->run)->inc);
+}
+
+static int find_lately(const llmd_index *x, uint32_t holder, uint64_t name, llmd__place *p)
+{
+  uint32_t i = lately_at(name);
+  const llmd__run *r;
+  if (x->lately[i].name != name || x->lately[i].holder != holder || x->lately[i].run == 0 || x->owned[holder] != 0)
+    return 0;
+  r = llmd__run_at(x, x->lately[i].run);
+  if (LLMD__GET(&r->inc) != x->lately[i].inc || x->lately[i].offset >= llmd__run_len(r) ||
+      llmd__name_of(x, r, x->lately[i].offset) != name)
+    return 0;
+  p->run = x->lately[i].run;
+  p->offset = x->lately[i].offset;
+  return 1;
+}
+
 static int store(llmd_index *x, uint32_t holder, uint32_t tier, tip *t, const llmd_key *keys, const uint64_t *names,
                  uint32_t n, uint64_t until)
 {
@@ -232,6 +278,8 @@ static int store(llmd_index *x, uint32_t holder, uint32_t tier, tip *t, const ll
     if (promise)
       promise_add(x, t->run, holder, promise, until);
   }
+  if (done != 0 && names != NULL)
+    note_last(x, holder, llmd__name_fix(names[done - 1]), t);
   llmd__trim_stale(x);
   LLMD__ADD(&x->head->dropped, n - done);
   return (int)done;
@@ -325,7 +373,8 @@ int llmd_index_find(llmd_index *x, llmd_endpoint_id endpoint, uint64_t name, llm
     holder = LLMD__HOLDER_NONE; /* only names that everybody has */
   else if (rc < 0)
     return rc;
-  if (!llmd__name_find(x, holder, llmd__name_fix(name), &p))
+  name = llmd__name_fix(name);
+  if (!find_lately(x, holder, name, &p) && !llmd__name_find(x, holder, name, &p))
     return LLMD_E_NONE;
   out->key = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, p.run)), p.offset);
   out->run = p.run;
@@ -396,7 +445,7 @@ static uint32_t by_name(llmd_index *x, uint32_t holder, uint32_t tier, const uin
     uint64_t name = llmd__name_fix(names[i]);
     if (neighbour(x, &b, holder, name, &p.offset)) {
       p.run = b.run;
-    } else if (!llmd__name_find(x, holder, name, &p)) {
+    } else if (llmd__name_find(x, holder, name, &p) < LLMD__NAME_SHARED) {
       continue;
     }
     if (p.run != b.run && b.run != 0) {
@@ -538,18 +587,30 @@ static void sweep_end(llmd_index *x)
   move_state(x, LLMD__HOLDER_SWEPT, LLMD__HOLDER_FREE);
 }
 
+/* The holders to sweep by name, when they are so few that asking for each is quicker than listing sets. */
+static void note_few(llmd_index *x)
+{
+  x->n_few = 0;
+  if (x->head->n_swept > sizeof x->few / sizeof x->few[0])
+    return;
+  for (uint32_t i = 1; i < x->holders && x->n_few < x->head->n_swept; i++)
+    if (LLMD__GET(&x->state[i]) == LLMD__HOLDER_SWEPT)
+      x->few[x->n_few++] = (uint16_t)i;
+}
+
+/* Returns what it cost, in tenths of a microsecond or so. */
 static uint32_t sweep_line(llmd_index *x, uint32_t line)
 {
-  uint32_t seen = 1;
+  uint32_t seen = 2;
   for (uint32_t i = 0; i < LLMD__SLOTS; i++) {
     uint64_t s = LLMD__GET(&x->heads.word[(uint64_t)line * 8 + i]);
     uint32_t run = LLMD__HEAD_RUN(s);
     if (s == 0)
       continue;
-    seen += 2;
+    seen += 3u + (x->n_few ? 0 : llmd__set_count(x, LLMD__GET(&llmd__run_at(x, run)->set)) / 64u);
     if (llmd__run_sweep(x, run, llmd__reserve(x, x->set_most, 0, run) < 0)) {
+      seen += 8u + llmd__set_count(x, LLMD__GET(&llmd__run_at(x, run)->set)) / 8u;
       llmd__run_trim(x, run);
-      seen += 8;
     }
   }
   return seen;
@@ -566,6 +627,7 @@ int llmd__sweep(llmd_index *x, uint32_t budget)
     h->n_dead = 0;
     h->sweep_line = 0;
     h->sweeping = 1;
+    note_few(x);
   }
   while (h->sweep_line < h->head_lines && budget != 0) {
     uint32_t cost = sweep_line(x, h->sweep_line++);
@@ -576,7 +638,7 @@ int llmd__sweep(llmd_index *x, uint32_t budget)
   return h->sweeping || h->n_dead != 0;
 }
 
-#define SLICE 160u /* about 50 µs, memory cold */
+#define SLICE 300u /* about 30 µs */
 
 int llmd_index_tick(llmd_index *x, uint64_t mono, uint32_t budget)
 {

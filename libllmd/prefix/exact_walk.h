@@ -8,6 +8,7 @@
 #include "prefix/sets.h"
 
 #define WORDS 7u /* of a group */
+#define ENDS 16u
 
 #define LOWERED_COUNTED 1u /* there is something in walk.lower */
 #define LOWERED_REACH 2u   /* hits are as walk.reach has them */
@@ -50,6 +51,8 @@ typedef struct walk {
   uint32_t tiers;       /* that entries are read of */
   some some[1 + LLMD__COHORTS]; /* sets of the run at hand */
   uint32_t n_some;
+  uint64_t end[ENDS];   /* entries as they are, when all are plain: GPU, one a holder */
+  uint32_t n_ends;
   uint64_t prev;        /* id of the set last applied: all alive are in it; 0 = not so */
   uint32_t shared;      /* holder that stands for all; 0 = none */
   uint32_t rest, rest_alive; /* with one: blocks that it alone gives everybody; all so far are such */

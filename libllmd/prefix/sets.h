@@ -7,11 +7,11 @@
  * reader copies the set and looks whether the run still has the same word.
  *
  *   set    │ n │ groups │ hash │ refs │ chain │ stamp │ more │ ref[9] │      groups 0: up to 18 holders in ref[]
- *          │                                           │ ref[6] │ of: line, stamp │ but: two holders │
+ *          │                            │ ref[5] │ but: two holders │ of: line, stamp │ but: two │
  *   group  │ number g │ bits of holders 448 g .. 448 g + 447 │
  *   refs   │ ref[15] │ next │                                            further groups
  *
- * of, but: this set is that one without these one or two, which stays true for ever. Down a prompt's runs, holders drop
+ * of, but: this set is that one without these one to four, which stays true for ever. Down a prompt's runs, holders drop
  * out one by one, and a reader who knows the set before then need not look at this one at all. */
 #ifndef LLMD_PREFIX_SETS_H
 #define LLMD_PREFIX_SETS_H
@@ -27,7 +27,7 @@
 #define LLMD__SET_INTERNED 4u
 #define LLMD__SET_SMALL 18u
 #define LLMD__GROUP 448u
-#define LLMD__SET_REFS 6u     /* groups that a set names itself */
+#define LLMD__SET_REFS 5u     /* groups that a set names itself; their lines follow its own, mostly */
 #define LLMD__SET_BUT_NONE 0xffffffffu
 
 typedef struct llmd__set {
@@ -103,7 +103,7 @@ uint64_t llmd__set_of(llmd_index *x, const uint16_t *holders, uint32_t n);
 uint64_t llmd__set_add(llmd_index *x, uint64_t word, uint32_t holder);
 uint64_t llmd__set_remove(llmd_index *x, uint64_t word, uint32_t holder);
 void llmd__set_release(llmd_index *x, uint64_t word);
-/* Tells a set that it is `of` without one or two, when that is so. */
+/* Tells a set that it is `of` without one to four, when that is so. */
 void llmd__set_relate(llmd_index *x, uint64_t word, uint64_t of);
 /* For mending: enters a set that readers see into the books (references 1), or adds a reference. */
 void llmd__set_adopt(llmd_index *x, uint64_t word);
