@@ -5,7 +5,7 @@
 #include "documents.h"
 #include "model_index.h"
 
-#define PAIR_NOTES 64u
+#define PAIR_NOTES 32u
 #define PAIR_NOTE 120u
 
 typedef struct pair {
