@@ -85,7 +85,8 @@ void batch_begin(batch_text *b, double time, int64_t rank)
 void batch_stored(batch_text *b, const stored_text *s)
 {
   b->events++;
-  put_number(b, (uint8_t)(0x80 + 8 + (s->group >= 0) + (s->kind != NULL) + (s->extra != NULL)), 0, 0);
+  put_number(b, (uint8_t)(0x80 + 8 + (s->group >= 0) + (s->kind != NULL) + (s->extra != NULL) + (s->window != 0)),
+             0, 0);
   put_text(b, "type");
   put_text(b, "BlockStored");
   put_text(b, "block_hashes");
@@ -131,6 +132,10 @@ void batch_stored(batch_text *b, const stored_text *s)
   if (s->kind) {
     put_text(b, "kv_cache_spec_kind");
     put_text(b, s->kind);
+  }
+  if (s->window) {
+    put_text(b, "kv_cache_spec_sliding_window");
+    put_uint(b, s->window);
   }
 }
 

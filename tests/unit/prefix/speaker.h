@@ -24,6 +24,7 @@ typedef struct stored_text {
   const char *medium, *lora, *kind;
   int64_t lora_id; /* 0 = none */
   int group;       /* -1 = none */
+  uint32_t window; /* of a sliding window, in tokens; 0 = not said */
   const char *const *extra; /* [n] one text for each block, NULL = none */
 } stored_text;
 

@@ -374,6 +374,177 @@ static void test_groups(void **state)
   rig_close(&t.r);
 }
 
+/* Blocks from..to have a part in group 0, of which the last from `kept` on are in the window of group 1, too. */
+static void store_groups(talk *t, uint32_t from, uint32_t to, uint32_t kept, uint32_t window)
+{
+  stored_text s = part(from, to);
+  begin(t);
+  s.group = 1; /* comes first, as it may */
+  s.kind = "sliding_window";
+  s.window = window;
+  s.name = &names[kept];
+  s.n = to - kept;
+  batch_stored(&text, &s);
+  s = part(from, to);
+  s.group = 0;
+  s.kind = "full_attention";
+  batch_stored(&text, &s);
+  assert_int_equal(send(t), 2);
+}
+
+static void drop_group(talk *t, uint32_t from, uint32_t to, const char *medium, int group)
+{
+  begin(t);
+  batch_removed(&text, &names[from], to - from, medium, group);
+  send(t);
+}
+
+static void windows(const talk *t, uint32_t first, uint32_t second)
+{
+  llmd_index_row row = {.size = sizeof row};
+  assert_int_equal(llmd_index_row_of(t->r.index, rig_endpoint(1), &row), 0);
+  assert_int_equal(row.window_blocks[0], first);
+  assert_int_equal(row.window_blocks[1], second);
+}
+
+static void test_sliding_window(void **state)
+{
+  talk t;
+  (void)state;
+  open_talk(&t, 0, NULL);
+  store_groups(&t, 0, 12, 8, 3 * RIG_BLOCK + 1);
+  windows(&t, 3, 0);
+  holds(&t, 12);
+  store_groups(&t, 12, 40, 33, 3 * RIG_BLOCK + 1); /* across the ends of runs, after blocks that have gone */
+  holds(&t, 40);
+  drop_group(&t, 38, 39, "GPU", 1);
+  holds(&t, 38);
+  drop_group(&t, 35, 36, "CPU", 1); /* from elsewhere: it is here still */
+  holds(&t, 38);
+  drop_group(&t, 35, 36, "GPU", 0); /* the dense part decides, and before it there is too little of the window */
+  holds(&t, 12);
+  drop_group(&t, 8, 12, "GPU", 1);
+  holds(&t, 0);
+  assert_int_equal(rig_stats(&t.r, t.s).other_groups, 1);
+  assert_int_equal(rig_stats(&t.r, t.s).bad, 0);
+  rig_reopen(&t.r, NULL); /* a successor knows */
+  t.s = rig_source(&t.r, 1, 0);
+  windows(&t, 3, 0);
+  rig_close(&t.r);
+}
+
+/* By name, without tokens. */
+static void test_sliding_window_by_name(void **state)
+{
+  stored_text s = {.name = &names[6], .n = 2, .group = 1};
+  talk t;
+  (void)state;
+  open_talk(&t, 0, NULL);
+  store_groups(&t, 0, 12, 10, 2 * RIG_BLOCK + 1);
+  windows(&t, 2, 0);
+  assert_int_equal(rig_blocks(&t.r, 1, keys, 9, NULL), 0);
+  begin(&t);
+  batch_stored(&text, &s);
+  assert_int_equal(send(&t), 1);
+  assert_int_equal(rig_blocks(&t.r, 1, keys, 9, NULL), 8);
+  rig_close(&t.r);
+}
+
+static void test_sliding_window_parked(void **state)
+{
+  stored_text s = part(4, 12);
+  talk t;
+  (void)state;
+  open_talk(&t, 0, NULL);
+  begin(&t);
+  batch_stored(&text, &s); /* no group: counts; its parent is not known yet */
+  s.group = 1;
+  s.kind = "sliding_window";
+  s.window = 3 * RIG_BLOCK;
+  s.name = &names[8];
+  s.n = 4;
+  batch_stored(&text, &s);
+  batch_removed(&text, &names[11], 1, "GPU", 1);
+  send(&t);
+  assert_int_equal(rig_stats(&t.r, t.s).parked_now, 2);
+  assert_int_equal(store(&t, 0, 4), 3);
+  assert_int_equal(rig_stats(&t.r, t.s).parked_now, 0);
+  windows(&t, 3, 0);
+  holds(&t, 11);
+  rig_close(&t.r);
+}
+
+/* Two groups count, of the third we only know that there are events; one with other blocks is not taken for a part of
+ * these; one that turns out to have full attention decides. */
+static void test_sliding_windows_of_many_groups(void **state)
+{
+  stored_text s = part(0, 8);
+  talk t;
+  (void)state;
+  open_talk(&t, 0, NULL);
+  assert_int_equal(store(&t, 0, 8), 1);
+  begin(&t);
+  s.kind = "sliding_window";
+  for (int g = 1; g <= 3; g++) {
+    s.group = g;
+    s.window = (uint32_t)g * RIG_BLOCK;
+    s.name = &names[8 - g];
+    s.n = (uint32_t)g;
+    batch_stored(&text, &s);
+  }
+  assert_int_equal(send(&t), 2);
+  windows(&t, 1, 2);
+  assert_int_equal(rig_stats(&t.r, t.s).other_groups, 1);
+  holds(&t, 8);
+  begin(&t);
+  s = part(0, 8);
+  s.kind = "sliding_window";
+  s.group = 1;
+  s.window = RIG_BLOCK;
+  s.block_size = 2 * RIG_BLOCK;
+  s.n = 4;
+  batch_stored(&text, &s);
+  assert_int_equal(send(&t), 0);
+  windows(&t, 0, 2);
+  s = part(0, 8);
+  s.group = 2;
+  s.kind = "full_attention";
+  begin(&t);
+  batch_stored(&text, &s);
+  assert_int_equal(send(&t), 1);
+  windows(&t, 0, 0);
+  rig_close(&t.r);
+}
+
+/* All that is known of layers goes with the process that told of it. */
+static void test_sliding_window_of_another_process(void **state)
+{
+  llmd_source_id s;
+  talk t;
+  (void)state;
+  open_talk(&t, LLMD_SOURCE_NO_REPLAY, NULL);
+  store_groups(&t, 0, 4, 0, 2 * RIG_BLOCK);
+  windows(&t, 2, 0);
+  assert_int_equal(llmd_events_source_gone(t.r.events, t.s), 0);
+  windows(&t, 0, 0);
+  s = rig_source(&t.r, 1, LLMD_SOURCE_NO_REPLAY);
+  t.s = s;
+  t.seq = 0;
+  assert_int_equal(store(&t, 0, 4), 1);
+  holds(&t, 4);
+  begin(&t);
+  batch_cleared(&text); /* the same process: its layers are what they were */
+  send(&t);
+  store_groups(&t, 0, 4, 2, 2 * RIG_BLOCK);
+  begin(&t);
+  batch_cleared(&text);
+  send(&t);
+  windows(&t, 2, 0);
+  assert_int_equal(store(&t, 0, 4), 1);
+  holds(&t, 0);
+  rig_close(&t.r);
+}
+
 /* ---- copies ------------------------------------------------------------------------------------------------------ */
 
 static void test_copies(void **state)
@@ -632,6 +803,11 @@ int main(void)
       cmocka_unit_test(test_tiers),
       cmocka_unit_test(test_shared_store),
       cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_sliding_window),
+      cmocka_unit_test(test_sliding_window_by_name),
+      cmocka_unit_test(test_sliding_window_parked),
+      cmocka_unit_test(test_sliding_windows_of_many_groups),
+      cmocka_unit_test(test_sliding_window_of_another_process),
       cmocka_unit_test(test_copies),
       cmocka_unit_test(test_sets_without_counts),
       cmocka_unit_test(test_copies_beyond_the_table),
