@@ -4,28 +4,45 @@
 
 /* ---- sliding windows --------------------------------------------------------------------------------------------- */
 
-/* Which of the two the group is. */
+/* Which of the two the group is in. */
 static uint32_t lane_of(const llmd__source *s, uint32_t group)
 {
   for (uint32_t i = 0; i < 2; i++)
-    if (LLMD__LANE_GROUP(llmd__record_get32(&s->record->window[i])) == group + 1)
+    if (llmd__record_get32(&s->record->lane[i]) >> group & 1u)
       return i;
   return NO_LANE;
 }
 
-static uint32_t free_lane(const llmd__source *s)
+/* One of its own, or else with others of the same window: their blocks come together, and the first that goes takes the
+ * block from all. */
+static uint32_t lane_for(const llmd__source *s, uint32_t window)
 {
   for (uint32_t i = 0; i < 2; i++)
-    if (llmd__record_get32(&s->record->window[i]) == 0)
+    if (llmd__record_get32(&s->record->lane[i]) == 0)
+      return i;
+  for (uint32_t i = 0; i < 2; i++)
+    if (llmd__record_get32(&s->record->window[i]) == window)
       return i;
   return NO_LANE;
 }
 
-static void set_lane(llmd_events *e, llmd__source *s, uint32_t lane, uint32_t word)
+static uint32_t join_lane(llmd_events *e, llmd__source *s, uint32_t group, uint32_t window)
 {
-  if (lane == NO_LANE || llmd__record_get32(&s->record->window[lane]) == word)
+  const uint32_t lane = lane_for(s, window);
+  if (lane == NO_LANE)
+    return NO_LANE;
+  llmd__record_set32(&s->record->window[lane], window);
+  llmd__record_set32(&s->record->lane[lane], llmd__record_get32(&s->record->lane[lane]) | 1u << group);
+  llmd__source_describe(e, s);
+  return lane;
+}
+
+static void leave_lane(llmd_events *e, llmd__source *s, uint32_t group)
+{
+  const uint32_t lane = lane_of(s, group);
+  if (lane == NO_LANE)
     return;
-  llmd__record_set32(&s->record->window[lane], word);
+  llmd__record_set32(&s->record->lane[lane], llmd__record_get32(&s->record->lane[lane]) & ~(1u << group));
   llmd__source_describe(e, s);
 }
 
@@ -33,20 +50,18 @@ static void set_lane(llmd_events *e, llmd__source *s, uint32_t lane, uint32_t wo
 static uint32_t learn_lane(llmd_events *e, llmd__source *s, const llmd_event *v)
 {
   const uint32_t size = llmd__record_get32(&s->record->block_tokens);
-  const uint32_t tokens = v->window < LLMD__LANE_MOST ? v->window : LLMD__LANE_MOST;
-  uint32_t lane = lane_of(s, v->group);
+  const uint32_t lane = lane_of(s, v->group);
   if (v->block_size && size && v->block_size != size) {
-    set_lane(e, s, lane, 0);
+    leave_lane(e, s, v->group);
     return NO_LANE;
   }
-  if (v->window == 0)
+  if (v->window == 0 || (lane != NO_LANE && llmd__record_get32(&s->record->window[lane]) == v->window))
     return lane;
-  lane = lane == NO_LANE ? free_lane(s) : lane;
-  set_lane(e, s, lane, LLMD__LANE(v->group, tokens));
-  return lane;
+  leave_lane(e, s, v->group);
+  return join_lane(e, s, v->group, v->window);
 }
 
-/* Only what lies in the engine's own memory: there is one tier for a group, and what goes from elsewhere must not take
+/* Only what lies in the engine's own memory: there is one tier for it all, and what goes from elsewhere must not take
  * what is here. */
 static int slides(llmd_events *e, llmd__source *s, const llmd_event *v, uint32_t *tier)
 {
@@ -69,7 +84,7 @@ static void learn_kind(llmd_events *e, llmd__source *s, const llmd_event *v)
     return;
   llmd__record_set32(&s->record->dense, full ? dense | bit : dense & ~bit);
   if (full)
-    set_lane(e, s, lane_of(s, v->group), 0);
+    leave_lane(e, s, v->group);
 }
 
 int llmd__apply_group(llmd_events *e, llmd__source *s, const llmd_event *v, uint32_t *tier)

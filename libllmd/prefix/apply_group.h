@@ -1,8 +1,8 @@
 /* Groups of layers. An engine tells of each group's part of a block by itself:
  *
  *   full attention    decides: these are the blocks that the index counts
- *   sliding window    lies in a tier of its own, of which an endpoint has two; a prefix can be used where its last
- *                     blocks are there too
+ *   sliding window    lies in a tier of its own, of which an endpoint has two (further groups of the same window
+ *                     share one); a prefix can be used where its last blocks are there too
  *   all else          is only counted
  *
  * What kind a group is, its stores say and its removals do not; so it is remembered, in the source's record. */

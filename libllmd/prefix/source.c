@@ -128,6 +128,14 @@ static llmd__source_record *record_of(const llmd_events *e, llmd_endpoint_id end
   return NULL;
 }
 
+static void forget_lanes(llmd__source_record *r)
+{
+  for (uint32_t i = 0; i < 2; i++) {
+    llmd__record_set32(&r->lane[i], 0);
+    llmd__record_set32(&r->window[i], 0);
+  }
+}
+
 static void reset_record(llmd__source_record *r, llmd_endpoint_id endpoint)
 {
   llmd__record_set(&r->endpoint, 0);
@@ -137,8 +145,7 @@ static void reset_record(llmd__source_record *r, llmd_endpoint_id endpoint)
   llmd__record_set32(&r->flags, 0);
   llmd__record_set32(&r->config, 0);
   llmd__record_set32(&r->dense, 0);
-  llmd__record_set32(&r->window[0], 0);
-  llmd__record_set32(&r->window[1], 0);
+  forget_lanes(r);
   llmd__record_set32(&r->block_tokens, 0);
   llmd__record_set32(&r->scheme, 0);
   llmd__record_set(&r->endpoint, endpoint);
@@ -210,7 +217,7 @@ double llmd__source_time(const llmd__source *s)
 /* Blocks that the window of lane i reaches back from the token that comes next. */
 static uint32_t window_blocks(const llmd__source *s, uint32_t i, uint32_t block_tokens)
 {
-  const uint32_t tokens = llmd__record_get32(&s->record->window[i]) & LLMD__LANE_MOST;
+  const uint32_t tokens = llmd__record_get32(&s->record->lane[i]) ? llmd__record_get32(&s->record->window[i]) : 0;
   return tokens > 1 && block_tokens ? (tokens - 2) / block_tokens + 1 : 0;
 }
 
@@ -232,10 +239,9 @@ void llmd__source_describe(llmd_events *e, const llmd__source *s)
 /* Another process may have other layers; if they are the same, the first store of theirs says so. */
 static void forget_windows(llmd_events *e, llmd__source *s)
 {
-  if (!(llmd__record_get32(&s->record->window[0]) | llmd__record_get32(&s->record->window[1])))
+  if (!(llmd__record_get32(&s->record->lane[0]) | llmd__record_get32(&s->record->lane[1])))
     return;
-  llmd__record_set32(&s->record->window[0], 0);
-  llmd__record_set32(&s->record->window[1], 0);
+  forget_lanes(s->record);
   llmd__source_describe(e, s);
 }
 

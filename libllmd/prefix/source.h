@@ -35,14 +35,9 @@ typedef struct llmd__source_record {
   _Atomic uint32_t config;   /* hash of what the keys depend on besides the tokens */
   _Atomic uint32_t dense;    /* bit: this group of layers has full attention; its events are applied */
   _Atomic uint32_t block_tokens, scheme;
-  _Atomic uint32_t window[2]; /* LLMD__LANE of a group with a sliding window; 0 = none */
-  uint32_t reserved[2];
+  _Atomic uint32_t lane[2];   /* bit: this group has a sliding window, and LLMD_TIER_WINDOW, or _2, is its tier */
+  _Atomic uint32_t window[2]; /* of such a lane, in tokens */
 } llmd__source_record;
-
-/* group + 1 │ tokens of its window */
-#define LLMD__LANE_MOST ((1u << 26) - 1u)
-#define LLMD__LANE(group, tokens) (((group) + 1u) << 26 | (tokens))
-#define LLMD__LANE_GROUP(lane) ((lane) >> 26)
 
 _Static_assert(sizeof(llmd__source_record) == 64, "a record is what the index keeps per row");
 

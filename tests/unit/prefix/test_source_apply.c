@@ -474,8 +474,8 @@ static void test_sliding_window_parked(void **state)
   rig_close(&t.r);
 }
 
-/* Two groups count, of the third we only know that there are events; one with other blocks is not taken for a part of
- * these; one that turns out to have full attention decides. */
+/* Two groups have a tier each, others of the same window share; of one with another window we only know that there are
+ * events; one with other blocks is not taken for a part of these; one that turns out to have full attention decides. */
 static void test_sliding_windows_of_many_groups(void **state)
 {
   stored_text s = part(0, 8);
@@ -497,6 +497,14 @@ static void test_sliding_windows_of_many_groups(void **state)
   assert_int_equal(rig_stats(&t.r, t.s).other_groups, 1);
   holds(&t, 8);
   begin(&t);
+  s.group = 4;
+  s.window = 2 * RIG_BLOCK;
+  batch_stored(&text, &s);
+  batch_removed(&text, &names[6], 1, "GPU", 4);
+  assert_int_equal(send(&t), 2);
+  windows(&t, 1, 2);
+  holds(&t, 0); /* that part of block 6 is gone in one of the two */
+  begin(&t);
   s = part(0, 8);
   s.kind = "sliding_window";
   s.group = 1;
@@ -507,12 +515,15 @@ static void test_sliding_windows_of_many_groups(void **state)
   assert_int_equal(send(&t), 0);
   windows(&t, 0, 2);
   s = part(0, 8);
-  s.group = 2;
   s.kind = "full_attention";
   begin(&t);
-  batch_stored(&text, &s);
-  assert_int_equal(send(&t), 1);
+  for (int g = 2; g <= 4; g += 2) {
+    s.group = g;
+    batch_stored(&text, &s);
+  }
+  assert_int_equal(send(&t), 2);
   windows(&t, 0, 0);
+  holds(&t, 8);
   rig_close(&t.r);
 }
 
