@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define LLMD__SLOTS 7u
-#define LLMD__SLOTS_FAR 48u /* no slot lives further from home */
+#define LLMD__SLOTS_FAR 250u /* no slot lives further from home */
 
 typedef struct llmd__slots {
   _Atomic uint64_t *word; /* [lines][8] */
