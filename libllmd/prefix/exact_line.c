@@ -259,7 +259,7 @@ static int room(const llmd_index *x, uint32_t lines, uint32_t names)
 {
   const llmd__x_head *h = x->head;
   uint64_t slots = (uint64_t)h->name_lines * LLMD__SLOTS;
-  return (uint64_t)h->n_free + (x->lines - h->fresh) >= lines && h->n_names + names <= slots - slots / 16u * 3u;
+  return (uint64_t)h->n_free + (x->lines - h->fresh) >= lines && h->n_names + names <= slots - slots / 4u;
 }
 
 int llmd__reserve(llmd_index *x, uint32_t lines, uint32_t names, uint32_t keep)
