@@ -129,6 +129,13 @@ void llmd__run_grow(llmd_index *x, uint32_t run, const llmd_key *key)
   LLMD__ADD(&x->head->n_blocks, 1u);
 }
 
+/* The names of blocks from..to are about to go: ask for their places at once. */
+static void ask_names(const llmd_index *x, const llmd__run *r, uint32_t from, uint32_t to)
+{
+  for (uint32_t i = from; i < to; i++)
+    llmd__name_prefetch(x, llmd__name_of(x, r, i));
+}
+
 /* Blocks from `len` on are no longer part of the run. Nobody holds them. */
 static void cut(llmd_index *x, uint32_t run, uint32_t len)
 {
@@ -136,6 +143,7 @@ static void cut(llmd_index *x, uint32_t run, uint32_t len)
   llmd__body *b = llmd__body_of(x, r);
   uint32_t shape = LLMD__GET(&r->shape), had = shape & 0xffu;
   llmd_key last = llmd__run_key(x, b, len - 1);
+  ask_names(x, r, len, had);
   for (uint32_t i = len; i < had; i++)
     llmd__name_drop(x, run, i);
   llmd__own_cut(x, run, len);
@@ -165,6 +173,7 @@ static void free_only(llmd_index *x, uint32_t run)
   if (s != 0)
     llmd__slots_drop(&x->heads, where, llmd__head_home(x, &key));
   LLMD__PUT(&r->inc, ++x->head->inc);
+  ask_names(x, r, 0, len);
   for (uint32_t i = 0; i < len; i++)
     llmd__name_drop(x, run, i);
   llmd__own_cut(x, run, 0);

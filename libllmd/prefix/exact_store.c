@@ -603,7 +603,7 @@ static uint32_t sweep_line(llmd_index *x, uint32_t line)
 {
   uint32_t seen = 2;
   for (uint32_t i = 0; i < LLMD__SLOTS; i++) {
-    uint64_t s = LLMD__GET(&x->heads.word[(uint64_t)line * 8 + i]);
+    uint64_t s = LLMD__GET(&x->heads.word[(uint64_t)line * 8 + i]), had = LLMD__GET(&x->head->n_blocks);
     uint32_t run = LLMD__HEAD_RUN(s);
     if (s == 0)
       continue;
@@ -611,6 +611,7 @@ static uint32_t sweep_line(llmd_index *x, uint32_t line)
     if (llmd__run_sweep(x, run, llmd__reserve(x, x->set_most, 0, run) < 0)) {
       seen += 8u + llmd__set_count(x, LLMD__GET(&llmd__run_at(x, run)->set)) / 8u;
       llmd__run_trim(x, run);
+      seen += (uint32_t)(had - LLMD__GET(&x->head->n_blocks));
     }
   }
   return seen;
