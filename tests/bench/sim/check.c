@@ -1,8 +1,9 @@
 /* The ladder of llm-d's guide, every decision made by libllmd: random choice and three blends of prefix, queue and KV
  * cache scores, next to what was published; and the time and memory that a whole trace takes.
  *
- *   sim-check [--seeds N] [--lag SECONDS] [--json] [--trace FILE]
+ *   sim-check [--seeds N] [--lag SECONDS] [--json] [--trace FILE | --tiered]
  *
+ * --tiered: the benchmark of tiered caches instead, decided by the exact index fed with events.
  * --json prints one {"row", "value", "unit"} a line. It prints; it never judges. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
@@ -16,6 +17,7 @@
 #include "sim_cluster.h"
 #include "sim_report.h"
 #include "sim_router_llmd.h"
+#include "tiered.h"
 
 #define COLLAPSED 5.0 /* seconds of mean TTFT */
 #define PERIOD 0.05   /* of scrapes: the reference's */
@@ -25,7 +27,7 @@ enum { RANDOM, BLEND, APPROX, FLAT, N_POLICIES, MOST_SEEDS = 16, MOST_RUNGS = 32
 struct options {
   uint32_t seeds;
   double lag;
-  int json;
+  int json, tiered;
   const char *trace;
   const char *shared;
 };
@@ -277,6 +279,8 @@ int main(int argc, char **argv)
     const char *value = i + 1 < argc ? argv[i + 1] : "";
     if (strcmp(argv[i], "--json") == 0)
       o.json = 1;
+    else if (strcmp(argv[i], "--tiered") == 0)
+      o.tiered = 1;
     else if (strcmp(argv[i], "--seeds") == 0 && atoi(value) > 0 && atoi(value) <= MOST_SEEDS)
       o.seeds = (uint32_t)atoi(argv[++i]);
     else if (strcmp(argv[i], "--lag") == 0 && *value)
@@ -284,11 +288,13 @@ int main(int argc, char **argv)
     else if (strcmp(argv[i], "--trace") == 0 && *value)
       o.trace = argv[++i];
     else {
-      fprintf(stderr, "usage: sim-check [--seeds N] [--lag SECONDS] [--json] [--trace FILE]\n");
+      fprintf(stderr, "usage: sim-check [--seeds N] [--lag SECONDS] [--json] [--trace FILE | --tiered]\n");
       return 2;
     }
   }
-  if (o.trace)
+  if (o.tiered)
+    tiered_check(o.seeds, o.lag, o.json);
+  else if (o.trace)
     check_trace(&o);
   else
     check_ladder(&o);
