@@ -56,6 +56,8 @@ static void apply_odd(walk *w, uint32_t m, uint32_t base)
     if (!is_alive(w, o->holder))
       continue;
     n = llmd__walk_judge(w, o, in_sets(w, o->holder), m);
+    if (w->reach != NULL)
+      llmd__reach_judge(w, o, in_sets(w, o->holder), 0, n, base);
     if (n == m) {
       w->keep[o->holder / 64] |= bit;
       continue;
@@ -117,7 +119,7 @@ void llmd__walk_read_shared(walk *w)
 
 static uint32_t shared_mask(const walk *w)
 {
-  uint32_t at = w->shared ? w->odd_of[w->shared] : 0, mask = 0;
+  uint32_t at = w->odd_of[w->shared], mask = 0;
   for (uint32_t t = 0; at != 0 && t < LLMD_TIERS; t++)
     mask |= w->odd[at - 1].mask[t];
   return mask;
@@ -127,7 +129,7 @@ static void only_shared_reach(walk *w, uint32_t holder, uint32_t n, uint32_t bas
 {
   odd_one o = {holder, {0}};
   o.mask[LLMD_TIER_REMOTE] = llmd__low(n);
-  llmd__reach_judge(w, &o, llmd__low(n), n, base);
+  llmd__reach_judge(w, &o, 0, llmd__low(n), n, base);
 }
 
 /* One who is alive and has nothing of its own in this run. */
@@ -167,7 +169,7 @@ static void judge_shared(walk *w, odd_one *o, uint32_t mask, uint32_t m, uint32_
   o->mask[LLMD_TIER_REMOTE] |= mask;
   n = llmd__walk_judge(w, o, 0, m);
   if (w->reach != NULL)
-    llmd__reach_judge(w, o, mask, n, base);
+    llmd__reach_judge(w, o, 0, mask, n, base);
   w->keep[o->holder / 64] |= UINT64_C(1) << o->holder % 64;
   if (n == m)
     return;

@@ -34,7 +34,21 @@ size_t llmd_index_scratch(const llmd_index *x)
   size_t words = groups_of(x) * WORDS;
   return (4u + LLMD__COHORTS) * words * 8u + 2u * up8(groups_of(x) * 2u) + up8((size_t)x->holders * 2u) +
          up8((size_t)x->holders * sizeof(odd_one)) + up8((size_t)x->holders * 12u) +
-         (size_t)x->holders * sizeof(reach);
+         8u + (size_t)x->holders * sizeof(reach);
+}
+
+/* Where somebody has sliding windows. What is known of holders is of this query, the turn says. */
+static void reach_begin(walk *w, char *p)
+{
+  uint32_t *turn = (uint32_t *)(void *)p;
+  w->reach = LLMD__GET(&w->x->head->windows) ? (reach *)(void *)(p + 8) : NULL;
+  w->tiers = w->reach ? LLMD__X_TIERS : LLMD_TIERS;
+  w->lowered = w->reach ? LOWERED_REACH : 0;
+  if (w->reach != NULL && ++*turn == 0) {
+    memset(w->reach, 0, (size_t)w->x->holders * sizeof *w->reach);
+    *turn = 1;
+  }
+  w->turn = w->reach ? *turn : 0;
 }
 
 static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *out, uint32_t cap)
@@ -52,10 +66,8 @@ static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *ou
   w->odd_of = (uint16_t *)(void *)(p += up8(groups_of(x) * 2u));
   w->odd = (odd_one *)(void *)(p += up8((size_t)x->holders * 2u));
   w->lower = (uint32_t(*)[3])(void *)(p += up8((size_t)x->holders * sizeof(odd_one)));
-  w->reach = LLMD__GET(&x->head->windows) ? (reach *)(void *)(p + up8((size_t)x->holders * 12u)) : NULL;
-  w->tiers = w->reach ? LLMD__X_TIERS : LLMD_TIERS;
   w->n_groups = w->n_dirty = w->n_odd = w->n_some = 0;
-  w->lowered = w->reach ? LOWERED_REACH : 0;
+  reach_begin(w, p + up8((size_t)x->holders * 12u));
   w->shared = LLMD__GET(&x->head->shared);
   w->rest = 0;
   w->rest_alive = w->shared != 0;
@@ -320,9 +332,10 @@ static void forget_alive(walk *w)
 void llmd__walk_emit(walk *w, uint32_t holder, uint32_t blocks)
 {
   uint64_t endpoint = LLMD__GET(&w->x->who[holder]);
-  const uint32_t *lower = w->reach ? w->reach[holder].lower : w->lower[holder];
+  const uint32_t *lower = w->lower[holder];
   llmd_hit *hit;
-  blocks = w->reach ? w->reach[holder].blocks : blocks;
+  if (w->reach != NULL)
+    blocks = llmd__reach_of(w, holder, blocks, &lower);
   if (blocks == 0 || endpoint == 0 || w->n == w->cap)
     return;
   if (w->shared != 0 && blocks == w->rest && lower[LLMD_TIER_REMOTE - 1] == blocks)
@@ -427,6 +440,8 @@ static uint32_t apply_odd(walk *w, uint32_t m, uint32_t base)
       continue;
     gone = &dirty_group(w, o->holder / LLMD__GROUP)[o->holder % LLMD__GROUP / 64];
     n = llmd__walk_judge(w, o, *gone & bit ? 0 : llmd__low(m), m);
+    if (w->reach != NULL)
+      llmd__reach_judge(w, o, *gone & bit ? 0 : llmd__low(m), 0, n, base);
     extra += n == m && (*gone & bit) != 0;
     *gone &= ~bit;
     if (n == m)
@@ -477,8 +492,7 @@ static int unchanged(const llmd__run *r, const seen *s, const door *d)
          (d->slot ? LLMD__GET(d->slot) : LLMD__GET(d->child)) == d->value;
 }
 
-/* Everything of the run into scratch. how: 0 = only who is not in its set, 1 = all, 2 = all, each
- * holder by itself: with a store for all, or with sliding windows. */
+/* Everything of the run into scratch. how: 0 = only who is not in its set, 1 = all, 2 = all, with a store for all. */
 static void gather(walk *w, uint64_t word, uint32_t how, uint32_t base)
 {
   w->n_dirty = 0;
@@ -516,7 +530,7 @@ static int read_run(walk *w, const llmd__run *r, seen *s, const door *d, uint32_
     take_entries(w, r, line, base == 0 || w->shared != 0);
   if (base == 0 && w->shared == 0)
     take_first(w, word);
-  how = w->shared != 0 || w->reach != NULL ? 2 : w->n_some != 0 || word == 0 || LLMD__SET_FLEN(word) < s->m;
+  how = w->shared != 0 ? 2 : w->n_some != 0 || word == 0 || LLMD__SET_FLEN(word) < s->m;
   gather(w, word, how, base);
   if (!unchanged(r, s, d)) {
     drop_odd(w);

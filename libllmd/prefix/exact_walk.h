@@ -21,8 +21,10 @@ typedef struct odd_one {
 
 /* How far a holder's prefix can be used where somebody has sliding windows. */
 typedef struct reach {
+  uint32_t turn;      /* query that this is of */
+  uint32_t upto;      /* blocks looked at; those that follow, as far as the walk is, have nothing in any window */
   uint32_t window[2]; /* blocks that each group needs */
-  uint32_t held[2];   /* blocks in a row that it holds there, up to where the walk is */
+  uint32_t held[2];   /* blocks in a row that it holds there, before upto */
   uint32_t blocks;    /* the longest that can be used so far */
   uint32_t lower[3];  /* of these */
 } reach;
@@ -48,6 +50,7 @@ typedef struct walk {
   uint32_t (*lower)[3]; /* [holders] blocks by lower tier so far; kept zero between queries */
   uint32_t n_groups, n_dirty, n_odd, lowered; /* lowered: LOWERED_* */
   reach *reach;         /* [holders]; NULL = nobody has sliding windows */
+  uint32_t turn;
   uint32_t tiers;       /* that entries are read of */
   some some[1 + LLMD__COHORTS]; /* sets of the run at hand */
   uint32_t n_some;
@@ -145,9 +148,12 @@ void llmd__walk_apply_all(walk *w, uint32_t m, uint32_t base);
 void llmd__walk_read_shared(walk *w);
 void llmd__walk_apply_shared(walk *w, uint32_t m, uint32_t base);
 
-/* exact_window.c. A holder comes alive; base: blocks before that it has from the shared store. */
+/* exact_window.c. How far it can use the blocks that it has: *lower, of them in lower tiers. */
+uint32_t llmd__reach_of(walk *w, uint32_t holder, uint32_t blocks, const uint32_t **lower);
+/* A holder comes alive that has base blocks from the shared store. */
 void llmd__reach_begin(walk *w, uint32_t holder, uint32_t base);
-/* It has the first n of the run's blocks, which follow base others; shared: what the shared store has of them. */
-void llmd__reach_judge(walk *w, const odd_one *o, uint32_t shared, uint32_t n, uint32_t base);
+/* It has the first n of the run's blocks, which follow base others. in_set: what sets say of it; shared: what the shared
+ * store has. Need not be called for runs in which the holder has no entries and the shared store nothing. */
+void llmd__reach_judge(walk *w, const odd_one *o, uint32_t in_set, uint32_t shared, uint32_t n, uint32_t base);
 
 #endif

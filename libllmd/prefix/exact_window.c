@@ -3,8 +3,9 @@
  *   dense   ■ ■ ■ ■ ■ ■ ■ ■ ■ □      unbroken: 9
  *   window  □ □ ■ ■ ■ ■ □ ■ ■ □      3 blocks needed: at 9 there are 2 in a row, at 6 there are 4 ─► 6
  *
- * Holders are judged one by one, run by run: all that must be remembered is how many blocks in a row each group has up
- * to where the walk is. At p blocks a group is content when that is its window, or p. */
+ * All that must be remembered of a holder is how many blocks in a row each group has up to where the walk is. At p
+ * blocks a group is content when that is its window, or p. What lies in windows is in entries, so a run in which a
+ * holder has none need not be looked at: nothing of its windows is there. */
 #include "prefix/exact_walk.h"
 
 static const llmd__x_row *row_of(const walk *w, uint32_t holder)
@@ -18,6 +19,8 @@ void llmd__reach_begin(walk *w, uint32_t holder, uint32_t base)
 {
   const llmd__x_row *row = row_of(w, holder);
   reach *at = &w->reach[holder];
+  at->turn = w->turn;
+  at->upto = base;
   for (uint32_t g = 0; g < 2; g++) {
     at->window[g] = row ? LLMD__GET(&row->window[g]) : 0;
     at->held[g] = base;
@@ -58,9 +61,9 @@ static uint32_t usable(const reach *at, const uint32_t held[2], uint32_t n, uint
 }
 
 /* The lower tiers of the run's first p blocks: all that was counted of the first n, less those between. */
-static void count_lower(const walk *w, reach *at, const odd_one *o, uint32_t p, uint32_t n)
+static void count_lower(const walk *w, reach *at, const odd_one *o, uint32_t in_set, uint32_t p, uint32_t n)
 {
-  uint32_t between = llmd__low(n) & ~llmd__low(p);
+  uint32_t between = llmd__low(n) & ~llmd__low(p) & ~in_set;
   between &= ~(o->mask[LLMD_TIER_GPU] | o->mask[LLMD_TIER_SPECULATIVE]);
   for (uint32_t t = LLMD_TIER_CPU; t <= LLMD_TIER_REMOTE; t++) {
     at->lower[t - 1] = w->lower[o->holder][t - 1] - (uint32_t)__builtin_popcount(between & o->mask[t]);
@@ -68,19 +71,38 @@ static void count_lower(const walk *w, reach *at, const odd_one *o, uint32_t p, 
   }
 }
 
-void llmd__reach_judge(walk *w, const odd_one *o, uint32_t shared, uint32_t n, uint32_t base)
+static reach *known(walk *w, uint32_t holder)
 {
-  reach *at = &w->reach[o->holder];
+  if (w->reach[holder].turn != w->turn)
+    llmd__reach_begin(w, holder, 0);
+  return &w->reach[holder];
+}
+
+uint32_t llmd__reach_of(walk *w, uint32_t holder, uint32_t blocks, const uint32_t **lower)
+{
+  const reach *at = known(w, holder);
+  if ((at->window[0] | at->window[1]) == 0)
+    return blocks;
+  *lower = at->lower;
+  return at->blocks;
+}
+
+void llmd__reach_judge(walk *w, const odd_one *o, uint32_t in_set, uint32_t shared, uint32_t n, uint32_t base)
+{
+  reach *at = known(w, o->holder);
   uint32_t held[2], p;
-  if (base == 0)
-    llmd__reach_begin(w, o->holder, 0);
+  if ((at->window[0] | at->window[1]) == 0)
+    return;
+  if (at->upto < base)
+    at->held[0] = at->held[1] = 0;
   for (uint32_t g = 0; g < 2; g++)
     held[g] = o->mask[LLMD_TIER_WINDOW + g] | o->mask[LLMD_TIER_SPECULATIVE] | shared;
   p = usable(at, held, n, base);
   if (p != 0) {
     at->blocks = base + p;
-    count_lower(w, at, o, p, n);
+    count_lower(w, at, o, in_set, p, n);
   }
   for (uint32_t g = 0; g < 2; g++)
     at->held[g] = in_a_row(at->held[g], held[g], n);
+  at->upto = base + n;
 }
