@@ -290,8 +290,8 @@ static void leaves_nothing(llmd_index *ix)
          (int64_t)(s.blocks + s.runs + s.held + s.names + s.sets + s.dead), 0, 0);
 }
 
-/* The writer of `copy` died in step now_step, or before it. */
-static void look(void *copy)
+/* The writer of `copy` died in step now_step, or before it. Returns 1 when it died at work. */
+static int look(void *copy)
 {
   static answers got;
   llmd_index *ix = opened(copy);
@@ -310,6 +310,7 @@ static void look(void *copy)
   alarm(0);
   llmd_index_close(ix);
   looked++;
+  return rc;
 }
 
 /* ---- instruction by instruction ---------------------------------------------------------------------------------- */
@@ -415,13 +416,14 @@ static const char *step_through(void *mem, void *last, void *copy, volatile uint
     instructions += (uint64_t)walking;
     walking = *at < day.n && !day.step[*at].fast && (walking || WSTOPSIG(status) == SIGSTOP);
     if (*at != now_step || memcmp(last, mem, len)) {
+      int at_work = 0;
       move_on(*at);
       memcpy(last, mem, len);
       if (walking && changes++ % every == 0) {
         memcpy(copy, mem, len);
-        look(copy);
+        at_work = look(copy);
       }
-      if (looked == CORPSE && !corpse.len) {
+      if (looked >= CORPSE && at_work == 1 && !corpse.len) {
         corpse.len = len;
         corpse.step = now_step;
         memcpy(corpse.generation, generation_at, sizeof generation_at);

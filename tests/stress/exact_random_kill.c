@@ -128,6 +128,12 @@ typedef struct tally {
   uint64_t mended, unkept, stuck, stops;
 } tally;
 
+static void told(const char *what, int with)
+{
+  if (!atomic_exchange(&said->wrong, 1))
+    snprintf(said->what, sizeof said->what, "%s: %d", what, with);
+}
+
 static void one_life(uint64_t k, void *scratch, tally *t)
 {
   pid_t writer = start(write_on, llmd_random(&seed));
@@ -135,14 +141,17 @@ static void one_life(uint64_t k, void *scratch, tally *t)
   int status, rc;
   nap(200000 + llmd_random(&seed) % 2000000);
   if (k % 10 == 9)
-    t->stops += !stopped_and_woken(writer);
+    t->stuck += t->stops += !stopped_and_woken(writer);
   kill(writer, SIGKILL);
-  waitpid(writer, &status, 0);
+  if (waitpid(writer, &status, 0) == writer && WTERMSIG(status) != SIGKILL)
+    told("a writer died of signal", WTERMSIG(status));
+  if (waitpid(-1, &status, WNOHANG) > 0)
+    told("a reader died of signal", WTERMSIG(status));
   if (k % 20 == 0)
     t->stuck += !readers_go_on(20); /* on what it left */
   rc = llmd_index_takeover(ix);
-  if (rc < 0 && !atomic_exchange(&said->wrong, 1))
-    snprintf(said->what, sizeof said->what, "takeover: %d", rc);
+  if (rc < 0)
+    told("takeover", rc);
   t->mended += rc == 1;
   t->unkept += load_kept(&the_load, ix, scratch) != LOAD_KEPT;
   llmd_index_close(ix);
