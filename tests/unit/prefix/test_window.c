@@ -417,6 +417,23 @@ static void test_the_last_blocks_must_be_there(void **state)
   over(&w);
 }
 
+/* Runs in which it has nothing of the window are not looked at, and still are between those before and after. */
+static void test_a_run_without_anything_breaks_the_row(void **state)
+{
+  world w;
+  (void)state;
+  small(&w, 10, 0);
+  w.random = 1;
+  store(&w, 0, 1, 0, 100, LLMD_TIER_GPU);
+  store(&w, 0, 1, 20, 12, LLMD_TIER_WINDOW);
+  store(&w, 0, 1, 64, 9, LLMD_TIER_WINDOW);
+  assert_int_equal(blocks(&w, 72), 32);
+  assert_int_equal(blocks(&w, 100), 32);
+  store(&w, 0, 1, 73, 1, LLMD_TIER_WINDOW);
+  assert_int_equal(blocks(&w, 100), 74);
+  over(&w);
+}
+
 static void test_two_groups_must_agree(void **state)
 {
   world w;
@@ -492,7 +509,9 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_the_last_blocks_must_be_there), cmocka_unit_test(test_two_groups_must_agree),
       cmocka_unit_test(test_a_name_means_one_block),        cmocka_unit_test(test_blocks_on_the_way_go_again),
-      cmocka_unit_test(test_as_the_model_says),             cmocka_unit_test(test_with_a_store_for_all),
+      cmocka_unit_test(test_a_run_without_anything_breaks_the_row),
+      cmocka_unit_test(test_as_the_model_says),
+      cmocka_unit_test(test_with_a_store_for_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
