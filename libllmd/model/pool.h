@@ -26,6 +26,7 @@ struct llmd_pool {
   /* the pool's exact index, opened at first need by the room that knows it, which also says how to close it */
   struct llmd_index *_Atomic index;
   void (*_Atomic index_close)(struct llmd_index *index);
+  uint32_t mismatched;  /* tick: endpoints whose metrics told another block size than the index has, last time */
   int64_t *drift;       /* [endpoints][2] last seen difference between totals and records */
   struct llmd__tables *tables; /* objectives and rewrites: model/tables.c */
 };

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "model/columns.h"
+#include "model/strings.h"
 #include "sched/state.h"
 
 #define NAME "prefix/exact"
@@ -99,4 +101,48 @@ void llmd__pool_index_tick(llmd_pool *p, uint64_t mono)
   llmd_index *x = made(p);
   if (x)
     llmd_index_tick(x, mono, 0);
+}
+
+/* ---- block sizes ------------------------------------------------------------------------------------------------- */
+
+int llmd__pool_sizes_differ(double told, const llmd_index_row *known)
+{
+  return known->block_tokens && told >= 1 && told != known->block_tokens; /* NaN: its metrics do not tell */
+}
+
+/* How many endpoints' metrics tell another size than the index has; *first: the first of them, as it was compared. */
+static uint32_t count_mismatched(const llmd_pool *p, const llmd_index *x, const llmd__buffer_view *staged,
+                                 uint32_t *first, uint32_t *tokens)
+{
+  const double *told = llmd__column_f64(staged, p->g, LLMD_ATTR_BLOCK_SIZE);
+  uint32_t n = 0;
+  for (uint32_t slot = 0; slot < p->g->caps.endpoints; slot++) {
+    llmd_index_row r = {.size = sizeof r};
+    if (!staged->row[slot].id || llmd_index_row_of(x, staged->row[slot].id, &r) ||
+        !llmd__pool_sizes_differ(told[slot], &r) || n++)
+      continue;
+    *first = slot;
+    *tokens = r.block_tokens;
+  }
+  return n;
+}
+
+void llmd__pool_index_compare(llmd_pool *p)
+{
+  const llmd_index *x = made(p);
+  llmd__buffer_view v;
+  uint32_t first = 0, tokens = 0, n;
+  llmd_str name;
+  if (!x)
+    return;
+  llmd__region_view(p->g, LLMD__BUFFERS, &v);
+  n = count_mismatched(p, x, &v, &first, &tokens);
+  if (n > p->mismatched) {
+    name = llmd__string_text(p->g, v.row[first].name);
+    llmd__pool_log(p, LLMD_LOG_WARN, "index",
+                   "%.*s: blocks of %.0f tokens by its metrics, of %u by its events or configuration; endpoints so: %u",
+                   (int)name.len, name.ptr ? name.ptr : "",
+                   llmd__column_f64(&v, p->g, LLMD_ATTR_BLOCK_SIZE)[first], tokens, n);
+  }
+  p->mismatched = n;
 }

@@ -2,6 +2,8 @@
 #ifndef LLMD_SCHED_STATE_H
 #define LLMD_SCHED_STATE_H
 
+#include <llmd/prefix.h>
+
 #include "prefix/index.h"
 #include "sched/scheduler.h"
 
@@ -20,6 +22,11 @@ void llmd__state_take_over(llmd_pool *p);
  * of its housekeeping. */
 void llmd__pool_index_forget(llmd_pool *p, llmd_endpoint_id id);
 void llmd__pool_index_tick(llmd_pool *p, uint64_t mono);
+/* (writer) Warns when more endpoints than last time have metrics that tell another block size (CacheBlockSize) than
+ * the index has of them, from events or configured. */
+void llmd__pool_index_compare(llmd_pool *p);
+/* Is told, CacheBlockSize, another size than the index has? Not when either is unknown. */
+int llmd__pool_sizes_differ(double told, const llmd_index_row *known);
 /* A view of the instance's prefix index; LLMD_E_NONE when it has none. */
 int llmd__state_prefix(const llmd_scheduler *s, uint32_t instance, llmd__index *out);
 

@@ -47,6 +47,7 @@ int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next)
   llmd__ledger_sweep(pool->g, &pool->sweep, SWEEP_SLICE, now->mono);
   if (now->mono - pool->recounted >= RECOUNT_NS) {
     llmd__ledger_recount(pool->g, pool->drift, pool->drift + (size_t)pool->g->caps.endpoints * 2);
+    llmd__pool_index_compare(pool);
     pool->recounted = now->mono;
   }
   if (next)

@@ -165,6 +165,63 @@ static void note(void *ud, int level, const char *component, const char *text, s
   *(int *)ud += level == LLMD_LOG_WARN && !strcmp(component, "index") && strstr(text, "died");
 }
 
+static void collect(void *ud, int level, const char *component, const char *text, size_t len)
+{
+  char *last = ud;
+  if (level != LLMD_LOG_WARN || strcmp(component, "index"))
+    return;
+  last[0]++; /* how often, then what it said last */
+  snprintf(last + 1, 255, "%.*s", (int)len, text);
+}
+
+static void page(rig *r, llmd_endpoint_id id, uint32_t tokens)
+{
+  char text[128];
+  int n = snprintf(text, sizeof text, "vllm:cache_config_info{block_size=\"%u\",num_gpu_blocks=\"96\"} 1.0\n", tokens);
+  assert_int_equal(llmd_pool_scrape(r->p, id, text, (size_t)n, r->now.mono), 2);
+}
+
+static void a_second_later(rig *r)
+{
+  r->now.mono += 1000000000;
+  tick(r);
+}
+
+/* What metrics say of blocks is held against what the index knows: told once, with both sizes, not at each tick. */
+static void other_sizes_are_told(void **state)
+{
+  rig r = make_rig();
+  llmd_index_row row = {.size = sizeof row, .flags = LLMD_INDEX_FED, .block_tokens = 16};
+  char said[256] = {0};
+  llmd_index *x;
+  (void)state;
+  r.p->log = collect;
+  r.p->log_ud = said;
+  assert_int_equal(llmd_pool_index(r.p, &x), 0);
+  page(&r, r.a, 16);
+  page(&r, r.b, 32);
+  a_second_later(&r);
+  assert_int_equal(said[0], 0); /* nothing to compare with */
+  assert_int_equal(llmd_index_describe(x, r.a, &row), 0);
+  a_second_later(&r);
+  assert_int_equal(said[0], 0);
+  assert_int_equal(llmd_index_describe(x, r.b, &row), 0);
+  a_second_later(&r);
+  assert_int_equal(said[0], 1);
+  assert_non_null(strstr(said + 1, ": blocks of 32 tokens by its metrics, of 16 by its events or configuration; endpoints so: 1"));
+  a_second_later(&r);
+  assert_int_equal(said[0], 1);
+  page(&r, r.a, 64);
+  a_second_later(&r);
+  assert_int_equal(said[0], 2);
+  assert_non_null(strstr(said + 1, "endpoints so: 2"));
+  page(&r, r.a, 16);
+  page(&r, r.b, 16);
+  a_second_later(&r);
+  assert_int_equal(r.p->mismatched, 0);
+  close_rig(&r);
+}
+
 /* The new writer's first handle puts right what the last one left. */
 static void a_dead_writers_books_are_made_again(void **state)
 {
@@ -236,7 +293,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(it_is_one_for_all), cmocka_unit_test(what_leaves_holds_nothing),
-      cmocka_unit_test(the_tick_finds_it),
+      cmocka_unit_test(the_tick_finds_it), cmocka_unit_test(other_sizes_are_told),
       cmocka_unit_test(a_dead_writers_books_are_made_again), cmocka_unit_test(an_index_without_room_is_refused),
       cmocka_unit_test(memory_runs_out)};
   return cmocka_run_group_tests(tests, NULL, NULL);
