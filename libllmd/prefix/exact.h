@@ -50,13 +50,15 @@
 #define LLMD__PUT(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define LLMD__ADD(p, v) atomic_store_explicit((p), atomic_load_explicit((p), memory_order_relaxed) + (v), memory_order_relaxed)
 
+#define LLMD__MANY (1u << 16) /* in a run's shape: more than one run hangs on it */
+
 typedef struct llmd__run {
   _Atomic uint64_t set;         /* set word (sets.h); 0 = nobody */
   _Atomic uint64_t odd;         /* one entry; 0 = none */
   _Atomic uint64_t last[2];     /* key of the last block: lo, hi */
   _Atomic uint32_t more;        /* first line of further entries */
   _Atomic uint32_t inc;         /* changes before anything that a reader of this run may be looking at is used again */
-  _Atomic uint32_t shape;       /* blocks | place of the first one in its window << 8 */
+  _Atomic uint32_t shape;       /* blocks | place of the first one in its window << 8 | LLMD__MANY */
   _Atomic uint32_t body;
   _Atomic uint32_t parent;      /* run that the first block's parent is in; 0 = first of a prompt */
   _Atomic uint32_t child, next; /* tree: writer only */

@@ -115,6 +115,7 @@ static int mend_run(llmd_index *x, uint32_t run)
   if (!lines_ok(x, b, len))
     return 0;
   llmd__mark(x, run);
+  LLMD__PUT(&r->shape, LLMD__GET(&r->shape) & ~LLMD__MANY);
   LLMD__PUT(&r->child, 0u);
   LLMD__PUT(&r->next, 0u);
   LLMD__PUT(&b->prev, 0u);

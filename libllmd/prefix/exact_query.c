@@ -556,6 +556,14 @@ static inline void ask(const llmd_index *x, uint32_t line)
     __builtin_prefetch((const void *)llmd__line_at(x, line));
 }
 
+/* Where many runs hang on one, the heads table will be asked for the next: its slot is asked from memory before the run
+ * itself is looked into. */
+static inline void ask_next(const llmd_index *x, const llmd__run *r, const llmd_key *keys, uint32_t m, uint32_t n)
+{
+  if (m < n && (LLMD__GET(&r->shape) & LLMD__MANY))
+    llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[m]));
+}
+
 /* By the heads table. 0 = no run goes on with these keys. */
 static int by_head(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uint32_t *m, uint32_t *run)
 {
@@ -582,6 +590,7 @@ static int by_head(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, uin
         return -1;
       continue;
     }
+    ask_next(x, r, keys, s.m, n);
     if (read_run(w, r, &s, &d, base) < 0)
       return -1;
     *run = LLMD__HEAD_RUN(slot);
@@ -608,6 +617,7 @@ static int by_child(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, ui
   s.m = llmd__run_len(r);
   if (s.m == 0 || s.m > n || LLMD__GET(&r->last[0]) != keys[s.m - 1].lo || LLMD__GET(&r->last[1]) != keys[s.m - 1].hi)
     return 0;
+  ask_next(x, r, keys, s.m, n);
   if (read_run(w, r, &s, &d, base) < 0)
     return 0; /* the heads table knows */
   *run = child;
@@ -620,9 +630,10 @@ static int next_run(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, ui
 {
   int rc = -1;
   if (base != 0) {
-    if (LLMD__GET(&llmd__run_at(w->x, *run)->child) == 0)
+    const llmd__run *before = llmd__run_at(w->x, *run);
+    if (LLMD__GET(&before->child) == 0)
       return 0;
-    if (by_child(w, keys, n, base, m, run))
+    if (!(LLMD__GET(&before->shape) & LLMD__MANY) && by_child(w, keys, n, base, m, run))
       return 1;
   }
   for (uint32_t tries = 0; rc < 0 && tries < RETRIES; tries++)
@@ -665,8 +676,6 @@ static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
     base += m;
     if (base < n)
       look_ahead(x, run);
-    if (base < n && base <= 2u * LLMD__X_WINDOW) /* where prompts part */
-      llmd__slots_prefetch(&x->heads, llmd__head_home(x, &keys[base]));
   } while (base < n && (w->n_groups != 0 || w->rest_alive));
   if (w->rest_alive)
     w->rest = base;

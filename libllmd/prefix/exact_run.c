@@ -13,6 +13,8 @@ static void hang(llmd_index *x, uint32_t run, uint32_t parent)
   LLMD__PUT(&r->next, first);
   if (first != 0)
     LLMD__PUT(&llmd__body_of(x, llmd__run_at(x, first))->prev, run);
+  if (first != 0)
+    LLMD__PUT(&p->shape, LLMD__GET(&p->shape) | LLMD__MANY);
   LLMD__PUT(&p->child, run);
 }
 
@@ -20,14 +22,18 @@ static void unhang(llmd_index *x, uint32_t run)
 {
   llmd__run *r = llmd__run_at(x, run);
   uint32_t parent = LLMD__GET(&r->parent), next = LLMD__GET(&r->next), prev = LLMD__GET(&llmd__body_of(x, r)->prev);
+  llmd__run *p;
   if (parent == 0)
     return;
+  p = llmd__run_at(x, parent);
   if (prev != 0)
     LLMD__PUT(&llmd__run_at(x, prev)->next, next);
   else
-    LLMD__PUT(&llmd__run_at(x, parent)->child, next);
+    LLMD__PUT(&p->child, next);
   if (next != 0)
     LLMD__PUT(&llmd__body_of(x, llmd__run_at(x, next))->prev, prev);
+  if (LLMD__GET(&p->child) == 0 || LLMD__GET(&llmd__run_at(x, LLMD__GET(&p->child))->next) == 0)
+    LLMD__PUT(&p->shape, LLMD__GET(&p->shape) & ~LLMD__MANY);
 }
 
 /* How many of its first blocks its children need. */
