@@ -345,6 +345,92 @@ static void gaps_are_counted_for_every_token_but_the_first(void **state)
   sim_engine_destroy(e);
 }
 
+/* Two prompts that do not fit side by side; the first comes again: its blocks are loaded, not computed. */
+static void what_is_evicted_comes_back_from_cpu_memory(void **state)
+{
+  struct sim_model m = small_model(640);
+  struct sim_engine *e;
+  struct sim_counters c;
+  const struct sim_token *tokens;
+  uint64_t room[2][64];
+  double now = 0, duration;
+  (void)state;
+  m.cpu_tokens = 6400;
+  m.t_load = 1e-3; /* longer than computing the rest */
+  struct sim_request first = chain_request(1, 1, 512, 1, 16, room[0]);
+  struct sim_request second = chain_request(2, 2, 512, 1, 16, room[1]);
+  assert_int_equal(sim_engine_create(&e, &m, 16), 0);
+  assert_int_equal(sim_engine_submit(e, &first, 0), 0);
+  run_dry(e, &now);
+  assert_int_equal(sim_engine_held(e), 2 * 32);
+  assert_int_equal(sim_engine_submit(e, &second, 0), 0);
+  run_dry(e, &now);
+  assert_int_equal(sim_engine_match(e, &first), 32); /* in whatever tier */
+  assert_int_equal(sim_engine_submit(e, &first, 0), 0);
+  assert_int_equal(sim_engine_begin(e, &duration), 1);
+  sim_engine_counters(e, &c);
+  uint32_t in_gpu = (uint32_t)c.cached_tokens - (uint32_t)c.loaded_tokens;
+  assert_true(c.loaded_tokens > 0 && c.cached_tokens == 496 && in_gpu < 496);
+  NEAR(duration, (double)c.loaded_tokens * 1e-3);
+  sim_engine_end(e, now + duration, &tokens, NULL);
+  assert_int_equal(tokens[0].cached_tokens, 496); /* all but the block of the last token */
+  assert_all_free(e);
+  sim_engine_destroy(e);
+}
+
+static void a_tier_without_room_forgets_the_oldest(void **state)
+{
+  struct sim_model m = small_model(640);
+  struct sim_engine *e;
+  uint64_t room[2][64];
+  double now = 0;
+  (void)state;
+  m.cpu_tokens = 512;
+  struct sim_request first = chain_request(1, 1, 512, 1, 16, room[0]);
+  struct sim_request second = chain_request(2, 2, 640, 1, 16, room[1]);
+  assert_int_equal(sim_engine_create(&e, &m, 16), 0);
+  assert_int_equal(sim_engine_submit(e, &first, 0), 0);
+  run_dry(e, &now);
+  assert_int_equal(sim_engine_submit(e, &second, 0), 0);
+  run_dry(e, &now);
+  assert_int_equal(sim_engine_match(e, &first), 0);
+  assert_int_equal(sim_engine_match(e, &second), 40);
+  assert_int_equal(sim_engine_held(e), 40 + 32);
+  sim_engine_destroy(e);
+}
+
+static void a_reset_forgets_all_and_loses_nobody(void **state)
+{
+  struct sim_model m = small_model(6400);
+  struct sim_engine *e;
+  struct sim_metrics seen;
+  struct sim_counters c;
+  const struct sim_token *tokens;
+  uint64_t room[2][64];
+  double now = 0, duration;
+  (void)state;
+  m.cpu_tokens = 6400;
+  struct sim_request first = chain_request(1, 1, 512, 5, 16, room[0]);
+  struct sim_request second = chain_request(2, 2, 512, 5, 16, room[1]);
+  assert_int_equal(sim_engine_create(&e, &m, 16), 0);
+  assert_int_equal(sim_engine_submit(e, &first, 1), 0);
+  assert_int_equal(sim_engine_submit(e, &second, 2), 0);
+  assert_int_equal(sim_engine_begin(e, &duration), 1);
+  sim_engine_end(e, now += duration, &tokens, NULL);
+  assert_true(sim_engine_held(e) == 128 && sim_engine_match(e, &first) == 32);
+  sim_engine_reset(e);
+  assert_true(sim_engine_held(e) == 0 && sim_engine_match(e, &first) == 0);
+  assert_all_free(e);
+  sim_engine_metrics(e, &seen);
+  assert_true(seen.waiting == 2 && seen.running == 0);
+  run_dry(e, &now);
+  sim_engine_counters(e, &c);
+  assert_true(c.output_tokens == 10 && c.preemptions == 0);
+  assert_int_equal(sim_engine_match(e, &second), 32);
+  assert_all_free(e);
+  sim_engine_destroy(e);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -358,6 +444,9 @@ int main(void)
     cmocka_unit_test(what_can_never_fit_is_refused),
     cmocka_unit_test(churn_leaves_nothing_behind),
     cmocka_unit_test(gaps_are_counted_for_every_token_but_the_first),
+    cmocka_unit_test(what_is_evicted_comes_back_from_cpu_memory),
+    cmocka_unit_test(a_tier_without_room_forgets_the_oldest),
+    cmocka_unit_test(a_reset_forgets_all_and_loses_nobody),
   };
   return cmocka_run_group_tests_name("sim/engine", tests, NULL, NULL);
 }

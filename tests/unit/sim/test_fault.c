@@ -37,6 +37,26 @@ void *__wrap_realloc(void *p, size_t n)
   return allowed() ? __real_realloc(p, n) : NULL;
 }
 
+static int hear(void *self, double now, uint32_t engine, uint32_t what, const llmd_str *frame, uint32_t n,
+                uint64_t *from)
+{
+  (void)self;
+  (void)now;
+  (void)frame;
+  (void)n;
+  *from = 0;
+  return what == SIM_LIVE && engine == 0; /* a listener that cannot hear enough */
+}
+
+static int hear_tick(void *self, double now, uint32_t *engine, uint64_t *from)
+{
+  (void)self;
+  (void)now;
+  (void)engine;
+  (void)from;
+  return 0;
+}
+
 static int scenario(void)
 {
   static const struct sim_rate rungs[] = {{20, 2, 0}, {60, 4, 0}};
@@ -52,10 +72,14 @@ static int scenario(void)
     return code;
   sim_model_default(&model);
   model.kv_tokens = 4000;
+  model.cpu_tokens = 2000;
   struct sim_config config = {.model = &model, .workload = &w, .n_engines = 2, .metrics_period = 0.05,
-                              .metrics_lag = 0.05};
+                              .metrics_lag = 0.05, .event_lag = 0.02, .event_loss = 0.1, .event_keep = 8,
+                              .restart_period = 2};
   code = sim_router_random(&router, 1);
   if (code == 0) {
+    router.on_message = hear;
+    router.on_tick = hear_tick;
     code = sim_run(&config, &router, &result, NULL, NULL);
     router.destroy(router.self);
     if (code == 0)
