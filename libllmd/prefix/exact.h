@@ -11,7 +11,7 @@
  * A run is found by the key of its first block (slots.h). Keys are chained, so equal last keys mean equal runs: a reader
  * compares one key per run. Everything is made of lines of 64 bytes, all the same, so memory never fragments:
  *
- *   run   │ set │ odd │ last key │ more │ inc │ shape │ body │ parent │ child │ next │ depth │   what a reader of a whole run needs
+ *   run   │ set │ odd │ last key │ more │ inc │ shape │ body │ parent │ child │ next │ depth │
  *   body  │ key lines[8] │ name lines[4] │ older │ newer │ own │ prev │
  *   key line: 4 keys     name line: 8 engine names     more line: 7 entries, next
  *
@@ -424,10 +424,9 @@ static inline void llmd__write_end(llmd_index *x)
 int llmd__holder_get(llmd_index *x, llmd_endpoint_id endpoint, int make, uint32_t *out);
 /* The row's holder dies; the row is this endpoint's from now on. */
 void llmd__row_reset(llmd_index *x, llmd__x_row *row, llmd_endpoint_id endpoint);
-/* n >= 1 blocks after the parent, that lead to others: they are there from now on, held by nobody new. *last: the last
- * of them, which llmd_index_store must be told at once, or they may go again. LLMD_E_FULL: no room. */
-int llmd__index_pass(llmd_index *x, llmd_endpoint_id endpoint, const llmd_block *parent, const llmd_key *keys,
-                     uint32_t n, llmd_block *last);
+/* As llmd_index_store, of the last n of before + n blocks: those before are there from now on too, held by nobody new. */
+int llmd__index_store_tail(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
+                           const llmd_key *keys, uint32_t before, const uint64_t *names, uint32_t n, llmd_block *last);
 /* The row's sliding windows are these from now on. */
 void llmd__row_windows(llmd_index *x, llmd__x_row *row, const uint32_t blocks[2]);
 /* Looks at up to `budget` runs; 1 = more to do. */
