@@ -33,24 +33,25 @@ static int digit(char c)
   return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Turns hex text into bytes at out (half as many). */
-static int unhex(const char *text, size_t len, char *out)
+/* Turns hex text into bytes at out (half as many). *at (may be NULL): where it is none, or where half a byte ends. */
+static int unhex(const char *text, size_t len, char *out, size_t *at)
 {
-  if (len % 2)
+  size_t i = 0;
+  while (i < len && digit(text[i]) >= 0)
+    i++;
+  if (at)
+    *at = i;
+  if (i < len || len % 2)
     return LLMD_E_SYNTAX;
-  for (size_t i = 0; i < len; i += 2) {
-    const int high = digit(text[i]), low = digit(text[i + 1]);
-    if (high < 0 || low < 0)
-      return LLMD_E_SYNTAX;
-    out[i / 2] = (char)(high << 4 | low);
-  }
+  for (i = 0; i < len; i += 2)
+    out[i / 2] = (char)(digit(text[i]) << 4 | digit(text[i + 1]));
   return 0;
 }
 
 static int read_payload(struct capture *c, const char *line, size_t len, struct message *m)
 {
   m->frames.payload = (llmd_str){c->bytes, len / 2};
-  return unhex(line, len, c->bytes);
+  return unhex(line, len, c->bytes, &m->at);
 }
 
 /* Live messages and answers to replays have different shapes but for the older answer, which reads the same. */
@@ -71,7 +72,7 @@ static int read_frames(struct capture *c, const cJSON *list, struct message *m)
   cJSON_ArrayForEach(item, list) {
     const char *text = cJSON_GetStringValue(item);
     const size_t len = text ? strlen(text) : 0;
-    if (!text || n == FRAMES_MAX || unhex(text, len, to))
+    if (!text || n == FRAMES_MAX || unhex(text, len, to, NULL))
       return LLMD_E_SYNTAX;
     frame[n++] = (llmd_str){to, len / 2};
     to += len / 2;
@@ -84,11 +85,13 @@ static int read_line(struct capture *c, const char *line, size_t len, struct mes
 {
   cJSON *json;
   const cJSON *list;
+  const char *end = line;
   if (*line != '{') {
     m->code = read_payload(c, line, len, m);
     return 1;
   }
-  json = cJSON_ParseWithLength(line, len);
+  json = cJSON_ParseWithLengthOpts(line, len, &end, 0);
+  m->at = json ? 0 : (size_t)(end - line);
   list = cJSON_GetObjectItemCaseSensitive(json, "frames");
   m->code = json && (!list || cJSON_IsArray(list)) ? 0 : LLMD_E_SYNTAX;
   if (list && m->code == 0)

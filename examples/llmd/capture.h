@@ -23,6 +23,7 @@ struct message {
   unsigned line;
   int framed; /* frames.seq and so on are set */
   int code;   /* 0; LLMD_E_SYNTAX: no message; LLMD_E_NOMEM */
+  size_t at;  /* with LLMD_E_SYNTAX: where in the line, from 0 */
   llmd_frames frames; /* without frames only the payload */
 };
 

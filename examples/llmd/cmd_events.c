@@ -16,7 +16,7 @@ static const char help[] =
   "\n"
   "Reads KV events as engines publish them (vLLM, SGLang; msgpack). FILE is one payload as it is, or\n"
   "captured messages, a line each: {\"frames\": [\"<hex>\", ...]}, or a payload in hex. Prints a summary,\n"
-  "and a line for everything that is wrong.\n"
+  "and a line for everything that is wrong, with the byte of the payload (or of a line that is none).\n"
   "\n"
   "  --json          one object: counts, and every message with its events\n"
   "  --help\n"
@@ -290,7 +290,7 @@ static int read_message(struct events *v, const struct message *m, cJSON *o)
   uint32_t offset = 0;
   int rc;
   if (m->code)
-    return m->code == LLMD_E_NOMEM ? m->code : refuse_message(v, o, m->code, -1);
+    return m->code == LLMD_E_NOMEM ? m->code : refuse_message(v, o, m->code, (int64_t)m->at);
   if (m->frames.end) {
     v->ends++;
     return 0;

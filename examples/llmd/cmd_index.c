@@ -1,16 +1,15 @@
 /* llmd index: what an exact prefix index holds, who holds a prompt, and the index as a file. */
 #define _POSIX_C_SOURCE 200809L
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <llmd/prefix.h>
 
+#include "file.h"
 #include "ids.h"
 #include "json.h"
 #include "shell.h"
@@ -49,8 +48,7 @@ struct job {
   int json;
   uint32_t block;
   llmd_str model, lora, salt;
-  void *map;     /* the file */
-  size_t map_len;
+  struct mapping map;
   void *memory;  /* an index that a snapshot was read into */
   llmd_index *index;
   llmd_key *key;
@@ -64,42 +62,22 @@ static int refuse(const struct job *j, int rc)
 
 /* ---- opening ---- */
 
-/* Private: what a query marks, or a takeover mends, does not reach the file. */
-static int map_file(struct job *j)
-{
-  struct stat st;
-  int fd = open(j->path, O_RDONLY);
-  if (fd < 0 || fstat(fd, &st)) {
-    perror(j->path);
-    if (fd >= 0)
-      close(fd);
-    return EXIT_REFUSED;
-  }
-  j->map_len = S_ISREG(st.st_mode) && st.st_size > 0 ? (size_t)st.st_size : 0;
-  j->map = j->map_len ? mmap(NULL, j->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-  close(fd);
-  if (j->map != MAP_FAILED)
-    return 0;
-  return shell_refuse(j->command, "%s: %s", j->path, j->map_len ? "it cannot be mapped" : "empty, or not a file");
-}
-
 static int open_in_region(struct job *j)
 {
   llmd_region_state s = {.size = sizeof s};
   llmd_err err = LLMD_ERR_INIT;
   int rc;
-  for (uint32_t i = 0; (rc = llmd_region_state_at(j->map, j->map_len, i, &s)) != LLMD_E_NONE; i++)
+  for (uint32_t i = 0; (rc = llmd_region_state_at(j->map.mem, j->map.len, i, &s)) != LLMD_E_NONE; i++)
     if (!rc && s.kind == LLMD_STATE_INDEX) {
-      rc = llmd_index_open((char *)j->map + s.offset, (size_t)s.bytes, NULL, &j->index, &err);
+      rc = llmd_index_open((char *)j->map.mem + s.offset, (size_t)s.bytes, NULL, &j->index, &err);
       return rc ? shell_blame(j->path, &err) : 0;
     }
   return shell_refuse(j->command, "%s: a region without an exact index", j->path);
 }
 
 /* Nobody knows beforehand how large an index must be for it. */
-static int read_snapshot(struct job *j)
+static int read_snapshot(struct job *j, llmd_err *err)
 {
-  llmd_err err = LLMD_ERR_INIT;
   int rc = LLMD_E_FULL;
   for (uint64_t bytes = FIRST_BYTES; rc == LLMD_E_FULL && bytes <= MOST_BYTES; bytes *= 2) {
     llmd_index_options o = {.size = sizeof o, .rows = 16384, .bytes = bytes};
@@ -109,24 +87,28 @@ static int read_snapshot(struct job *j)
     free(j->memory);
     j->memory = aligned_alloc(64, (len + 63) & ~(size_t)63);
     rc = j->memory ? llmd_index_format(j->memory, len, &o) : LLMD_E_NOMEM;
-    rc = rc ? rc : llmd_index_open(j->memory, len, NULL, &j->index, &err);
-    rc = rc ? rc : llmd_index_restore(j->index, j->map, j->map_len, &err);
+    rc = rc ? rc : llmd_index_open(j->memory, len, NULL, &j->index, err);
+    rc = rc ? rc : llmd_index_restore(j->index, j->map.mem, j->map.len, err);
   }
-  if (!rc)
-    return 0;
-  return err.text[0] ? shell_blame(j->path, &err) : refuse(j, rc);
+  return rc;
 }
 
+/* What is wrong with a file that cannot be read as any of the three: perhaps it is a damaged one. */
 static int open_index(struct job *j)
 {
-  int code = map_file(j);
+  llmd_err region = LLMD_ERR_INIT, index = LLMD_ERR_INIT, snapshot = LLMD_ERR_INIT;
+  int code = file_map(j->command, j->path, &j->map), rc;
   if (code)
     return code;
-  if (!llmd_region_check(j->map, j->map_len, NULL))
+  if (!llmd_region_check(j->map.mem, j->map.len, &region))
     return open_in_region(j);
-  if (!llmd_index_open(j->map, j->map_len, NULL, &j->index, NULL))
+  if (!llmd_index_open(j->map.mem, j->map.len, NULL, &j->index, &index))
     return 0;
-  return read_snapshot(j);
+  rc = read_snapshot(j, &snapshot);
+  if (rc)
+    return shell_refuse(j->command, "%s: %s; %s; %s", j->path, region.text, index.text,
+                        snapshot.text[0] ? snapshot.text : llmd_strerror(rc));
+  return 0;
 }
 
 /* ---- stats ---- */
@@ -313,10 +295,11 @@ static int query(struct job *j)
 
 /* ---- snapshot ---- */
 
-static int write_file(struct job *j)
+/* Under another name, which becomes the file's when all is written: the index may be read from that very file. */
+static int write_aside(const struct job *j, char *aside)
 {
-  int fd = open(j->out, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600), rc;
-  FILE *f = fd >= 0 && !fchmod(fd, 0600) ? fdopen(fd, "wb") : NULL;
+  int fd = mkstemp(aside), rc; /* mode 0600 */
+  FILE *f = fd >= 0 ? fdopen(fd, "wb") : NULL;
   if (!f) {
     perror(j->out);
     if (fd >= 0)
@@ -326,10 +309,29 @@ static int write_file(struct job *j)
   rc = llmd_index_snapshot(j->index, shell_write, f);
   if (fclose(f) && !rc)
     rc = LLMD_E_STOPPED;
-  if (!rc)
+  if (!rc && rename(aside, j->out) == 0)
     return 0;
-  unlink(j->out);
-  return shell_refuse(j->command, "%s: %s", j->out, llmd_strerror(rc));
+  unlink(aside);
+  return shell_refuse(j->command, "%s: %s", j->out, rc ? llmd_strerror(rc) : "it cannot be replaced");
+}
+
+static int write_file(const struct job *j)
+{
+  struct stat st;
+  size_t len = strlen(j->out);
+  char *aside = malloc(len + sizeof ".XXXXXX");
+  int code;
+  if (!aside)
+    return refuse(j, LLMD_E_NOMEM);
+  if (lstat(j->out, &st) == 0 && !S_ISREG(st.st_mode)) {
+    free(aside);
+    return shell_refuse(j->command, "%s: not a file", j->out);
+  }
+  memcpy(aside, j->out, len);
+  memcpy(aside + len, ".XXXXXX", sizeof ".XXXXXX");
+  code = write_aside(j, aside);
+  free(aside);
+  return code;
 }
 
 /* A copy of an index whose writer was at work is mended first, in memory. */
@@ -392,7 +394,7 @@ static int run_verb(struct job *j, const char *verb, char **file, int n)
 
 static int run(int argc, char **argv)
 {
-  struct job j = {.command = argv[0], .map = MAP_FAILED};
+  struct job j = {.command = argv[0]};
   int code = parse(&j, argc, argv);
   if (code)
     return code < 0 ? shell_help(&cmd_index) : code;
@@ -402,8 +404,7 @@ static int run(int argc, char **argv)
   llmd_index_close(j.index);
   free(j.memory);
   free(j.key);
-  if (j.map != MAP_FAILED)
-    munmap(j.map, j.map_len);
+  file_unmap(&j.map);
   return code;
 }
 

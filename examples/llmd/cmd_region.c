@@ -1,16 +1,13 @@
 /* llmd region: what a region holds, and whether it is sound. */
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <llmd/prefix.h>
 #include <llmd/region.h>
 
+#include "file.h"
 #include "json.h"
 #include "shell.h"
 
@@ -37,33 +34,14 @@ static const char help[] =
 struct region {
   const char *command;
   const char *path;
-  void *mem;
-  size_t len;
+  struct mapping map;
   int json, all;
 };
-
-/* Private: what the library may mark while it looks does not reach the file. */
-static int map_file(struct region *r)
-{
-  struct stat st;
-  int fd = open(r->path, O_RDONLY);
-  if (fd < 0 || fstat(fd, &st)) {
-    perror(r->path);
-    if (fd >= 0)
-      close(fd);
-    return EXIT_REFUSED;
-  }
-  r->len = S_ISREG(st.st_mode) && st.st_size > 0 ? (size_t)st.st_size : 0;
-  r->mem = r->len ? mmap(NULL, r->len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-  close(fd);
-  if (r->mem != MAP_FAILED)
-    return EXIT_RIGHT;
-  return shell_refuse(r->command, "%s: %s", r->path, r->len ? "it cannot be mapped" : "empty, or not a file");
-}
 
 /* ---- stat -------------------------------------------------------------------------------------------------------- */
 
 /* The rows of the table, and of the JSON object: name, value, cap (0 = none). */
+#define CAP_ONLY UINT64_MAX
 struct figure {
   const char *name;
   uint64_t value, cap;
@@ -75,14 +53,14 @@ static size_t figures(const llmd_region_stats *s, struct figure *out)
     {"bytes", s->bytes, 0}, {"layout", s->layout, 0}, {"writer", s->writer != 0, 0},
     {"writer_owner", s->writer_owner, 0}, {"generation", s->generation, 0}, {"published_mono_ns", s->published, 0},
     {"endpoints", s->endpoints, s->max_endpoints}, {"endpoints_staged", s->staged, s->max_endpoints},
-    {"attributes", s->attributes, s->max_attributes}, {"labels_each", 0, s->max_labels},
-    {"models_each", 0, s->max_models}, {"lanes", s->lanes, s->max_lanes}, {"lanes_pinning", s->pinned, 0},
+    {"attributes", s->attributes, s->max_attributes}, {"labels_each", CAP_ONLY, s->max_labels},
+    {"models_each", CAP_ONLY, s->max_models}, {"lanes", s->lanes, s->max_lanes}, {"lanes_pinning", s->pinned, 0},
     {"tickets", s->tickets, s->max_tickets}, {"tickets_halfway", s->halfway, 0}, {"strings", s->strings, 0},
     {"string_bytes", s->string_used, s->string_bytes}, {"ring_bytes_all", s->posts, 0},
     {"ring_bytes_fullest", s->ring_most, s->ring_bytes}, {"states", s->states, s->max_states},
     {"states_in_the_making", s->making, 0}, {"state_bytes", s->state_used, s->state_bytes},
-    {"state_bytes_free_again", s->state_free, 0}, {"prefix_bytes_each", 0, s->prefix_bytes},
-    {"index_bytes", 0, s->index_bytes}, {"strings_refused", s->strings_refused, 0},
+    {"state_bytes_free_again", s->state_free, 0}, {"prefix_bytes_each", CAP_ONLY, s->prefix_bytes},
+    {"index_bytes", CAP_ONLY, s->index_bytes}, {"strings_refused", s->strings_refused, 0},
     {"strings_freed", s->strings_freed, 0}, {"posts_dropped", s->posts_dropped, 0},
     {"tickets_refused", s->tickets_full, 0}, {"tickets_expired", s->tickets_expired, 0},
     {"samples_refused", s->samples_refused, 0},
@@ -94,7 +72,7 @@ static size_t figures(const llmd_region_stats *s, struct figure *out)
 static void print_rows(const struct figure *f, size_t n)
 {
   for (size_t i = 0; i < n; i++)
-    if (f[i].cap && f[i].value)
+    if (f[i].cap && f[i].value != CAP_ONLY)
       printf("%-24s %15" PRIu64 " of %" PRIu64 " (%.1f %%)\n", f[i].name, f[i].value, f[i].cap,
              100.0 * (double)f[i].value / (double)f[i].cap);
     else if (f[i].cap)
@@ -113,7 +91,7 @@ static void print_parts(const struct region *r)
 {
   llmd_region_part p = {.size = sizeof p};
   printf("\n%-24s %15s %15s\n", "part", "offset", "bytes");
-  for (uint32_t i = 0; llmd_region_part_at(r->mem, r->len, i, &p) == 0; i++)
+  for (uint32_t i = 0; llmd_region_part_at(r->map.mem, r->map.len, i, &p) == 0; i++)
     printf("%-24s %15" PRIu64 " %15" PRIu64 "\n", p.name, p.offset, p.bytes);
 }
 
@@ -121,7 +99,7 @@ static void print_lanes(const struct region *r)
 {
   llmd_region_lane l = {.size = sizeof l};
   const char *title = "\nlane                  owner          reads   bytes posted, not applied\n";
-  for (uint32_t i = 0; llmd_region_lane_at(r->mem, r->len, i, &l) == 0; i++) {
+  for (uint32_t i = 0; llmd_region_lane_at(r->map.mem, r->map.len, i, &l) == 0; i++) {
     if (!l.owner && l.posted == l.applied)
       continue;
     printf("%s%4u %22" PRIu64 " %14s%.0u %27" PRIu64 "\n", title, i, l.owner, l.pin ? "buffer " : "-", l.pin,
@@ -141,7 +119,7 @@ static void print_states(const struct region *r)
   llmd_region_state s = {.size = sizeof s};
   const char *title = "\nstate           offset           bytes  name\n";
   int rc;
-  for (uint32_t i = 0; (rc = llmd_region_state_at(r->mem, r->len, i, &s)) != LLMD_E_NONE; i++) {
+  for (uint32_t i = 0; (rc = llmd_region_state_at(r->map.mem, r->map.len, i, &s)) != LLMD_E_NONE; i++) {
     if (rc)
       printf("%sentry %u is damaged\n", title, i);
     else
@@ -156,8 +134,8 @@ static int index_stats(const struct region *r, llmd_index_stats *out)
   llmd_region_state s = {.size = sizeof s};
   llmd_index *x;
   int rc;
-  for (uint32_t i = 0; (rc = llmd_region_state_at(r->mem, r->len, i, &s)) != LLMD_E_NONE; i++)
-    if (!rc && s.kind == LLMD_STATE_INDEX && !llmd_index_open((char *)r->mem + s.offset, s.bytes, NULL, &x, NULL)) {
+  for (uint32_t i = 0; (rc = llmd_region_state_at(r->map.mem, r->map.len, i, &s)) != LLMD_E_NONE; i++)
+    if (!rc && s.kind == LLMD_STATE_INDEX && !llmd_index_open((char *)r->map.mem + s.offset, s.bytes, NULL, &x, NULL)) {
       llmd_index_stats_get(x, out);
       llmd_index_close(x);
       return 1;
@@ -205,7 +183,7 @@ static int add_rows(cJSON *root, const struct figure *f, size_t n)
   for (size_t i = 0; i < n && rc == 0; i++) {
     char cap[64];
     (void)snprintf(cap, sizeof cap, "%s_cap", f[i].name);
-    if (f[i].value || !f[i].cap)
+    if (f[i].value != CAP_ONLY)
       rc = json_add_u64(root, f[i].name, f[i].value);
     if (rc == 0 && f[i].cap)
       rc = json_add_u64(root, cap, f[i].cap);
@@ -235,7 +213,7 @@ static int add_parts(cJSON *root, const struct region *r)
   cJSON *list = cJSON_AddArrayToObject(root, "parts"), *o;
   llmd_region_part p = {.size = sizeof p};
   int rc = list ? 0 : LLMD_E_NOMEM;
-  for (uint32_t i = 0; rc == 0 && llmd_region_part_at(r->mem, r->len, i, &p) == 0; i++)
+  for (uint32_t i = 0; rc == 0 && llmd_region_part_at(r->map.mem, r->map.len, i, &p) == 0; i++)
     if (!(o = add_object(list)) || !cJSON_AddStringToObject(o, "name", p.name) || json_add_u64(o, "offset", p.offset) ||
         json_add_u64(o, "bytes", p.bytes))
       rc = LLMD_E_NOMEM;
@@ -247,7 +225,7 @@ static int add_lanes(cJSON *root, const struct region *r)
   cJSON *list = cJSON_AddArrayToObject(root, "lane_slots"), *o;
   llmd_region_lane l = {.size = sizeof l};
   int rc = list ? 0 : LLMD_E_NOMEM;
-  for (uint32_t i = 0; rc == 0 && llmd_region_lane_at(r->mem, r->len, i, &l) == 0; i++)
+  for (uint32_t i = 0; rc == 0 && llmd_region_lane_at(r->map.mem, r->map.len, i, &l) == 0; i++)
     if ((l.owner || l.posted != l.applied) &&
         (!(o = add_object(list)) || json_add_u64(o, "lane", i) || json_add_u64(o, "owner", l.owner) ||
          json_add_u64(o, "buffer", l.pin) || json_add_u64(o, "posted", l.posted) ||
@@ -261,7 +239,7 @@ static int add_states(cJSON *root, const struct region *r)
   cJSON *list = cJSON_AddArrayToObject(root, "state"), *o;
   llmd_region_state s = {.size = sizeof s};
   int rc = list ? 0 : LLMD_E_NOMEM, found;
-  for (uint32_t i = 0; rc == 0 && (found = llmd_region_state_at(r->mem, r->len, i, &s)) != LLMD_E_NONE; i++)
+  for (uint32_t i = 0; rc == 0 && (found = llmd_region_state_at(r->map.mem, r->map.len, i, &s)) != LLMD_E_NONE; i++)
     if (!found && (!(o = add_object(list)) || json_add_str(o, "name", (llmd_str){s.name, strlen(s.name)}) ||
                    !cJSON_AddStringToObject(o, "kind", kind_name(s.kind)) || json_add_u64(o, "offset", s.offset) ||
                    json_add_u64(o, "bytes", s.bytes)))
@@ -292,7 +270,7 @@ static int do_stat(struct region *r)
 {
   llmd_region_stats s = {.size = sizeof s};
   llmd_err err = LLMD_ERR_INIT;
-  if (llmd_region_stats_get(r->mem, r->len, &s, &err))
+  if (llmd_region_stats_get(r->map.mem, r->map.len, &s, &err))
     return shell_blame(r->path, &err);
   if (r->json)
     return print_json(r, &s);
@@ -335,7 +313,7 @@ static int do_check(struct region *r)
 {
   cJSON *root = r->json ? cJSON_CreateObject() : NULL;
   struct report report = {.region = r, .list = root ? cJSON_AddArrayToObject(root, "faults") : NULL};
-  int n = r->json && !report.list ? LLMD_E_NOMEM : llmd_region_inspect(r->mem, r->len, NULL, tell, &report);
+  int n = r->json && !report.list ? LLMD_E_NOMEM : llmd_region_inspect(r->map.mem, r->map.len, NULL, tell, &report);
   int rc = n < 0 ? n : report.failed ? LLMD_E_NOMEM : 0;
   if (rc)
     cJSON_Delete(root);
@@ -368,11 +346,11 @@ static int run(int argc, char **argv)
   if (!check && strcmp(argv[optind], "stat") != 0)
     return shell_usage(argv[0], "'%s' is neither stat nor check", argv[optind]);
   r.path = argv[optind + 1];
-  code = map_file(&r);
+  code = file_map(r.command, r.path, &r.map);
   if (code)
     return code;
   code = check ? do_check(&r) : do_stat(&r);
-  munmap(r.mem, r.len);
+  file_unmap(&r.map);
   return code;
 }
 

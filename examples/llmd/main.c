@@ -25,7 +25,8 @@ static const char outro[] =
   "  llmd COMMAND --help   what a command takes, with examples\n"
   "  llmd --version        version of the program and of the library it runs on\n"
   "\n"
-  "A FILE of - is standard input. Results go to standard output, errors to standard error.\n"
+  "A FILE of - is standard input, but for region and index, which map theirs. Results go to standard\n"
+  "output, errors to standard error.\n"
   "Exit codes: 0 right, 1 an input was refused, 2 wrong usage.\n";
 
 static int print_help(FILE *out)

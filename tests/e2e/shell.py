@@ -357,6 +357,9 @@ def captures(llmd):
     for wrong in ('{"frames": ["746f"]}', '{"frames": ["7"]}', '{"frames": 5}', '{"frames": ', 'zz', cleared[:-1]):
         said = llmd('events', '--json', '-', stdin=wrong.encode()).is_(REFUSED, err='-:1: no batch of events').json()
         same('code', said['messages'][0]['error']['code'], 'LLMD_E_SYNTAX')
+    for wrong, offset in (('zz', 0), ('93zz', 2), (cleared[:-1], len(cleared) - 1), ('{"frames" 5}', 10)):
+        said = llmd('events', '--json', '-', stdin=wrong.encode()).is_(REFUSED, err=f'(byte {offset})').json()
+        same('offset', said['messages'][0]['error']['offset'], offset)
     for empty in (b'', b'\n\n', b'{"note": 1}\n'):
         llmd('events', '-', stdin=empty).is_(REFUSED, err='no message in it')
 
@@ -436,6 +439,22 @@ def simulate_trace(llmd):
     llmd(*args, '--coefficients', data('nothing')).is_(REFUSED, err='No such file')
 
 
+def simulate_events(llmd):
+    precise = os.path.join(HERE, '..', '..', 'examples', 'llmd', 'precise.yaml')
+    llmd(*SMALL, '--policy', 'default', '--policy', precise).is_(
+        RIGHT, out=['engines told', 'the index was asked', ' 0 not known, 0 wrong'], silent=True)
+    said = llmd(*SMALL, '--policy', precise, '--json', '--event-loss', '0.1', '--restart', '4', '--cpu-tokens',
+                '400000').is_(RIGHT).json()
+    heard = said['runs'][0]['kv_events']
+    same('messages are lost, engines restart', min(heard['lost'], heard['gaps'], heard['restarts']) > 0, True)
+    same('in the end the index is right', (heard['settled_wrong'], heard['settled_known'], heard['index_blocks']),
+         (0, heard['settled_held'], heard['engine_blocks']))
+    said = llmd('simulate', '--workload', 'tiered', '--cpu-tokens', '1312000', '--policy', 'random', '--engines', '2',
+                '--rates', '2:4', '--json').is_(RIGHT).json()
+    same('tiered', [said['runs'][0]['config'][k] for k in ('kv_tokens', 'cpu_tokens')], [298000, 1312000])
+    same('who does not listen', 'kv_events' in said['runs'][0], False)
+
+
 def simulate_wrong(llmd):
     for args, word in ((['--rates', '10'], '--rates'), (['--rates', '10:5,x'], 'character 6'),
                        (['--rates', '0:5'], '--rates'), (['--engines', '0'], '--engines'),
@@ -444,6 +463,8 @@ def simulate_wrong(llmd):
                        (['--index', 'guess'], "'guess'"), (['--workload', 'chat'], "'chat'"),
                        (['--limit', '3'], '--limit'), (['--quick', '--rates', '3:5'], '--rates'),
                        (['--requests'], '--json'), (['policy.yaml'], '--policy'),
+                       (['--event-loss', '2'], '--event-loss'), (['--restart', '0'], '--restart'),
+                       (['--workload', 'tiered', '--quick'], '--quick'),
                        (['--workload', 'mooncake:x', '--quick'], '--quick')):
         llmd('simulate', *args).is_(USAGE, err=word)
 
@@ -647,6 +668,7 @@ def region_damaged(llmd, build):
 def region_wrong(llmd, build):
     llmd('region', 'check', data('no-such-file')).is_(REFUSED, err='no-such-file')
     llmd('region', 'stat', HERE).is_(REFUSED, err='not a file')
+    llmd('region', 'stat', '-').is_(REFUSED, err='not standard input')
     for args in ([], ['stat'], ['mend', 'x'], ['stat', 'a', 'b'], ['check', '--everything', 'x']):
         llmd('region', *args).is_(USAGE)
 
@@ -699,12 +721,23 @@ def index_wrong(llmd, build):
     with tempfile.TemporaryDirectory() as folder:
         path, copy = index_file(build, folder, 'index'), os.path.join(folder, 'snapshot')
         llmd('index', 'stats', index_file(build, folder, 'empty')).is_(REFUSED, err='without an exact index')
+        said = llmd('region', 'stat', '--json', os.path.join(folder, 'empty')).is_(RIGHT, silent=True).json()
+        same('none is 0', (said['endpoints'], said['lanes'], said['labels_each_cap'], 'labels_each' in said), (0, 0, 16, False))
         llmd('index', 'stats', data('nothing')).is_(REFUSED, err='No such file')
         llmd('index', 'stats', HERE).is_(REFUSED, err='not a file')
         llmd('index', 'stats', data('policy.yaml')).is_(REFUSED, err='policy.yaml')
         llmd('index', 'query', path, '-', stdin=b'1 2 x').is_(REFUSED, err='-:1:5: a token id is expected')
         llmd('index', 'snapshot', '-o', os.path.join(folder, 'no', 'way'), path).is_(REFUSED, err='No such file')
+        llmd('index', 'snapshot', '-o', HERE, path).is_(REFUSED, err='not a file')
+        llmd('index', 'snapshot', '-o', '/dev/null', path).is_(REFUSED, err='not a file')
         llmd('index', 'snapshot', '-o', copy, path).is_(RIGHT)
+        llmd('index', 'snapshot', '-o', copy, copy).is_(RIGHT)
+        llmd('index', 'stats', copy).is_(RIGHT, silent=True)
+        same('files', sorted(os.listdir(folder)), ['empty', 'index', 'snapshot'])
+        llmd('index', 'stats', '-').is_(REFUSED, err='not standard input')
+        with open(path, 'rb') as f, open(os.path.join(folder, 'cut'), 'wb') as cut:
+            cut.write(f.read(100000))
+        llmd('index', 'stats', cut.name).is_(REFUSED, err='damaged or cut prefix index')
         with open(copy, 'r+b') as f:
             f.seek(os.path.getsize(copy) // 2)
             byte = f.read(1)
@@ -741,7 +774,8 @@ def main(program, hello, source, build, what=''):
             ('hash: what separates', hash_separates), ('hash: wrong', hash_wrong), ('metrics', metrics),
             ('events', events), ('events: captures', captures), ('plugins', plugins),
             ('simulate: a small ladder', simulate_small), ('simulate: policies', simulate_policies),
-            ('simulate: a trace', simulate_trace), ('simulate: wrong', simulate_wrong),
+            ('simulate: a trace', simulate_trace), ('simulate: events', simulate_events),
+            ('simulate: wrong', simulate_wrong),
             ('simulate: progress on a terminal', simulate_bar)):
         attempt(name, check, llmd)
     for name, check in (('region', region_right), ('region: damage', region_damaged), ('region: misuse', region_wrong)):
