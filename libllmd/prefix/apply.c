@@ -129,19 +129,13 @@ static int store_at(batch *b, const llmd_block *parent, llmd_chain *chain, uint3
                     uint32_t n, const uint32_t *token, size_t n_tokens, uint32_t n_extra)
 {
   llmd_events *e = b->e;
-  llmd_block before;
-  uint32_t pass;
+  uint32_t before;
   int made = llmd_chain_extend(chain, e->secret, token, n_tokens, e->extra, n_extra, e->key, e->max_names);
   if (made < 0)
     return made;
-  pass = (uint32_t)made > n ? (uint32_t)made - n : 0;
-  if (pass) {
-    int rc = llmd__index_pass(e->index, b->endpoint, parent, e->key, pass, &before);
-    if (rc < 0)
-      return rc == LLMD_E_FULL ? 0 : rc;
-    parent = &before;
-  }
-  made = llmd_index_store(e->index, b->endpoint, tier, parent, e->key + pass, names, (uint32_t)made - pass, NULL);
+  before = (uint32_t)made > n ? (uint32_t)made - n : 0;
+  made = llmd__index_store_tail(e->index, b->endpoint, tier, parent, e->key, before, names, (uint32_t)made - before,
+                                NULL);
   if (made > 0)
     b->s->stats.blocks += (uint32_t)made;
   return made;

@@ -285,8 +285,29 @@ static int store(llmd_index *x, uint32_t holder, uint32_t tier, tip *t, const ll
   return (int)done;
 }
 
-int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
-                     const llmd_key *keys, const uint64_t *names, uint32_t n, llmd_block *last)
+/* Blocks on the way to others: they are there, whoever holds them. 0 = no room. */
+static int pass(llmd_index *x, tip *t, const llmd_key *keys, uint32_t n)
+{
+  uint32_t known = 0;
+  int made, room = 1;
+  for (uint32_t i = 0; i < n && room; i++) {
+    if (known != 0) {
+      known--;
+      t->offset++;
+      t->depth++;
+      continue;
+    }
+    room = llmd__reserve(x, llmd__need(x), 0, t->run) == 0 && advance(x, t, keys + i, n - i, &made);
+    if (room)
+      known = follow(x, t, keys + i + 1, n - i - 1u);
+  }
+  if (n != 0 && t->run != 0)
+    llmd__run_stale(x, t->run); /* nobody may come to hold what follows */
+  return room;
+}
+
+int llmd__index_store_tail(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
+                           const llmd_key *keys, uint32_t before, const uint64_t *names, uint32_t n, llmd_block *last)
 {
   tip t = {0, 0, 0};
   uint32_t holder;
@@ -301,10 +322,14 @@ int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, co
   }
   llmd__write_begin(x);
   rc = llmd__holder_get(x, endpoint, 1, &holder);
+  if (rc == 0 && !pass(x, &t, keys, before)) {
+    LLMD__ADD(&x->head->dropped, n);
+    n = 0;
+  }
   if (rc == 0)
-    rc = store(x, holder, tier, &t, keys, names, n, 0);
+    rc = store(x, holder, tier, &t, before ? keys + before : keys, names, n, 0);
   if (rc > 0 && last != NULL) {
-    last->key = keys[rc - 1];
+    last->key = keys[before + (uint32_t)rc - 1u];
     last->run = t.run;
     last->offset = t.offset;
     last->depth = t.depth - 1u;
@@ -313,53 +338,10 @@ int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, co
   return rc;
 }
 
-/* Blocks on the way to others: they are there, whoever holds them. */
-static int pass(llmd_index *x, tip *t, const llmd_key *keys, uint32_t n)
+int llmd_index_store(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
+                     const llmd_key *keys, const uint64_t *names, uint32_t n, llmd_block *last)
 {
-  uint32_t known = 0;
-  int made, rc = 0;
-  for (uint32_t i = 0; i < n && rc == 0; i++) {
-    if (known != 0) {
-      known--;
-      t->offset++;
-      t->depth++;
-      continue;
-    }
-    if (llmd__reserve(x, llmd__need(x), 0, t->run) < 0 || !advance(x, t, keys + i, n - i, &made))
-      rc = LLMD_E_FULL;
-    else
-      known = follow(x, t, keys + i + 1, n - i - 1u);
-  }
-  if (t->run != 0)
-    llmd__run_stale(x, t->run); /* nobody may come to hold what follows */
-  return rc;
-}
-
-int llmd__index_pass(llmd_index *x, llmd_endpoint_id endpoint, const llmd_block *parent, const llmd_key *keys,
-                     uint32_t n, llmd_block *last)
-{
-  tip t = {0, 0, 0};
-  uint32_t holder;
-  int rc;
-  if (parent != NULL) {
-    t.run = parent->run;
-    t.offset = parent->offset;
-    t.depth = parent->depth + 1u;
-  }
-  llmd__write_begin(x);
-  rc = llmd__holder_get(x, endpoint, 1, &holder);
-  if (rc == 0)
-    rc = pass(x, &t, keys, n);
-  if (rc == 0) {
-    last->key = keys[n - 1];
-    last->run = t.run;
-    last->offset = t.offset;
-    last->depth = t.depth - 1u;
-  } else {
-    llmd__trim_stale(x);
-  }
-  llmd__write_end(x);
-  return rc;
+  return llmd__index_store_tail(x, endpoint, tier, parent, keys, 0, names, n, last);
 }
 
 /* ---- by name ----------------------------------------------------------------------------------------------------- */
