@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hex.h"
 #include "json.h"
 
 #define CAPTURE_MAX ((size_t)1 << 30)
@@ -24,27 +25,18 @@ void capture_close(struct capture *c)
   free(c->file.text);
 }
 
-static int digit(char c)
-{
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Turns hex text into bytes at out (half as many). *at (may be NULL): where it is none, or where half a byte ends. */
 static int unhex(const char *text, size_t len, char *out, size_t *at)
 {
   size_t i = 0;
-  while (i < len && digit(text[i]) >= 0)
+  while (i < len && hex_digit(text[i]) >= 0)
     i++;
   if (at)
     *at = i;
   if (i < len || len % 2)
     return LLMD_E_SYNTAX;
   for (i = 0; i < len; i += 2)
-    out[i / 2] = (char)(digit(text[i]) << 4 | digit(text[i + 1]));
+    out[i / 2] = (char)(hex_digit(text[i]) << 4 | hex_digit(text[i + 1]));
   return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <llmd/prefix.h>
 
 #include "file.h"
+#include "hex.h"
 #include "ids.h"
 #include "json.h"
 #include "shell.h"
@@ -69,14 +70,13 @@ static llmd_str str(const char *text)
 /* Bytes of a hexadecimal text of at most `most` bytes; -1 = it is none. */
 static int unhex(const char *text, size_t len, uint8_t *out, size_t most)
 {
-  static const char digits[] = "0123456789abcdef";
   if (len % 2 || len / 2 > most)
     return -1;
   for (size_t i = 0; i < len; i++) {
-    const char *digit = text[i] ? strchr(digits, text[i] | 0x20) : NULL;
-    if (!digit)
+    const int digit = hex_digit(text[i]);
+    if (digit < 0)
       return -1;
-    out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] << 4 | (digit - digits) : digit - digits);
+    out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] << 4 | digit : digit);
   }
   return (int)(len / 2);
 }

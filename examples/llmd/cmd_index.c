@@ -10,6 +10,7 @@
 #include <llmd/prefix.h>
 
 #include "file.h"
+#include "hex.h"
 #include "ids.h"
 #include "json.h"
 #include "shell.h"
@@ -148,12 +149,6 @@ static int print_stats(const struct job *j)
 }
 
 /* ---- query ---- */
-
-static int hex_digit(char c)
-{
-  const char *digits = "0123456789abcdef0123456789ABCDEF", *at = c ? strchr(digits, c) : NULL;
-  return at ? (int)((at - digits) % 16) : -1;
-}
 
 /* As llmd hash prints native keys: the high half first. */
 static int read_keys(struct job *j)
