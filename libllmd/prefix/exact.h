@@ -155,15 +155,16 @@ typedef struct llmd__x_head {
   uint8_t secret[LLMD_SECRET_BYTES];
   uint64_t name_salt;
 
-  /* readers too */
-  _Atomic uint32_t epoch;   /* of recency */
+  /* readers too: a line of their own, which changes seldom */
+  _Alignas(64) _Atomic uint32_t epoch; /* of recency */
   _Atomic uint32_t freed;   /* holders' numbers that came back: one more sweep done */
   _Atomic uint32_t shared;  /* holder that stands for LLMD_INDEX_SHARED; 0 = none yet */
-  _Atomic uint32_t writing; /* a write is going on, or its writer died in it */
+  _Atomic uint32_t mending; /* a takeover is going on: runs may seem to have no children */
   _Atomic uint32_t sizes[4];
   _Atomic uint32_t windows; /* rows with sliding windows */
 
   /* the writer's */
+  _Alignas(64) _Atomic uint32_t writing; /* a write is going on, or its writer died in it */
   uint32_t fresh, free, n_free; /* lines never used; list of used ones; how many can be had of all below fresh */
   uint32_t free_runs;           /* list of lines that were a run's first */
   uint32_t page, page_end;      /* lines kept for runs */

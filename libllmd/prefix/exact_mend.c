@@ -206,6 +206,7 @@ int llmd_index_takeover(llmd_index *x)
   x->n_stale = x->n_few = 0;
   memset(x->lately, 0, sizeof x->lately);
   x->keep = 0;
+  LLMD__PUT(&x->head->mending, 1u);
   reset_books(x);
   mend_holders(x);
   each_run(x, mend_run);
@@ -215,6 +216,7 @@ int llmd_index_takeover(llmd_index *x)
   each_run(x, take_run);
   free_lines(x);
   trim_all(x);
+  LLMD__PUT(&x->head->mending, 0u);
   LLMD__ADD(&x->head->repaired, 1u);
   llmd__write_end(x);
   return 1;

@@ -631,7 +631,7 @@ static int next_run(walk *w, const llmd_key *keys, uint32_t n, uint32_t base, ui
   int rc = -1;
   if (base != 0) {
     const llmd__run *before = llmd__run_at(w->x, *run);
-    if (LLMD__GET(&before->child) == 0)
+    if (LLMD__GET(&before->child) == 0 && LLMD__GET(&w->x->head->mending) == 0)
       return 0;
     if (!(LLMD__GET(&before->shape) & LLMD__MANY) && by_child(w, keys, n, base, m, run))
       return 1;
