@@ -62,9 +62,16 @@ static const char help[] =
   "an endless cache, hit the cached part of all prompts, imbal the busiest engine's work beside the\n"
   "average, decide the time of one decision.\n"
   "\n"
+  "Of policies that listen to the engines two more tables tell what came (events and megabytes a\n"
+  "second of this machine's time), and whether the index is right: at each decision its answer is\n"
+  "held against the engines' caches. missed: blocks that it does not know (yet); wrong: blocks that\n"
+  "are there no more; promised: on their way with a request that was sent there.\n"
+  "\n"
   "Examples:\n"
   "  llmd simulate --quick --policy random --policy default\n"
   "  llmd simulate --index exact --policy my.yaml --seeds 3 --rates 15:50w,30:25,40:38\n"
+  "  llmd simulate --policy default --policy precise.yaml --event-loss 0.01 --restart 60\n"
+  "  llmd simulate --workload tiered --cpu-tokens 1312000 --policy precise.yaml\n"
   "  llmd simulate --workload mooncake:conversation.jsonl --policy default --json >run.json\n";
 
 struct policy {
@@ -111,8 +118,9 @@ static const struct option long_options[] = {
   {"speed", 1, NULL, SPEED}, {"limit", 1, NULL, LIMIT}, {"engines", 1, NULL, ENGINES}, {"index", 1, NULL, INDEX},
   {"metrics-ms", 1, NULL, METRICS_MS}, {"lag-ms", 1, NULL, LAG_MS}, {"coefficients", 1, NULL, COEFFICIENTS},
   {"seed", 1, NULL, SEED}, {"seeds", 1, NULL, SEEDS}, {"strict", 0, NULL, STRICT}, {"modules", 1, NULL, MODULES},
-  {"json", 0, NULL, JSON}, {"requests", 0, NULL, REQUESTS}, {"cpu-tokens", 1, NULL, CPU_TOKENS}, {"event-lag", 1, NULL, EVENT_LAG},
-  {"event-loss", 1, NULL, EVENT_LOSS}, {"event-keep", 1, NULL, EVENT_KEEP}, {"restart", 1, NULL, RESTART}, {"help", 0, NULL, 'h'}, {0},
+  {"json", 0, NULL, JSON}, {"requests", 0, NULL, REQUESTS}, {"cpu-tokens", 1, NULL, CPU_TOKENS},
+  {"event-lag", 1, NULL, EVENT_LAG}, {"event-loss", 1, NULL, EVENT_LOSS}, {"event-keep", 1, NULL, EVENT_KEEP},
+  {"restart", 1, NULL, RESTART}, {"help", 0, NULL, 'h'}, {0},
 };
 
 /* "dir/my-policy.yaml" as "my-policy". */

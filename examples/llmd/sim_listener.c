@@ -92,7 +92,8 @@ static int open_events(struct sim_listener *l, llmd_err *err)
 {
   llmd_chain_root root = {.size = sizeof root, .block_tokens = l->options.workload->block_size};
   llmd_events_options o = {.size = sizeof o, .max_sources = l->options.n_engines, .index = l->index,
-                           .parked_bytes = (uint64_t)64 << 20, .copies_bytes = LEAST_COPIES + l->options.held * COPY_BYTES,
+                           .parked_bytes = (uint64_t)64 << 20,
+                           .copies_bytes = LEAST_COPIES + l->options.held * COPY_BYTES,
                            .limits = {.size = sizeof o.limits, .payload = (uint32_t)64 << 20},
                            .log = l->options.log, .log_ud = l->options.log_ud};
   int rc = llmd_events_open(&o, &l->events, err);

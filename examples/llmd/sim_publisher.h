@@ -1,11 +1,11 @@
 /* sim_publisher.h: what an engine tells of its cache, byte for byte as vLLM sends it.
  *
- *   cache ──► changes of the step ──► batch: number, time ──► live message        [topic, seq, payload]
+ *   cache ──► changes of the step ──► batch: number, time ──► live message      [topic, seq, payload]
  *                                       │
  *                                       └─► the last N are kept ──► answers to a replay request
  *
- * A payload is [ts, [events], rank] in MessagePack, events are maps, hashes are unsigned integers. As in vLLM every copy
- * of a block is told of, a removal has an event of its own, and blocks stored in CPU memory come without tokens. Batches
+ * A payload is [ts, [events], rank] in MessagePack; events are maps, hashes unsigned integers. As in vLLM every copy of
+ * a block is told of, a removal has an event of its own, and blocks stored in CPU memory come without tokens. Batches
  * are kept as names of blocks and spelled when they are wanted: a name says all of a block's tokens. */
 #ifndef SIM_PUBLISHER_H
 #define SIM_PUBLISHER_H
@@ -28,8 +28,9 @@ struct sim_batch {
 int sim_publisher_create(struct sim_publisher **publisher, uint32_t block_size, uint32_t keep);
 void sim_publisher_destroy(struct sim_publisher *publisher); /* NULL is allowed */
 
-/* Changes, in order. They cannot fail; what memory did not suffice for is told by sim_publisher_send. */
-void sim_publisher_stored(struct sim_publisher *publisher, const uint64_t *parent, uint64_t name); /* NULL: a first block */
+/* Changes, in order. They cannot fail; what memory did not suffice for is told by sim_publisher_send. parent NULL: the
+ * block is the first of a prompt. */
+void sim_publisher_stored(struct sim_publisher *publisher, const uint64_t *parent, uint64_t name);
 void sim_publisher_offloaded(struct sim_publisher *publisher, uint64_t name); /* it is in CPU memory too */
 void sim_publisher_removed(struct sim_publisher *publisher, uint64_t name, int cpu);
 void sim_publisher_cleared(struct sim_publisher *publisher);

@@ -221,7 +221,7 @@ static void print_heard(FILE *out, const char *policy, const struct sim_heard *h
 
 static void print_truth(FILE *out, const char *policy, const struct sim_heard *h)
 {
-  fprintf(out, "%-20.20s %8" PRIu64 " %9" PRIu64 " %8.4f%% %8.4f%% %9" PRIu64 " %8" PRIu64 " %10" PRIu64 "\n", policy,
+  fprintf(out, "%-20.20s %8" PRIu64 " %9" PRIu64 " %9.4f %9.4f %9" PRIu64 " %8" PRIu64 " %10" PRIu64 "\n", policy,
           h->decisions, h->agreed, part(h->known, h->held), part(h->wrong, h->known + h->wrong), h->held - h->known,
           h->wrong, h->promised);
   fprintf(out, "  settled: %" PRIu64 " prompts, %" PRIu64 " blocks of them held, %" PRIu64 " not known, %" PRIu64
@@ -242,7 +242,7 @@ void sim_report_heard(FILE *out, const struct sim_result *runs, uint32_t n_runs)
   }
   for (uint32_t i = 0; i < n_runs; i++) {
     if (runs[i].listened && n) {
-      fprintf(out, "%-20s %8s %9s %9s %9s %9s %8s %10s\n", "the index was asked", "times", "agreed", "known", "wrong",
+      fprintf(out, "%-20s %8s %9s %9s %9s %9s %8s %10s\n", "the index was asked", "times", "agreed", "known %", "wrong %",
               "missed", "wrong", "promised");
       n = 0;
     }

@@ -210,7 +210,8 @@ struct cJSON *sim_report_json(const struct sim_result *run, int per_request)
     return NULL;
   if (cJSON_AddTrueToObject(root, "simulated") && cJSON_AddStringToObject(root, "router", run->router) &&
       put_config(root, run) && (summary = cJSON_AddObjectToObject(root, "summary")) &&
-      put_metrics(summary, run, SIM_TOTAL) && put_stages(root, run) && put_heard(root, run) && (!per_request || put_requests(root, run)))
+      put_metrics(summary, run, SIM_TOTAL) && put_stages(root, run) && put_heard(root, run) &&
+      (!per_request || put_requests(root, run)))
     return root;
   cJSON_Delete(root);
   return NULL;
