@@ -140,9 +140,9 @@ void llmd__pool_index_compare(llmd_pool *p)
   if (n > p->mismatched) {
     name = llmd__string_text(p->g, v.row[first].name);
     llmd__pool_log(p, LLMD_LOG_WARN, "index",
-                   "%.*s: blocks of %.0f tokens by its metrics, of %u by its events or configuration; endpoints so: %u",
+                   "%.*s: blocks of %u tokens by its metrics, of %u by its events or configuration; endpoints so: %u",
                    (int)name.len, name.ptr ? name.ptr : "",
-                   llmd__column_f64(&v, p->g, LLMD_ATTR_BLOCK_SIZE)[first], tokens, n);
+                   (uint32_t)llmd__column_f64(&v, p->g, LLMD_ATTR_BLOCK_SIZE)[first], tokens, n);
   }
   p->mismatched = n;
 }
