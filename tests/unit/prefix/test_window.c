@@ -504,12 +504,63 @@ static void test_blocks_on_the_way_go_again(void **state)
   over(&w);
 }
 
+/* ---- at the cap -------------------------------------------------------------------------------------------------- */
+
+/* A small index, far more tails than it has room for: when all is cleared nothing is left over, no line is lost. */
+static void test_at_the_cap_no_line_is_lost(void **state)
+{
+  llmd_index_options o = {.size = sizeof o, .rows = ENDPOINTS + 2, .bytes = 96u << 10};
+  llmd_index_stats stats = {.size = sizeof stats};
+  llmd_key key[300];
+  uint64_t name[300];
+  llmd_hit hit[ENDPOINTS + 2];
+  world w;
+  (void)state;
+  small(&w, 4, 0);
+  llmd_index_close(w.x);
+  free(w.scratch);
+  assert_int_equal(llmd_index_format(w.mem, BYTES, &o), 0);
+  assert_int_equal(llmd_index_open(w.mem, BYTES, NULL, &w.x, NULL), 0);
+  w.scratch = calloc(1, llmd_index_scratch(w.x));
+  w.random = 4242;
+  for (uint32_t e = 0; e < ENDPOINTS; e++) {
+    w.id[e] = UINT64_C(1) << 32 | (e + 1u);
+    describe(&w, e);
+  }
+  for (uint32_t i = 0; i < 12000; i++) {
+    const uint32_t seed = draw(&w, 30), n = 1u + draw(&w, 280), before = draw(&w, n + 1u), e = draw(&w, ENDPOINTS);
+    for (uint32_t k = 0; k < n; k++) {
+      key[k] = key_of((k < 40 ? 0 : seed) * 1000u + k);
+      name[k] = 1u + (k < 40 ? 0 : seed) * 1000u + k;
+    }
+    if (draw(&w, 4))
+      assert_true(llmd__index_store_tail(w.x, w.id[e], some_tier(&w), NULL, key, before, name + before, n - before,
+                                         NULL) >= 0);
+    else
+      assert_true(llmd_index_drop(w.x, w.id[e], draw(&w, 3) ? some_tier(&w) : LLMD_TIER_ANY, name, n) >= 0);
+    if (draw(&w, 100) == 0)
+      assert_int_equal(llmd_index_clear(w.x, w.id[e]), 0);
+    llmd_index_tick(w.x, 1, 0);
+    for (int left = llmd_index_query(w.x, w.scratch, key, n, hit, ENDPOINTS + 2u, NULL); left-- > 0;)
+      assert_in_range(hit[left].blocks, 1, n);
+  }
+  for (uint32_t e = 0; e < ENDPOINTS; e++)
+    assert_int_equal(llmd_index_clear(w.x, w.id[e]), 0);
+  while (llmd_index_tick(w.x, 1, 100000))
+    ;
+  llmd_index_stats_get(w.x, &stats);
+  assert_true(stats.evicted > 100000);
+  assert_int_equal(stats.used + stats.blocks + stats.held + stats.names, 0);
+  over(&w);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_the_last_blocks_must_be_there), cmocka_unit_test(test_two_groups_must_agree),
       cmocka_unit_test(test_a_name_means_one_block),        cmocka_unit_test(test_blocks_on_the_way_go_again),
       cmocka_unit_test(test_a_run_without_anything_breaks_the_row),
+      cmocka_unit_test(test_at_the_cap_no_line_is_lost),
       cmocka_unit_test(test_as_the_model_says),
       cmocka_unit_test(test_with_a_store_for_all),
   };
