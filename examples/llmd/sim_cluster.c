@@ -1,7 +1,6 @@
 #include "sim_cluster.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,40 +86,6 @@ static void destroy_cluster(struct sim_cluster *c)
   free(c);
 }
 
-void sim_result_free(struct sim_result *r)
-{
-  for (uint32_t i = 0; r->spans && i < r->config.workload->n_stages; i++) {
-    free(r->spans[i].busy);
-    free(r->spans[i].work);
-    free(r->spans[i].gaps);
-    free(r->spans[i].decisions);
-  }
-  free(r->spans);
-  free(r->records);
-  memset(r, 0, sizeof *r);
-}
-
-static int make_result(struct sim_result *r, const struct sim_config *config, const char *name)
-{
-  const struct sim_workload *w = config->workload;
-  r->config = *config;
-  (void)snprintf(r->router, sizeof r->router, "%s", name ? name : "");
-  r->records = calloc(w->n_requests, sizeof *r->records);
-  r->spans = calloc(w->n_stages, sizeof *r->spans);
-  if (!r->records || !r->spans)
-    return LLMD_E_NOMEM;
-  for (uint32_t i = 0; i < w->n_stages; i++) {
-    struct sim_span *s = &r->spans[i];
-    s->busy = calloc(config->n_engines, sizeof *s->busy);
-    s->work = calloc(config->n_engines, sizeof *s->work);
-    s->gaps = calloc(1, sizeof *s->gaps);
-    s->decisions = calloc(1, sizeof *s->decisions);
-    if (!s->busy || !s->work || !s->gaps || !s->decisions)
-      return LLMD_E_NOMEM;
-  }
-  return 0;
-}
-
 static int fill_cluster(struct sim_cluster *c)
 {
   uint32_t n = c->config.n_engines;
@@ -145,24 +110,7 @@ static int fill_cluster(struct sim_cluster *c)
     return code;
   for (uint32_t i = 0; c->feed && i < n; i++)
     sim_engine_publish(c->engine[i], sim_feed_publisher(c->feed, i));
-  return make_result(&c->result, &c->config, c->router->name);
-}
-
-static int check_config(const struct sim_config *k)
-{
-  if (!k->model || !k->workload || k->n_engines == 0 || k->n_engines > 1u << 16)
-    return LLMD_E_INVALID;
-  if (k->workload->n_requests == 0 || k->workload->n_stages == 0)
-    return LLMD_E_INVALID;
-  if (!(k->metrics_period >= 0 && k->metrics_lag >= 0) || (k->metrics_period == 0 && k->metrics_lag > 0))
-    return LLMD_E_INVALID;
-  if (k->metrics_period > 0 && !(k->metrics_period >= 1e-4 && k->metrics_lag / k->metrics_period <= 1e4))
-    return LLMD_E_INVALID;
-  if (!(k->event_lag >= 0 && k->event_lag <= 60 && k->event_loss >= 0 && k->event_loss < 1))
-    return LLMD_E_INVALID;
-  if (k->restart_period != 0 && !(k->restart_period >= 0.1))
-    return LLMD_E_INVALID;
-  return 0;
+  return sim_result_make(&c->result, &c->config, c->router->name);
 }
 
 /* ---- metrics ---- */
@@ -530,7 +478,7 @@ static int run(struct sim_cluster *c)
 int sim_run(const struct sim_config *config, struct sim_router *router, struct sim_result *result,
             sim_progress_fn progress, void *ud)
 {
-  int code = check_config(config);
+  int code = sim_config_check(config);
   struct sim_cluster *c;
   if (code)
     return code;

@@ -74,4 +74,8 @@ int sim_run(const struct sim_config *config, struct sim_router *router, struct s
             sim_progress_fn progress, void *ud);
 void sim_result_free(struct sim_result *result); /* a zeroed one may be freed */
 
+/* For sim_run: LLMD_E_INVALID; room for a run's result, which is freed whatever comes back: LLMD_E_NOMEM. */
+int sim_config_check(const struct sim_config *config);
+int sim_result_make(struct sim_result *result, const struct sim_config *config, const char *name);
+
 #endif

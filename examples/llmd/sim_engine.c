@@ -6,6 +6,7 @@
 #include "sim_cache.h"
 #include "sim_publisher.h"
 #include "sim_rng.h"
+#include "sim_tier.h"
 
 #define NO_ROW UINT32_MAX
 
@@ -203,16 +204,6 @@ static void stop_reading(struct sim_engine *e, struct row *row)
       e->distinct_tokens -= fill_of(e, row, i);
 }
 
-/* The oldest block of a cache, for a new name; whoever listens hears of the old one's end. */
-static uint32_t take(struct sim_engine *e, struct sim_cache *cache)
-{
-  uint64_t evictions = cache->evictions;
-  uint32_t block = sim_cache_take(cache);
-  if (e->publisher && cache->evictions != evictions)
-    sim_publisher_removed(e->publisher, cache->block[block].name, cache == &e->cpu);
-  return block;
-}
-
 static void name_next(struct sim_engine *e, struct row *row)
 {
   uint32_t i = row->n_named++;
@@ -230,7 +221,7 @@ static void append_blocks(struct sim_engine *e, struct row *row, uint32_t tokens
 {
   uint32_t want = blocks_for(e, tokens);
   while (row->n_blocks < want) {
-    uint32_t block = take(e, &e->cache);
+    uint32_t block = sim_tier_take(&e->cache, e->publisher, 0);
     e->cache.block[block].readers = row->decoding;
     row->blocks[row->n_blocks++] = block;
   }
@@ -250,31 +241,12 @@ static void drop_blocks(struct sim_engine *e, struct row *row)
 
 /* ---- the tier in CPU memory ---- */
 
-/* Makes a block of that tier its newest: 1, or 0 when it is not there. */
-static int touch(struct sim_engine *e, uint64_t name)
-{
-  uint32_t block = sim_cache_find(&e->cpu, name);
-  if (block == SIM_NO_BLOCK)
-    return 0;
-  sim_cache_hold(&e->cpu, block);
-  sim_cache_drop(&e->cpu, block);
-  return 1;
-}
-
 /* Blocks that became full go down, last one first, so that the start of the prompt stays longest. */
 static void offload(struct sim_engine *e, struct row *row)
 {
   uint32_t full = row->computed / e->block_size;
-  for (uint32_t i = full; i-- > row->n_offered;) {
-    uint64_t name = name_of(row, i);
-    if (touch(e, name))
-      continue;
-    uint32_t block = take(e, &e->cpu);
-    sim_cache_name(&e->cpu, block, name);
-    sim_cache_drop(&e->cpu, block);
-    if (e->publisher)
-      sim_publisher_offloaded(e->publisher, name);
-  }
+  for (uint32_t i = full; i-- > row->n_offered;)
+    sim_tier_keep(&e->cpu, e->publisher, name_of(row, i));
   row->n_offered = full;
 }
 
