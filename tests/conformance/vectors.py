@@ -3,7 +3,7 @@
 
 ../shared/vectors (or LLMD_SHARED/vectors) holds the tables. Each case becomes one or more situations for the oracle program
 and a check of what it decided; all situations go through one run of it. A case that has no meaning for a decision (policies of
-the flow queue, hashes of the precise index) is counted as not applicable, with the reason. A point is a table.
+the flow queue, hashes, events) is counted as not applicable, with the reason. A point is a table.
 """
 import json
 import os
@@ -19,7 +19,7 @@ import vectors_policy  # noqa: E402
 from vectors_base import NotApplicable  # noqa: E402
 
 TABLES = {**vectors_plugins.TABLES, **vectors_policy.TABLES}
-LATER = 'the precise index and its events are a later part of the library'
+LATER = 'no decision shows an event: conformance/events'
 HASHES = 'no decision shows a hash: conformance/hashes'
 NOT_HERE = dict.fromkeys((
     'golden_hashes', 'vllm.block_hash', 'vllm.block_hash.public', 'llm-d.kvblock.request_keys',

@@ -1,7 +1,8 @@
 /* Several processes decide on one region while one of them is killed with -9, again and again; now and then it is the
  * writer. The host (this process) tells the writer who is dead (llmd_pool_reclaim), or starts the next writer
  * (LLMD_POOL_TAKEOVER). The others' decisions go on, none is dropped, no lane is lost, and in the end all charges of
- * the dead have come back.
+ * the dead have come back. Now and then the writer is only stopped: whoever would write is refused, and it goes on when
+ * it is woken.
  *
  *   pool_kill [KILLS]     default 100; LLMD_LONG=1: 1,000 */
 #define _GNU_SOURCE
@@ -249,6 +250,23 @@ static int all_go_on(uint32_t except)
   return 0;
 }
 
+/* A writer that does nothing is not a dead one. */
+static int stopped_and_woken(pid_t writer)
+{
+  llmd_pool_options po = {.size = sizeof po, .flags = LLMD_POOL_WRITER, .mem = mem, .mem_len = len};
+  llmd_pool *pool = NULL;
+  int status, refused, on;
+  po.owner = (uint64_t)getpid();
+  kill(writer, SIGSTOP);
+  if (waitpid(writer, &status, WUNTRACED) != writer || !WIFSTOPPED(status))
+    return 0;
+  refused = llmd_pool_open(&po, &pool, NULL) == LLMD_E_BUSY;
+  llmd_pool_close(pool);
+  on = all_go_on(DECIDERS); /* but for it */
+  kill(writer, SIGCONT);
+  return refused && on && all_go_on(DECIDERS + 1);
+}
+
 /* Leases of the dead end; then every count is back at zero. */
 static int64_t left_in_flight(void)
 {
@@ -284,9 +302,9 @@ int main(int argc, char **argv)
                             .prefix_bytes = 1 << 20, .state_bytes = 8 << 20};
   uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : getenv("LLMD_LONG") ? 1000 : 100, writers = 0, decided = 0;
   pid_t worker[DECIDERS], writer;
-  int stuck = 0, bad = 0, status;
+  int stuck = 0, asleep = 0, bad = 0, status;
   int64_t left;
-  printf("1..4\n");
+  printf("1..5\n");
   len = llmd_region_size(&ro);
   mem = map(len);
   said = map(sizeof *said);
@@ -312,6 +330,8 @@ int main(int argc, char **argv)
       writers++;
       *victim = start(write_on, LLMD_POOL_TAKEOVER);
     }
+    if (k % 25 == 24)
+      asleep += !stopped_and_woken(writer);
   }
   stuck += !all_go_on(DECIDERS + 1);
   atomic_store(&said->over, 1);
@@ -333,5 +353,6 @@ int main(int argc, char **argv)
   if (left)
     printf("# %lld in flight\n", (long long)left);
   bad += check(4, left == 0, "what the dead had in flight comes back");
+  bad += check(5, !asleep, "nobody takes over from a writer that is stopped, and it goes on");
   return bad != 0;
 }
