@@ -265,6 +265,8 @@ typedef struct llmd_outcome {
 #define LLMD_PRECISE_ALWAYS 1u
 /* precise_match: endpoints whose engine tells nothing count too, by what precise_expect promised of them */
 #define LLMD_PRECISE_EXPECTED 2u
+/* precise_match: block_tokens stands in the configuration, so that an engine with other blocks is told of */
+#define LLMD_PRECISE_CONFIGURED 4u
 /* What precise_match writes: an entry per candidate of the batch. Prompts of a request are summed up. */
 typedef struct llmd_precise {
   uint32_t size;

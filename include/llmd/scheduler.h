@@ -39,7 +39,7 @@ typedef struct llmd_scheduler_options {
   uint32_t max_tokens;   /* [131072] tokens of a prompt that are looked at */
   uint32_t reserved;
   const llmd_allocator *alloc; /* NULL = malloc */
-  llmd_log_fn log;             /* warnings about the configuration; NULL = silent */
+  llmd_log_fn log;             /* warnings about the configuration, one of them by a decision; NULL = silent */
   void *log_ud;
   const char *module_dir;  /* directory of loadable plugins, NUL-terminated; NULL = built-ins only */
   uint64_t budget_ns;      /* [1 ms] for one decision; used only with clock */

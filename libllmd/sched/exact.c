@@ -6,8 +6,10 @@
  *
  * The extras of a block are those that its engine hashes: what stands at placeholders in it, then, in a prompt's first
  * block, the cache salt. An adapter's requests have a root of their own. Pseudo tokens never get here. */
+#include <stdio.h>
 #include <string.h>
 
+#include "model/strings.h"
 #include "sched/decision.h"
 
 #define LOOK_NS 10000000u /* what is known of the rows is looked at again after this long */
@@ -203,6 +205,35 @@ static double whole_blocks(const llmd_lane *l, uint32_t block)
   return (double)n;
 }
 
+/* The configuration gives a block size, and engines have others, which count: said once, counted by the metrics. */
+static void tell_size(const asking *a, uint32_t row, uint32_t block)
+{
+  llmd_scheduler *s = a->l->s;
+  llmd_str name = llmd__string_text(s->pool->g, a->l->snap.view.row[row].name);
+  char line[320];
+  int n;
+  if (atomic_exchange(&s->told, 1) || !s->options.log)
+    return;
+  n = snprintf(line, sizeof line, "blockSizeTokens is %u, but the blocks of %.*s are of %u tokens, which counts",
+               a->out->block_tokens, (int)name.len, name.ptr ? name.ptr : "", block);
+  if (n > 0)
+    s->options.log(s->options.log_ud, LLMD_LOG_WARN, "config", line,
+                   (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+}
+
+static void compare_sizes(const asking *a)
+{
+  const uint32_t *block = a->l->exact.block, configured = a->out->block_tokens;
+  llmd_scheduler *s = a->l->s;
+  if (!(a->out->flags & LLMD_PRECISE_CONFIGURED))
+    return;
+  if (atomic_load_explicit(&s->block_tokens, memory_order_relaxed) != configured)
+    atomic_store_explicit(&s->block_tokens, configured, memory_order_relaxed);
+  for (uint32_t i = 0; i < a->cand->n && !atomic_load_explicit(&s->told, memory_order_relaxed); i++)
+    if (block[a->cand->row[i]] && block[a->cand->row[i]] != configured)
+      tell_size(a, a->cand->row[i], block[a->cand->row[i]]);
+}
+
 /* Nothing held by anybody, so far. */
 static void start(const asking *a)
 {
@@ -352,6 +383,7 @@ int llmd__exact_match(void *ctx, const llmd_precise *out)
     rc = LLMD_E_NONE;
   if (!rc) {
     start(&a);
+    compare_sizes(&a);
     rc = match_all(&a);
   }
   if (!rc)

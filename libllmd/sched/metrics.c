@@ -260,22 +260,23 @@ static void give_endpoints(walk *w, const llmd__snapshot *snap, const char *name
 /* Endpoints whose engine tells of its cache, and those of them of which something was missed. */
 static void give_fed(walk *w, const llmd__snapshot *snap)
 {
-  uint32_t fed = 0, degraded = 0, mismatched = 0;
+  uint32_t fed = 0, degraded = 0, mismatched = 0, configured = atomic_load(&w->s->block_tokens);
   for (uint32_t i = 0; i < snap->n && w->s->index; i++) {
     llmd_index_row r = {.size = sizeof r};
     if (llmd_index_row_of(w->s->index, snap->view.row[i].id, &r))
       continue;
     fed += (r.flags & LLMD_INDEX_FED) != 0;
     degraded += (r.flags & LLMD_INDEX_DEGRADED) != 0;
-    mismatched +=
-        (uint32_t)llmd__pool_sizes_differ(llmd__snapshot_value(w->s->pool, snap, i, LLMD_ATTR_BLOCK_SIZE), &r);
+    mismatched += llmd__pool_sizes_differ(llmd__snapshot_value(w->s->pool, snap, i, LLMD_ATTR_BLOCK_SIZE), &r) ||
+                  (configured && llmd__pool_sizes_differ(configured, &r));
   }
   if (!w->s->index)
     return;
   gauge(w, "llmd_index_fed_endpoints", "Endpoints whose events reach the exact prefix index.", fed);
   gauge(w, "llmd_index_degraded_endpoints", "Endpoints of which events were missed and not repaired yet.", degraded);
   gauge(w, "llmd_index_mismatched_endpoints",
-        "Endpoints whose metrics tell another block size than their events or their configuration.", mismatched);
+        "Endpoints whose block size is another one by their events than by their metrics or as configured.",
+        mismatched);
 }
 
 static void give_pool(walk *w)

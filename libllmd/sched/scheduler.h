@@ -80,6 +80,8 @@ struct llmd_scheduler {
    * else of the first: for Prefer: if-available and the hit ratio. total_column: of such a producer, or LLMD__NONE. */
   uint32_t match_column, total_column;
   llmd_index *index;      /* the pool's exact index, when a plugin wants it */
+  /* block size that the configuration gives, 0 = none; an engine with another one was told of */
+  _Atomic uint32_t block_tokens, told;
   uint32_t charge_column; /* column charged to the ledger, LLMD__NONE = the prompt's tokens */
 };
 

@@ -26,6 +26,7 @@
 
 typedef struct token_processor {
   int64_t block, block_old;
+  uint32_t configured; /* block is not the preset */
   llmd_str seed;
   uint32_t algorithm;
 } token_processor;
@@ -145,6 +146,7 @@ static int check_block(token_processor *t, llmd_err *err)
   else if (!t->block && t->block_old < 0)
     return refuse(err, LLMD_E_RANGE, "tokenProcessorConfig.blockSize", "must be above 0, got %lld", t->block_old);
   t->block_old = 0;
+  t->configured = t->block != 0;
   if (t->block < 0 || t->block > BLOCK_MAX)
     return refuse(err, LLMD_E_RANGE, "tokenProcessorConfig.blockSizeTokens", "must be above 0 and below 2^20, got %lld",
                   t->block);
@@ -266,7 +268,8 @@ static int produce(const void *self, const llmd_services *s, const llmd_batch *b
                       .total = out[TOTAL], .tokens = out[BLOCK], .lower = {out[CPU], out[DISK], out[REMOTE]},
                       .degraded = out[DEGRADED]};
   int rc;
-  ask.flags = (p->speculative ? LLMD_PRECISE_EXPECTED : 0) | (b->strict ? LLMD_PRECISE_ALWAYS : 0);
+  ask.flags = (p->speculative ? LLMD_PRECISE_EXPECTED : 0) | (b->strict ? LLMD_PRECISE_ALWAYS : 0) |
+              (p->tokens.configured ? LLMD_PRECISE_CONFIGURED : 0);
   rc = s->precise_match(s->ctx, &ask);
   if (rc >= 0)
     weigh(p, b, out);

@@ -142,7 +142,7 @@ static void publishes_what_the_index_knows(void **state)
   assert_int_equal(self_set(&t.self, t.plugin, "tokenProcessorConfig.blockSizeTokens", "64"), 0);
   assert_int_equal(produce(&t), 0);
   assert_int_equal(t.fake.asked.block_tokens, 64);
-  assert_int_equal(t.fake.asked.flags, LLMD_PRECISE_ALWAYS | LLMD_PRECISE_EXPECTED);
+  assert_int_equal(t.fake.asked.flags, LLMD_PRECISE_ALWAYS | LLMD_PRECISE_EXPECTED | LLMD_PRECISE_CONFIGURED);
   column(t.out[WEIGHTED], 0, 3.8, 7.6);
 }
 

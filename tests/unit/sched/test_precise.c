@@ -749,6 +749,36 @@ static void degraded_is_said_and_counts_all_the_same(void **state)
   rig_close(&r);
 }
 
+/* A size that is configured is told of once, and counted, when engines have others; their own counts. */
+static void other_blocks_than_configured(void **state)
+{
+  rig r;
+  (void)state;
+  open_precise(&r, HEAD PRODUCER "  parameters: {tokenProcessorConfig: {blockSizeTokens: 64}}\n" SCORER, 0);
+  tell(&r, 0, 1, 64, 64, 4, 0);
+  ask(&r, 1, 64);
+  decide(&r);
+  assert_string_equal(r.said, "");
+  assert_true(metric(&r, "llmd_index_mismatched_endpoints") == 0);
+  tell(&r, 1, 1, 64, 16, 4, 0);
+  for (int i = 0; i < 3; i++) {
+    ask(&r, 1, 64);
+    decide(&r);
+    cells(&r, "cached", 1, 4, 0, 0);
+  }
+  assert_string_equal(r.said, "blockSizeTokens is 64, but the blocks of default/10.0.0.2:8000 are of 16 tokens, "
+                              "which counts\n");
+  assert_true(metric(&r, "llmd_index_mismatched_endpoints") == 1);
+  rig_close(&r);
+  open_precise(&r, PRECISE, 0); /* the preset is nobody's word */
+  tell(&r, 1, 1, 64, 32, 2, 0);
+  ask(&r, 1, 64);
+  decide(&r);
+  assert_string_equal(r.said, "");
+  assert_true(metric(&r, "llmd_index_mismatched_endpoints") == 0);
+  rig_close(&r);
+}
+
 /* ---- the older spelling, refusals -------------------------------------------------------------------------------- */
 
 static void the_scorer_that_is_both(void **state)
@@ -877,6 +907,7 @@ int main(void)
       cmocka_unit_test(promises_are_posted),
       cmocka_unit_test(an_agent_and_its_workers),
       cmocka_unit_test(degraded_is_said_and_counts_all_the_same),
+      cmocka_unit_test(other_blocks_than_configured),
       cmocka_unit_test(the_scorer_that_is_both),
       cmocka_unit_test(parameters_are_strict),
       cmocka_unit_test(a_store_that_all_can_read),
