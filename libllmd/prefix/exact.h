@@ -43,6 +43,7 @@
 #define LLMD__X_MAX_LINES (1u << 28)
 #define LLMD__X_BOOK 64u       /* bytes per row that belong to whoever applies events */
 #define LLMD__X_ROW 6u         /* lines in a row that can be asked for */
+#define LLMD__X_STALE 48u
 #define LLMD__X_RUN_MOST 64u   /* lines that one step on a run may take, sets apart */
 #define LLMD__X_TIERS 7u       /* that entries have: LLMD_TIERS, then two for groups of layers with sliding windows */
 
@@ -206,7 +207,7 @@ struct llmd_index {
   uint64_t *mark;              /* [lines / 64] for mending */
   uint64_t name_salt;
   uint16_t *list, *have;       /* [holders + 1] the writer's scratch */
-  llmd_key stale[8];           /* first keys of runs to trim when the write at hand is done */
+  llmd_key stale[LLMD__X_STALE]; /* first keys of runs to trim when the write at hand is done */
   uint32_t n_stale;
   uint32_t keep;               /* run that the write at hand stands on: not to be trimmed */
   uint32_t storing, lost;      /* run being stored into, and its blocks that lost their name again */
@@ -361,6 +362,9 @@ uint32_t llmd__run_uncover(llmd_index *x, uint32_t run, uint32_t holder, uint32_
 void llmd__run_forget(llmd_index *x, uint32_t run);
 /* For mending: counts its holders, takes their sets and lines. */
 void llmd__holders_adopt(llmd_index *x, uint32_t run);
+/* For mending, when there are lines again: a writer that died while a holder went from one set to another left it in
+ * both. It stays in the one that says more. */
+void llmd__holders_part(llmd_index *x, uint32_t run);
 /* Ends the holder's speculative entry if it still is of that promise. Returns 1 when it was. */
 int llmd__run_unpromise(llmd_index *x, uint32_t run, uint32_t holder, uint32_t promise);
 /* Blocks that an entry says more than the set does. */

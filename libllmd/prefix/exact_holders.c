@@ -123,6 +123,7 @@ static void cohort_put(llmd_index *x, llmd__run *r, _Atomic uint64_t *at, uint64
   uint64_t old = LLMD__GET(at);
   uint32_t mask = LLMD__E_MASK(old);
   if (LLMD__SET_KIND(id) == LLMD__SET_INTERNED) {
+    LLMD__PUT(&r->inc, ++x->head->inc); /* whoever leaves has an entry by now, maybe where somebody has read already */
     LLMD__PUT(at, llmd__cohort(LLMD__SET_LINE(id), mask));
   } else {
     for (uint32_t i = 0; i < LLMD__SET_KIND(id); i++) {
@@ -131,6 +132,7 @@ static void cohort_put(llmd_index *x, llmd__run *r, _Atomic uint64_t *at, uint64
       if (own == NULL)
         entry_put(x, r, NULL, empty, llmd__entry(holder, LLMD_TIER_GPU, 0, mask));
     }
+    LLMD__PUT(&r->inc, ++x->head->inc);
     LLMD__PUT(at, 0);
   }
   LLMD__PUT(&r->inc, ++x->head->inc);
@@ -188,6 +190,7 @@ static void gather(llmd_index *x, llmd__run *r, uint32_t mask)
   sort_holders(who, n);
   entry_find(x, r, UINT32_MAX, LLMD_TIER_GPU, &at);
   entry_put(x, r, NULL, at, llmd__cohort(LLMD__SET_LINE(llmd__set_of(x, who, n)), mask));
+  LLMD__PUT(&r->inc, ++x->head->inc); /* who has read past the cohort's place must not miss the entries, too */
   for (uint32_t i = 0; i < n; i++) {
     _Atomic uint64_t *empty, *own = entry_find(x, r, who[i], LLMD_TIER_GPU, &empty);
     if (own != NULL)
@@ -553,4 +556,75 @@ void llmd__holders_adopt(llmd_index *x, uint32_t run)
   EACH_ENTRY(x, r, at)
     mend_entry(x, at);
   LLMD__ADD(&x->head->n_held, held_here(x, r));
+}
+
+/* Another cohort that the holder is in; NULL = none. */
+static _Atomic uint64_t *other_cohort(llmd_index *x, llmd__run *r, const _Atomic uint64_t *but, uint32_t holder)
+{
+  _Atomic uint64_t *at;
+  EACH_ENTRY(x, r, at) {
+    uint64_t e = LLMD__GET(at);
+    if (at != but && e != 0 && LLMD__E_TIER(e) == LLMD__COHORT &&
+        llmd__set_has(x, llmd__set_id(x, LLMD__E_SET(e)), holder))
+      return at;
+  }
+  return NULL;
+}
+
+/* The holder leaves what says less of it: its run's set, its cohort, or the other one. */
+static void part_holder(llmd_index *x, llmd__run *r, _Atomic uint64_t *at, _Atomic uint64_t *other, uint32_t holder)
+{
+  uint64_t word = LLMD__GET(&r->set);
+  uint32_t bits = bits_in(LLMD__E_MASK(LLMD__GET(at)));
+  if (other == NULL && LLMD__SET_FLEN(word) < bits)
+    set_swap(x, r, llmd__set_remove(x, word, holder), LLMD__SET_FLEN(word));
+  else
+    cohort_leave(x, r, other != NULL && bits_in(LLMD__E_MASK(LLMD__GET(other))) < bits ? other : at, holder);
+}
+
+/* One holder of the cohort that is elsewhere, too. 0 = there is none. */
+static int part_one(llmd_index *x, uint32_t run, _Atomic uint64_t *at)
+{
+  llmd__run *r = llmd__run_at(x, run);
+  uint64_t word = LLMD__GET(&r->set), id = llmd__set_id(x, LLMD__E_SET(LLMD__GET(at)));
+  uint32_t n = llmd__set_list(x, id, x->list);
+  if (LLMD__SET_ID(word) == id) { /* it was just made the run's set */
+    cohort_put(x, r, at, 0);
+    return 1;
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t holder = x->list[i];
+    int in_set = word != 0 && llmd__set_has(x, word, holder);
+    _Atomic uint64_t *other = in_set ? NULL : other_cohort(x, r, at, holder);
+    if (!in_set && other == NULL)
+      continue;
+    if (llmd__reserve(x, llmd__need(x), 0, run) < 0)
+      cohort_put(x, r, at, 0);
+    else
+      part_holder(x, r, at, other, holder);
+    return 1;
+  }
+  return 0;
+}
+
+static int part_any(llmd_index *x, uint32_t run)
+{
+  _Atomic uint64_t *at;
+  EACH_ENTRY(x, llmd__run_at(x, run), at)
+    if (LLMD__E_TIER(LLMD__GET(at)) == LLMD__COHORT && part_one(x, run, at))
+      return 1;
+  return 0;
+}
+
+void llmd__holders_part(llmd_index *x, uint32_t run)
+{
+  llmd__run *r = llmd__run_at(x, run);
+  uint64_t held = held_here(x, r);
+  if (!part_any(x, run))
+    return;
+  while (part_any(x, run))
+    ;
+  more_sweep(x, r);
+  promote(x, r);
+  LLMD__ADD(&x->head->n_held, held_here(x, r) - held);
 }

@@ -6,6 +6,8 @@
  * when it goes itself. */
 #include "prefix/exact.h"
 
+#include <string.h>
+
 #define EPOCHS 48u
 
 #define PAGE 64u
@@ -83,8 +85,10 @@ uint32_t llmd__line_take(llmd_index *x)
     return clean(x, LLMD__X_RINGS + h->fresh++);
   if (h->page != h->page_end)
     return clean(x, from_page(x));
-  if (h->free_runs != 0)
+  if (h->free_runs != 0) {
+    memset(x->lately, 0, sizeof x->lately); /* it may name this line, which is no run any more */
     return clean(x, pop(x, &h->free_runs));
+  }
   break_row(x);
   return clean(x, pop(x, &h->free));
 }

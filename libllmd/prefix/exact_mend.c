@@ -66,7 +66,6 @@ static void mend_holders(llmd_index *x)
   }
   if (LLMD__GET(&h->shared) != 0 && LLMD__GET(&h->shared) < x->holders) {
     LLMD__PUT(&x->state[LLMD__GET(&h->shared)], (uint8_t)LLMD__HOLDER_LIVE);
-    LLMD__PUT(&x->who[LLMD__GET(&h->shared)], LLMD_INDEX_SHARED);
     top = LLMD__GET(&h->shared) >= top ? LLMD__GET(&h->shared) + 1u : top;
   }
   h->fresh_holder = top;
@@ -75,7 +74,7 @@ static void mend_holders(llmd_index *x)
   for (uint32_t i = 0; i < x->holders; i += 64) {
     bits = 0;
     for (uint32_t j = i; j < i + 64; j++) {
-      if (LLMD__GET(&x->state[j]) == LLMD__HOLDER_LIVE)
+      if (LLMD__GET(&x->state[j]) == LLMD__HOLDER_LIVE && j != LLMD__GET(&h->shared))
         bits |= UINT64_C(1) << (j - i);
       else
         LLMD__PUT(&x->who[j], 0);
@@ -116,6 +115,7 @@ static int mend_run(llmd_index *x, uint32_t run)
     return 0;
   llmd__mark(x, run);
   LLMD__PUT(&r->shape, LLMD__GET(&r->shape) & ~LLMD__MANY);
+  LLMD__PUT(&r->inc, ++x->head->inc); /* what its writer took out of it last will be used again */
   LLMD__PUT(&r->child, 0u);
   LLMD__PUT(&r->next, 0u);
   LLMD__PUT(&b->prev, 0u);
@@ -176,6 +176,13 @@ static int take_run(llmd_index *x, uint32_t run)
   return 1;
 }
 
+/* Where there are free lines again. */
+static int part_holders(llmd_index *x, uint32_t run)
+{
+  llmd__holders_part(x, run);
+  return 1;
+}
+
 static void free_lines(llmd_index *x)
 {
   llmd__x_head *h = x->head;
@@ -201,11 +208,11 @@ static void trim_all(llmd_index *x)
 
 int llmd_index_takeover(llmd_index *x)
 {
-  if (LLMD__GET(&x->head->writing) == 0)
-    return 0;
-  x->n_stale = x->n_few = 0;
+  x->n_stale = x->n_few = 0; /* another process may have written since this one did */
   memset(x->lately, 0, sizeof x->lately);
   x->keep = 0;
+  if (LLMD__GET(&x->head->writing) == 0)
+    return 0;
   LLMD__PUT(&x->head->mending, 1u);
   reset_books(x);
   mend_holders(x);
@@ -215,6 +222,7 @@ int llmd_index_takeover(llmd_index *x)
   mend_heads(x);
   each_run(x, take_run);
   free_lines(x);
+  each_run(x, part_holders);
   trim_all(x);
   LLMD__PUT(&x->head->mending, 0u);
   LLMD__ADD(&x->head->repaired, 1u);

@@ -160,10 +160,10 @@ static void take_entries(walk *w, const llmd__run *r, uint32_t line, int all)
 static int take_ends(walk *w, const llmd__run *r, uint32_t line)
 {
   uint64_t e = LLMD__GET(&r->odd);
-  uint32_t n = e != 0, tiers = LLMD__E_TIER(e);
+  uint32_t n = e != 0, tiers = LLMD__E_TIER(e), left = ENDS; /* lines: those used again may lead round in a ring */
   w->end[0] = e;
   for (; line != 0 && tiers == LLMD_TIER_GPU; line = LLMD__GET(&llmd__line_at(w->x, line)->more.next)) {
-    if (!llmd__line_ok(w->x, line) || n + 7u > ENDS)
+    if (!llmd__line_ok(w->x, line) || n + 7u > ENDS || left-- == 0)
       return 0;
     for (uint32_t i = 0; i < 7; i++) {
       e = LLMD__GET(&llmd__line_at(w->x, line)->more.entry[i]);
@@ -287,9 +287,10 @@ void llmd__walk_add(walk *w, uint32_t holder)
 static void take_group(walk *w, uint64_t g, const _Atomic uint64_t *bits)
 {
   const llmd_index *x = w->x;
-  uint64_t any = 0, *alive = &w->alive[g * WORDS];
+  uint64_t any = 0, *alive;
   if (g >= groups_of(x))
     return;
+  alive = &w->alive[g * WORDS];
   add_group(w, (uint32_t)g);
   for (uint32_t k = 0; k < WORDS && g * WORDS + k < x->holders / 64u; k++)
     any |= alive[k] |= LLMD__GET(&bits[k]) & LLMD__GET(&x->live[g * WORDS + k]);

@@ -301,6 +301,11 @@ void llmd__set_relate(llmd_index *x, uint64_t word, uint64_t of)
   llmd__set_list(x, of, x->have);
   if (!missing(x->list, n, x->have, m, but))
     return;
+  if (LLMD__GET(&s->ref[8]) == (but[0] | (uint32_t)but[1] << 16) && but[1] != 0xffffu) { /* the others may differ */
+    uint16_t first = but[0];
+    but[0] = but[1];
+    but[1] = first;
+  }
   LLMD__PUT(&s->ref[8], LLMD__SET_BUT_NONE); /* readers look at it before and after the others */
   LLMD__PUT(&s->ref[5], but[2] | (uint32_t)but[3] << 16);
   LLMD__PUT(&s->ref[6], LLMD__SET_LINE(of));

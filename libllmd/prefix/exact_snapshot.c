@@ -339,6 +339,8 @@ static int put_set(llmd_index *x, uint32_t run, const parts *p, const uint16_t *
 {
   llmd__run *r = llmd__run_at(x, run);
   uint32_t n = 0;
+  if (p->s.n_set > x->holders) /* x->list has room for no more */
+    return 0;
   for (uint32_t i = 0; i < p->s.n_set; i++) {
     uint16_t h;
     memcpy(&h, p->set + i * sizeof h, sizeof h);
@@ -443,6 +445,7 @@ static int put_rows(llmd_index *x, const snap_head *s, const char *rows, uint16_
     memcpy(row.window_blocks, r.window, sizeof row.window_blocks);
     if (llmd_index_describe(x, r.endpoint, &row) < 0)
       return LLMD_E_FULL;
+    llmd__write_begin(x); /* that was a write of its own; this one goes on */
     if (r.holder == 0)
       continue;
     if (r.holder >= x->holders || map[r.holder] != 0)
@@ -489,7 +492,7 @@ static int apply_all(llmd_index *x, const snap_head *s, const char *rows, in i, 
       return LLMD_E_SYNTAX;
     memcpy(&kind, i.p, sizeof kind);
     if (kind == END)
-      return i.left == sizeof kind ? 0 : LLMD_E_SYNTAX;
+      return i.left != sizeof kind ? LLMD_E_SYNTAX : LLMD__GET(&x->head->evicted) != 0 ? LLMD_E_FULL : 0;
     rc = kind == RUN && get_run(&i, &p) ? put_back(x, &p, map) : LLMD_E_SYNTAX;
   }
   return rc;

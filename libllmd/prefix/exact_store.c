@@ -277,6 +277,8 @@ static int store(llmd_index *x, uint32_t holder, uint32_t tier, tip *t, const ll
     done += part;
     if (promise)
       promise_add(x, t->run, holder, promise, until);
+    if (x->n_stale > LLMD__X_STALE - LLMD__X_WINDOW - 2u) /* a stretch may make so many */
+      llmd__trim_stale(x);
   }
   if (done != 0 && names != NULL)
     note_last(x, holder, llmd__name_fix(names[done - 1]), t);
@@ -306,6 +308,22 @@ static int pass(llmd_index *x, tip *t, const llmd_key *keys, uint32_t n)
   return room;
 }
 
+/* The endpoint's holder. Where numbers have run out that takes a sweep, which may take the tip: LLMD_E_FULL. */
+static int holder_beside(llmd_index *x, llmd_endpoint_id endpoint, const tip *t, uint32_t *out)
+{
+  llmd_key first = {0, 0};
+  uint32_t freed = LLMD__GET(&x->head->freed);
+  int rc;
+  if (t->run != 0)
+    first = llmd__run_key(x, llmd__body_of(x, llmd__run_at(x, t->run)), 0);
+  rc = llmd__holder_get(x, endpoint, 1, out);
+  if (rc < 0 || t->run == 0 || LLMD__GET(&x->head->freed) == freed)
+    return rc;
+  if (llmd__heads_find(x, &first, 1) != t->run || t->offset >= llmd__run_len(llmd__run_at(x, t->run)))
+    return LLMD_E_FULL;
+  return 0;
+}
+
 int llmd__index_store_tail(llmd_index *x, llmd_endpoint_id endpoint, uint32_t tier, const llmd_block *parent,
                            const llmd_key *keys, uint32_t before, const uint64_t *names, uint32_t n, llmd_block *last)
 {
@@ -321,7 +339,7 @@ int llmd__index_store_tail(llmd_index *x, llmd_endpoint_id endpoint, uint32_t ti
     t.depth = parent->depth + 1u;
   }
   llmd__write_begin(x);
-  rc = llmd__holder_get(x, endpoint, 1, &holder);
+  rc = holder_beside(x, endpoint, &t, &holder);
   if (rc == 0 && !pass(x, &t, keys, before)) {
     LLMD__ADD(&x->head->dropped, n);
     n = 0;
@@ -580,6 +598,12 @@ static void note_few(llmd_index *x)
       x->few[x->n_few++] = (uint16_t)i;
 }
 
+/* What the sweep of one run may take: a set for each that it has, before the old ones go, and lines of entries. */
+static uint32_t sweep_need(const llmd_index *x)
+{
+  return (1u + LLMD__COHORTS) * x->set_most + 4u;
+}
+
 /* Returns what it cost, in tenths of a microsecond or so. */
 static uint32_t sweep_line(llmd_index *x, uint32_t line)
 {
@@ -590,7 +614,7 @@ static uint32_t sweep_line(llmd_index *x, uint32_t line)
     if (s == 0)
       continue;
     seen += 3u + (x->n_few ? 0 : llmd__set_count(x, LLMD__GET(&llmd__run_at(x, run)->set)) / 64u);
-    if (llmd__run_sweep(x, run, llmd__reserve(x, x->set_most, 0, run) < 0)) {
+    if (llmd__run_sweep(x, run, llmd__reserve(x, sweep_need(x), 0, run) < 0)) {
       seen += 8u + llmd__set_count(x, LLMD__GET(&llmd__run_at(x, run)->set)) / 8u;
       llmd__run_trim(x, run);
       seen += (uint32_t)(had - LLMD__GET(&x->head->n_blocks));
