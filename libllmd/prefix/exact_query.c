@@ -73,7 +73,7 @@ static void walk_begin(walk *w, const llmd_index *x, void *scratch, llmd_hit *ou
   w->rest_alive = w->shared != 0;
   w->prev = 0;
   w->out = out;
-  w->n = 0;
+  w->n = w->n_late = 0;
   w->cap = cap;
 }
 
@@ -332,15 +332,22 @@ static void forget_alive(walk *w)
 
 void llmd__walk_emit(walk *w, uint32_t holder, uint32_t blocks)
 {
-  uint64_t endpoint = LLMD__GET(&w->x->who[holder]);
+  const _Atomic uint64_t *who = &w->x->who[holder];
   const uint32_t *lower = w->lower[holder];
+  uint64_t endpoint = holder;
   llmd_hit *hit;
   if (w->reach != NULL)
     blocks = llmd__reach_of(w, holder, blocks, &lower);
-  if (blocks == 0 || endpoint == 0 || w->n == w->cap)
+  if (blocks == 0 || w->n == w->cap)
     return;
   if (w->shared != 0 && blocks == w->rest && lower[LLMD_TIER_REMOTE - 1] == blocks)
     return; /* has what everybody has */
+  if (w->n_late < LATE) { /* who that is comes from memory while the walk goes on */
+    __builtin_prefetch((const void *)who);
+    w->late[w->n_late++] = w->n;
+  } else if ((endpoint = LLMD__GET(who)) == 0) {
+    return;
+  }
   hit = &w->out[w->n++];
   hit->endpoint = endpoint;
   hit->blocks = blocks;
@@ -355,7 +362,7 @@ void llmd__walk_emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks
   llmd_hit *hit = w->out + w->n;
   if (blocks == 0 || bits == 0)
     return;
-  if (w->lowered || w->cap - w->n < 64u) {
+  if (w->lowered || w->cap - w->n < 64u || (bits & (bits - 1u)) == 0) {
     for (; bits != 0; bits &= bits - 1u)
       llmd__walk_emit(w, word * 64u + (uint32_t)__builtin_ctzll(bits), blocks);
     return;
@@ -368,6 +375,22 @@ void llmd__walk_emit_word(walk *w, uint32_t word, uint64_t bits, uint32_t blocks
     hit += endpoint != 0;
   }
   w->n = (uint32_t)(hit - w->out);
+}
+
+/* Puts endpoints for the holders that were noted. A holder that died meanwhile is nobody. */
+static void resolve(walk *w)
+{
+  uint32_t dead = 0, left = 0;
+  for (uint32_t i = 0; i < w->n_late; i++) {
+    llmd_hit *hit = &w->out[w->late[i]];
+    hit->endpoint = LLMD__GET(&w->x->who[hit->endpoint]);
+    dead += hit->endpoint == 0;
+  }
+  for (uint32_t i = 0; dead != 0 && i < w->n; i++)
+    if (w->out[i].endpoint != 0)
+      w->out[left++] = w->out[i];
+  w->n = dead != 0 ? left : w->n;
+  w->n_late = 0;
 }
 
 static int group_empty(const walk *w, uint32_t g)
@@ -650,6 +673,7 @@ static inline void ask_set(const llmd_index *x, uint32_t run)
   word = LLMD__GET(&llmd__run_at(x, run)->set);
   for (uint32_t i = 0; LLMD__SET_KIND(word) == LLMD__SET_INTERNED && i < 4; i++)
     ask(x, LLMD__SET_LINE(word) + i);
+  ask(x, LLMD__GET(&llmd__run_at(x, run)->more));
 }
 
 /* What comes is asked from memory ahead. A chain's runs mostly lie in a row (exact_line.c), so guess by their distance;
@@ -684,6 +708,7 @@ static int walk_chain(walk *w, const llmd_key *keys, uint32_t n)
     for (uint32_t k = w->group[i] * WORDS; k < w->group[i] * WORDS + WORDS; k++)
       llmd__walk_emit_word(w, k, w->alive[k], base);
   forget_alive(w);
+  resolve(w);
   if (run != 0)
     llmd__touch(x, run);
   return rc;

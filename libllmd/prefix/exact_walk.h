@@ -9,6 +9,7 @@
 
 #define WORDS 7u /* of a group */
 #define ENDS 16u
+#define LATE 96u
 
 #define LOWERED_COUNTED 1u /* there is something in walk.lower */
 #define LOWERED_REACH 2u   /* hits are as walk.reach has them */
@@ -61,6 +62,7 @@ typedef struct walk {
   uint32_t rest, rest_alive; /* with one: blocks that it alone gives everybody; all so far are such */
   llmd_hit *out;
   uint32_t n, cap;
+  uint32_t late[LATE], n_late; /* hits that have the holder's number where the endpoint belongs, until the end */
 } walk;
 
 static inline int is_alive(const walk *w, uint32_t holder)
