@@ -124,6 +124,14 @@ static int stopped_and_woken(pid_t writer)
   return go_on && atomic_load(&said->writes) >= writes + 100;
 }
 
+/* One life in so many may end with the kept prompt evicted: a writer that readers are too slow to tell what they use,
+ * as they are under ThreadSanitizer, evicts it more often. */
+#if defined(__SANITIZE_THREAD__)
+#define UNKEPT_MOST 3u
+#else
+#define UNKEPT_MOST 20u
+#endif
+
 typedef struct tally {
   uint64_t mended, unkept, stuck, stops;
 } tally;
@@ -210,7 +218,7 @@ int main(int argc, char **argv)
     printf("# %s\n", said->what);
   bad += check(1, !atomic_load(&said->wrong) && reads > 1000, "readers are told nothing false");
   bad += check(2, !t.stuck, "readers are never stuck");
-  bad += check(3, t.unkept * 20 <= kills && t.mended && s.repaired == t.mended,
+  bad += check(3, t.unkept * UNKEPT_MOST <= kills && t.mended && s.repaired == t.mended,
                "after a takeover what was kept is there, unless it was just evicted");
   bad += check(4, !t.stops, "a writer that was stopped goes on");
   /* while a takeover runs answers may be short */
