@@ -282,6 +282,8 @@ static int copy_config(llmd_events *e, llmd__source *s, const llmd_source *c)
   llmd_endpoint_id *block = llmd__calloc(&e->alloc, 1, ranks + c->topic.len + c->model.len + 1);
   if (!block)
     return LLMD_E_NOMEM;
+  if (s->used && llmd__record_get32(&s->record->config) != config_of(c))
+    llmd__source_clear(e, s); /* of the ranks that it had */
   text = (char *)block + ranks;
   free_block(e, s);
   if (ranks)
@@ -404,8 +406,6 @@ int llmd_events_source(llmd_events *events, const llmd_source *source, llmd_sour
   if (rc == 0 && !s->used) {
     rc = add_source(events, s, &c);
   } else if (rc == 0) {
-    if (llmd__record_get32(&s->record->config) != config_of(&c))
-      llmd__source_clear(events, s); /* of the ranks that it had */
     rc = copy_config(events, s, &c);
     if (rc == 0)
       change_source(events, s, config_of(&c));

@@ -836,6 +836,27 @@ static void test_every_allocation_refused(void **state)
   rig_close(&r);
 }
 
+/* A change that finds no memory leaves the source, and what is known of it, as they were. */
+static void test_change_refused(void **state)
+{
+  failing_alloc f;
+  rig r;
+  llmd_source_id s;
+  (void)state;
+  failing_alloc_init(&f, 0);
+  open_rig(&r, &(llmd_events_options){.size = sizeof(llmd_events_options), .alloc = &f.a});
+  s = rig_source(&r, 1, 0);
+  live_run(&r, s, 100, 0, 5);
+  const llmd_source c = {.size = sizeof c, .endpoint = rig_endpoint(1), .model = {"another", 7}};
+  f.fail_at = f.calls + 1;
+  assert_int_equal(llmd_events_source(r.events, &c, &s), LLMD_E_NOMEM);
+  holds(&r, 5);
+  live_run(&r, s, 100, 5, 7);
+  holds(&r, 7);
+  rig_close(&r);
+  assert_int_equal(f.blocks, 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -873,6 +894,7 @@ int main(void)
       cmocka_unit_test(test_reconnected),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_every_allocation_refused),
+      cmocka_unit_test(test_change_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
