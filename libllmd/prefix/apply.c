@@ -93,7 +93,7 @@ static uint32_t extras_of(llmd_events *e, const llmd_event *v)
 {
   int salt = v->salt.len && !v->has_parent, salted = !salt;
   uint32_t n = 0;
-  for (uint32_t i = 0; i < v->n_extra && n < e->max_extras; i++) {
+  for (uint32_t i = 0; i < v->n_extra && n < e->limits.extras; i++) {
     const llmd_event_extra *x = &v->extra[i];
     if (!salted && x->block > 0) {
       e->extra[n++] = (llmd_extra){0, 0, v->salt};
@@ -130,7 +130,7 @@ static int store_at(batch *b, const llmd_block *parent, llmd_chain *chain, uint3
 {
   llmd_events *e = b->e;
   uint32_t before;
-  int made = llmd_chain_extend(chain, e->secret, token, n_tokens, e->extra, n_extra, e->key, e->max_names);
+  int made = llmd_chain_extend(chain, e->secret, token, n_tokens, e->extra, n_extra, e->key, e->limits.names);
   if (made < 0)
     return made;
   before = (uint32_t)made > n ? (uint32_t)made - n : 0;
@@ -223,7 +223,7 @@ static int is_sound(const batch *b, const llmd_event *v)
   if (!v->block_size || v->n_tokens % v->block_size)
     return 0;
   blocks = v->n_tokens / v->block_size;
-  return blocks == v->n_names || (b->tier >= LLMD_TIER_WINDOW && blocks > v->n_names && blocks <= b->e->max_names);
+  return blocks == v->n_names || (b->tier >= LLMD_TIER_WINDOW && blocks > v->n_names && blocks <= b->e->limits.names);
 }
 
 static void count_copies(batch *b, const llmd_event *v, uint32_t tier)
@@ -341,7 +341,7 @@ static int apply_event(batch *b, const llmd_event *v)
     stats->other_groups++;
     return 0;
   }
-  if (v->n_names > b->e->max_names || v->n_extra > b->e->max_extras) {
+  if (v->n_names > b->e->limits.names || v->n_extra > b->e->limits.extras) {
     stats->bad++;
     return 0;
   }

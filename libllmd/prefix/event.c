@@ -15,7 +15,7 @@
 
 /* ---- limits and the buffer --------------------------------------------------------------------------------------- */
 
-static llmd_event_limits resolve(const llmd_event_limits *given)
+llmd_event_limits llmd__event_limits(const llmd_event_limits *given)
 {
   llmd_event_limits l = {0};
   if (given)
@@ -37,7 +37,7 @@ static size_t round_up(size_t n)
 
 size_t llmd_events_buffer(const llmd_event_limits *limits)
 {
-  const llmd_event_limits l = resolve(limits);
+  const llmd_event_limits l = llmd__event_limits(limits);
   return round_up(sizeof(uint64_t) * l.names) + round_up(sizeof(llmd_str) * l.names) +
          round_up(sizeof(llmd_event_extra) * l.extras) + round_up(sizeof(uint32_t) * l.tokens);
 }
@@ -329,7 +329,7 @@ int llmd_events_decode(const void *payload, size_t len, const llmd_event_limits 
   int rc;
   if ((!payload && len) || !buffer || !fn)
     return LLMD_E_INVALID;
-  r.limit = resolve(limits);
+  r.limit = llmd__event_limits(limits);
   llmd__msgpack_init(&r.in, payload, len);
   cut(&r, buffer);
   rc = len > r.limit.payload ? LLMD_E_LIMIT : find_parts(&r, &b);

@@ -42,6 +42,8 @@ static inline int llmd__event_is(llmd_str text, const char *name)
   return text.len == strlen(name) && memcmp(text.ptr, name, text.len) == 0;
 }
 
+/* What holds when these are asked for (NULL = defaults): no zeros. */
+llmd_event_limits llmd__event_limits(const llmd_event_limits *given);
 /* NULL: no type that is known here. */
 const llmd__event_form *llmd__event_form_of(llmd_str type);
 /* Which field of the form a key names, form->n for none; looks at `hint` first. */

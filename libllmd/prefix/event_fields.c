@@ -6,7 +6,7 @@
 
 #include <llmd/error.h>
 
-#include "prefix/block.h"
+#include "prefix/scheme.h"
 
 #define TOKEN_MOST 0x7fffffffu
 
@@ -164,12 +164,8 @@ static int hash_of(const llmd__msgpack_value *v, uint64_t *name, uint32_t *form)
   if (v->text.len == 0)
     return LLMD_E_RANGE;
   *form = LLMD_NAME_DIGEST;
-  *name = 0;
-  if (v->text.len == 8)
-    for (int i = 0; i < 8; i++)
-      *name = *name << 8 | (uint8_t)v->text.ptr[i];
-  else
-    *name = llmd__xxh3_64(v->text.ptr, v->text.len, 0);
+  *name = v->text.len == 8 ? llmd__number_of((const uint8_t *)v->text.ptr)
+                           : llmd__xxh3_64(v->text.ptr, v->text.len, 0);
   return 0;
 }
 

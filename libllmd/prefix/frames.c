@@ -9,18 +9,17 @@
  * empty. */
 #include <llmd/events.h>
 
+#include "prefix/scheme.h"
+
 #define SEQ_BYTES 8u
 
 /* The last two frames: seq, payload. */
 static int take_tail(const llmd_str *frame, llmd_frames *out)
 {
-  uint64_t seq = 0;
   if (frame[0].len != SEQ_BYTES)
     return LLMD_E_SYNTAX;
-  for (uint32_t i = 0; i < SEQ_BYTES; i++)
-    seq = seq << 8 | (uint8_t)frame[0].ptr[i];
-  out->seq = seq;
-  out->end = seq == UINT64_MAX;
+  out->seq = llmd__number_of((const uint8_t *)frame[0].ptr);
+  out->end = out->seq == UINT64_MAX;
   out->payload = frame[1];
   return 0;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "prefix/block.h"
+#include "prefix/event.h"
 #include "prefix/exact.h"
 
 #define MAX_SOURCES (1u << 19)
@@ -34,6 +36,7 @@ void llmd__events_say(const llmd_events *e, int level, const char *fmt, ...)
 
 static void take_options(llmd_events *e, const llmd_events_options *o)
 {
+  llmd_event_limits limits = o->limits;
   e->index = o->index;
   e->secret = llmd_index_secret(o->index);
   e->log = o->log;
@@ -42,13 +45,8 @@ static void take_options(llmd_events *e, const llmd_events_options *o)
   e->cooldown_ns = or_default(o->cooldown_ns, UINT64_C(30000000000));
   e->replay_ns = or_default(o->replay_ns, UINT64_C(120000000000));
   e->copies_bytes = or_default(o->copies_bytes, UINT64_C(16) << 20);
-  if (o->limits.size == 0 || o->limits.size > sizeof e->limits)
-    e->limits = o->limits;
-  else
-    memcpy(&e->limits, &o->limits, o->limits.size);
-  e->limits.size = sizeof e->limits;
-  e->max_names = (uint32_t)or_default(e->limits.names, 4096);
-  e->max_extras = (uint32_t)or_default(e->limits.extras, 4096);
+  limits.size = limits.size ? limits.size : sizeof limits;
+  e->limits = llmd__event_limits(&limits);
 }
 
 static int take_memory(llmd_events *e, uint64_t parked_bytes)
@@ -59,9 +57,9 @@ static int take_memory(llmd_events *e, uint64_t parked_bytes)
   e->source = llmd__calloc(&e->alloc, e->max_sources, sizeof *e->source);
   e->buffer_len = llmd_events_buffer(&e->limits);
   e->buffer = llmd__calloc(&e->alloc, 1, e->buffer_len);
-  e->key = llmd__calloc(&e->alloc, e->max_names, sizeof *e->key);
-  e->name = llmd__calloc(&e->alloc, e->max_names, sizeof *e->name);
-  e->extra = llmd__calloc(&e->alloc, (size_t)e->max_extras + 1, sizeof *e->extra);
+  e->key = llmd__calloc(&e->alloc, e->limits.names, sizeof *e->key);
+  e->name = llmd__calloc(&e->alloc, e->limits.names, sizeof *e->name);
+  e->extra = llmd__calloc(&e->alloc, (size_t)e->limits.extras + 1, sizeof *e->extra);
   if (!e->source || !e->buffer || !e->key || !e->name || !e->extra)
     return LLMD_E_NOMEM;
   return llmd__parked_open(&e->parked, &e->alloc, or_default(parked_bytes, UINT64_C(4) << 20), e->max_sources);
@@ -112,9 +110,9 @@ void llmd_events_close(llmd_events *events)
   llmd__block_copies_close(&events->copies);
   llmd__free(&alloc, events->source, sizeof *events->source * events->max_sources);
   llmd__free(&alloc, events->buffer, events->buffer_len);
-  llmd__free(&alloc, events->key, sizeof *events->key * events->max_names);
-  llmd__free(&alloc, events->name, sizeof *events->name * events->max_names);
-  llmd__free(&alloc, events->extra, sizeof *events->extra * ((size_t)events->max_extras + 1));
+  llmd__free(&alloc, events->key, sizeof *events->key * events->limits.names);
+  llmd__free(&alloc, events->name, sizeof *events->name * events->limits.names);
+  llmd__free(&alloc, events->extra, sizeof *events->extra * ((size_t)events->limits.extras + 1));
   llmd__free(&alloc, events, sizeof *events);
 }
 
@@ -258,20 +256,11 @@ void llmd__source_clear(llmd_events *e, llmd__source *s)
   s->empty = 1;
 }
 
-static uint32_t mix(uint32_t h, const void *ptr, size_t len)
-{
-  const uint8_t *p = ptr;
-  for (size_t i = 0; i < len; i++)
-    h = (h ^ p[i]) * 16777619u;
-  return (h ^ (uint32_t)len) * 16777619u;
-}
-
 /* What the index has of this source is good for nothing when this changes. */
 static uint32_t config_of(const llmd_source *c)
 {
-  uint32_t h = mix(2166136261u, c->model.ptr, c->model.len);
-  h = mix(h, c->ranks, sizeof *c->ranks * c->n_ranks);
-  h = mix(h, &(uint32_t){c->flags & (LLMD_SOURCE_COUNTED | LLMD_SOURCE_SHARED)}, sizeof c->flags);
+  const uint64_t model = llmd__xxh3_64(c->model.ptr, c->model.len, c->flags & (LLMD_SOURCE_COUNTED | LLMD_SOURCE_SHARED));
+  const uint32_t h = (uint32_t)llmd__xxh3_64(c->ranks, sizeof *c->ranks * c->n_ranks, model);
   return h ? h : 1;
 }
 

@@ -97,10 +97,9 @@ struct llmd_events {
   /* for one batch, one event */
   size_t buffer_len;
   void *buffer;
-  uint32_t max_names, max_extras;
-  llmd_key *key;                /* [max_names] */
-  uint64_t *name;               /* [max_names] */
-  llmd_extra *extra;            /* [max_extras + 1] */
+  llmd_key *key;                /* [limits.names] */
+  uint64_t *name;               /* [limits.names] */
+  llmd_extra *extra;            /* [limits.extras + 1] */
 };
 
 void llmd__events_say(const llmd_events *e, int level, const char *fmt, ...) LLMD__PRINTF(3, 4);

@@ -12,6 +12,7 @@
 typedef struct message {
   uint64_t seq;
   llmd_str payload;
+  double time; /* when its engine made it; NaN = not said */
 } message;
 
 static uint64_t next_of(const llmd__source *s)
@@ -65,16 +66,15 @@ static void start_over(llmd_events *e, llmd__source *s, uint32_t want)
 static int take(llmd_events *e, llmd__source *s, const message *m)
 {
   const int first = s->stats.batches == 0;
-  const double time = llmd__apply_time(m->payload);
   int failed, n;
   s->empty = 0;
   llmd__record_set32(&s->record->applying, 1);
   n = llmd__apply_batch(e, s, m->payload, &failed);
   if (n >= 0) {
-    set_next(s, m->seq + 1, time);
-    see_time(s, time);
+    set_next(s, m->seq + 1, m->time);
+    see_time(s, m->time);
     if (m->seq == 0)
-      s->floor = time;
+      s->floor = m->time;
   }
   llmd__record_set32(&s->record->applying, 0);
   if (n < 0) {
@@ -88,7 +88,7 @@ static int take(llmd_events *e, llmd__source *s, const message *m)
 
 static int wait(llmd_events *e, llmd__source *s, const message *m)
 {
-  see_time(s, llmd__apply_time(m->payload));
+  see_time(s, m->time);
   llmd__parked_wait(&e->parked, llmd__source_number(e, s), m->seq, m->payload);
   return 0;
 }
@@ -100,11 +100,10 @@ static int is_restart(llmd__source *s, const message *m, double *floor)
 {
   const int back = m->seq < s->live_next;
   const double had = back ? s->live_time : s->seen;
-  double time;
+  const double time = m->time;
   *floor = NAN;
   if (!back && m->seq >= next_of(s))
     return 0;
-  time = llmd__apply_time(m->payload);
   if (isnan(time) || isnan(had))
     return back;
   if (time > had) {
@@ -140,7 +139,7 @@ static void restart(llmd_events *e, llmd__source *s, double floor, const llmd_no
 
 static int is_leftover(const llmd__source *s, const message *m, const llmd_now *now)
 {
-  return now->mono < s->floor_until && !isnan(s->floor) && llmd__apply_time(m->payload) < s->floor;
+  return now->mono < s->floor_until && !isnan(s->floor) && m->time < s->floor;
 }
 
 /* Events are missing and nobody can be asked: what is left from here on is true at least. */
@@ -203,7 +202,7 @@ static int live(llmd_events *e, llmd__source *s, const message *m, const llmd_no
   }
   if (m->seq >= s->live_next) {
     s->live_next = m->seq + 1;
-    s->live_time = llmd__apply_time(m->payload);
+    s->live_time = m->time;
   }
   if (s->replaying)
     return wait(e, s, m);
@@ -219,7 +218,7 @@ static int drain(llmd_events *e, llmd__source *s, const llmd_now *now)
   llmd__parked_message m;
   int applied = 0;
   while (llmd__parked_lowest(&e->parked, who, next_of(s), &m)) {
-    const message as = {m.seq, m.payload};
+    const message as = {m.seq, m.payload, llmd__apply_time(m.payload)};
     int n;
     if (!cooling(s, now) && (s->want || (m.seq > next_of(s) && !s->loose)))
       break;
@@ -284,12 +283,10 @@ static int begins_well(llmd_events *e, llmd__source *s, uint64_t seq)
 /* The last message applied comes back: is it the same? */
 static int is_other_process(llmd__source *s, const message *m)
 {
-  const double had = llmd__source_time(s);
-  double time;
+  const double had = llmd__source_time(s), time = m->time;
   if (s->verified || s->replaying != LLMD__WANT_REST || m->seq + 1 != s->begun || m->seq + 1 != next_of(s))
     return 0;
   s->verified = 1;
-  time = llmd__apply_time(m->payload);
   return !isnan(had) && !isnan(time) && (had < time || had > time);
 }
 
@@ -304,7 +301,7 @@ static int replayed(llmd_events *e, llmd__source *s, const message *m, const llm
     return 0;
   if (is_other_process(s, m)) {
     const double had = llmd__source_time(s);
-    restart(e, s, llmd__apply_time(m->payload) > had ? had : NAN, now);
+    restart(e, s, m->time > had ? had : NAN, now);
     set_degraded(e, s, 1);
     return 0;
   }
@@ -421,6 +418,7 @@ int llmd_events_feed(llmd_events *events, llmd_source_id source, uint32_t what, 
     return rc < 0 ? rc : 0;
   m.seq = f.seq;
   m.payload = f.payload;
+  m.time = llmd__apply_time(f.payload);
   if (what == LLMD_FRAMES_LIVE)
     rc = live(events, s, &m, now);
   else
