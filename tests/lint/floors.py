@@ -23,6 +23,12 @@ INTRINSICS = {'emmintrin.h', 'arm_neon.h'}
 
 # What belongs to which outside package. In libllmd each package is touched by one file.
 PACKAGES = {'yaml.h': 'libyaml', 'xxhash.h': 'xxHash', 'uthash.h': 'uthash', 'dlfcn.h': 'the loader'}
+# libllmd-uv does I/O: any header of the system and of libuv. Each other package has one file. Its sub-rooms have floors
+# of their own; files that lie in uv/ itself are the lowest.
+UV_PACKAGES = {'llhttp/llhttp.h': 'llhttp', 'curl/curl.h': 'libcurl', 'zmq.h': 'libzmq', 'ares.h': 'c-ares',
+               'cjson/cJSON.h': 'cJSON in libllmd-uv'}
+UV_FLOORS = {'http': 1, 'fetch': 1, 'share': 1, 'service': 1, 'stats': 2, 'discover': 2, 'metrics': 2, 'events': 2, 'tokens': 2,
+             'admin': 3, 'agent': 4, 'proxy': 4}
 LOADER_ONLY = {'dirent.h', 'dlfcn.h', 'sys/stat.h', 'sys/types.h', 'unistd.h'}
 LOADER = 'libllmd/plugin/module.c'
 
@@ -54,12 +60,24 @@ def check_room_include(root, path, name):
         return 'there is no such file'
     if other != room and FLOORS[other] >= FLOORS[room]:
         return f'{room} is on floor {FLOORS[room]}, {other} on floor {FLOORS[other]}'
-    return None
+    return check_uv_include(path, name) if other == room == 'uv' else None
+
+
+def check_uv_include(path, name):
+    """What is wrong with `#include "uv/room/file.h"` in a file of libllmd/uv, or None."""
+    here, there = path.split('/')[2:-1], name.split('/')[1:-1]
+    for sub in here + there:
+        if sub not in UV_FLOORS:
+            return f'uv/{sub} is not a room of the plan'
+    if not there or here == there:
+        return None
+    mine, other = UV_FLOORS[here[0]] if here else 0, UV_FLOORS[there[0]]
+    return f'uv/{there[0]} is on floor {other}, {here[0] if here else "uv"} on floor {mine}' if other >= mine else None
 
 
 def check_outside(path, name):
     """What is wrong with `#include <name>` in a file of libllmd, or None."""
-    if name.startswith('llmd/') or name in STANDARD or name in INTRINSICS:
+    if name.startswith('llmd/') or name in STANDARD or name in INTRINSICS or room_of(path) == 'uv':
         return None
     if name in LOADER_ONLY:
         return None if path == LOADER else f'only {LOADER} may'
@@ -82,7 +100,7 @@ def rooms(root, paths):
 
 
 def packages(root, paths):
-    for header, package in sorted(PACKAGES.items()):
+    for header, package in sorted({**PACKAGES, **UV_PACKAGES}.items()):
         users = [p for p in paths if p.startswith('libllmd/') and any(n == header for _, _, n in includes(root, p))]
         tap.point(f'one file touches {package}', users if len(users) > 1 else [])
 

@@ -24,7 +24,7 @@ WAYS = [(compiler, language, flags)
             (c, 'c', ['-std=c17', '-Wstrict-prototypes'] + STRICT),
             (c, 'c', NGINX),
             (cxx, 'c++', ['-std=c++17'] + STRICT))]
-EXTENDERS = {'plugin.h', 'backend.h', 'loader.h', 'uv.h', 'llmd.h'}
+EXTENDERS = {'plugin.h', 'backend.h', 'loader.h', 'uv.h', 'http.h', 'llmd.h'}
 
 
 def compile_alone(include, header, way, folder):
