@@ -103,9 +103,11 @@ typedef struct llmd_http_stats {
   uint64_t accepted, requests, refused, bytes_in, bytes_out;
   uint64_t body_bytes; /* held now */
 } llmd_http_stats;
+/* Of the server, as of now. */
 LLMD_API int llmd_http_stats_get(const llmd_http_server *server, llmd_http_stats *out);
 
 /* ---- a call ------------------------------------------------------------------------------------------------------ */
+/* What was asked. */
 LLMD_API const llmd_http_request *llmd_http_request_of(const llmd_http_call *call);
 /* The first header of this name, in any case. LLMD_E_NONE. */
 LLMD_API int llmd_http_header_of(const llmd_http_call *call, const char *name, llmd_str *out);
