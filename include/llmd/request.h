@@ -53,6 +53,9 @@ LLMD_API int llmd_request_line(llmd_request *r, const char *method, size_t metho
  * after the body. Routing headers that only the library may set are dropped here (facts: llm-d-router.md §5). */
 LLMD_API int llmd_request_header(llmd_request *r, const char *name, size_t name_len, const char *value,
                                  size_t value_len);
+/* 1: a routing header that only the library may set, in any case (the ones that llmd_request_header drops): a proxy
+ * passes none of a client's on, neither to the engine nor in an answer. 0: any other. */
+LLMD_API int llmd_header_owned(const char *name, size_t len);
 
 #define LLMD_FEED_KEEP 0u      /* the host keeps ptr[0..len) unchanged until reset */
 #define LLMD_FEED_COPY 1u      /* the request copies it (options.copy_bytes) */
@@ -156,6 +159,12 @@ LLMD_API int llmd_request_set_features(llmd_request *r, const llmd_feature *feat
 LLMD_API int llmd_request_set_priority(llmd_request *r, int32_t priority);
 /* The model to route and to write into the body instead of its own (copied; len 0 takes it back). Adds the splices. */
 LLMD_API int llmd_request_set_model(llmd_request *r, const char *ptr, size_t len);
+/* Asks the engine to say at the end of a stream what it used: llmd_request_edits gets the splice that makes
+ * stream_options.include_usage true. Returns 1 when it does; 0 when nothing is to be asked for: the body is not a whole
+ * and sound one of OpenAI chat/completions or completions with "stream": true, asks itself, or has a stream_options that
+ * is no object (null, ...), which stays. 1 means that the client did not ask: the chunk that carries nothing but the
+ * usage is not for it. */
+LLMD_API int llmd_request_ask_usage(llmd_request *r);
 /* Candidates: only these (an empty list, n == 0 with ids != NULL, means none) / never these. Copied. */
 LLMD_API int llmd_request_set_subset(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
 LLMD_API int llmd_request_set_exclude(llmd_request *r, const llmd_endpoint_id *ids, size_t n);
@@ -177,8 +186,8 @@ typedef struct llmd_edit {
 
 /* The edits to apply: the model rewrite (every top-level "model"; a new member where a complete body has none), and the
  * removal of fields that a client must not set: kv_transfer_params, ec_transfer_params, bootstrap_*, and mm_* but for
- * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body. What they
- * leave is valid JSON. Of a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed
+ * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body; and what
+ * llmd_request_ask_usage asked for. What they leave is valid JSON. Two that insert may have one place: in this order. Of a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed
  * cap), or the body's error: a body that was refused could not be searched, so do not send it on. */
 LLMD_API int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap);
 

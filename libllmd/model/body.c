@@ -500,4 +500,5 @@ void llmd__reader_reset(llmd__reader *r)
   r->limit[0] = r->limit[1] = -1;
   r->priority = 0;
   r->stream = r->attached = r->saturated = 0;
+  memset(&r->usage, 0, sizeof r->usage);
 }

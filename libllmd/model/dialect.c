@@ -81,6 +81,7 @@ static const key root_keys[] = {
     KEY("max_completion_tokens", MEAN_LIMIT, LLMD__NO_SECTION, CHAT),
     KEY("max_tokens", MEAN_LIMIT_OLD, LLMD__NO_SECTION, CHAT | COMPLETIONS | ANTHROPIC | OTHER),
     KEY("max_output_tokens", MEAN_LIMIT, LLMD__NO_SECTION, RESPONSES),
+    KEY("stream_options", MEAN_STREAMING, LLMD__NO_SECTION, CHAT | COMPLETIONS),
     KEY("cache_salt", MEAN_SALT, LLMD__NO_SECTION, ALL & ~SGLANG),
     KEY("extra_key", MEAN_SALT, LLMD__NO_SECTION, SGLANG),
     KEY("lora_path", MEAN_LORA, LLMD__NO_SECTION, SGLANG),
@@ -143,6 +144,8 @@ static const key media_keys[] = {
     PLAIN("file_id", MEAN_MEDIA),
 };
 
+static const key streaming_keys[] = {PLAIN("include_usage", MEAN_USAGE)};
+
 #define TABLE(keys) {keys, sizeof keys / sizeof *keys}
 
 static const struct {
@@ -154,7 +157,7 @@ static const struct {
     [MEAN_BLOCK] = TABLE(block_keys),       [MEAN_INNER_BLOCK] = TABLE(inner_block_keys),
     [MEAN_IMAGE] = TABLE(media_keys),       [MEAN_VIDEO] = TABLE(media_keys),
     [MEAN_AUDIO] = TABLE(media_keys),       [MEAN_FILE] = TABLE(media_keys),
-    [MEAN_SOURCE] = TABLE(media_keys),
+    [MEAN_SOURCE] = TABLE(media_keys),      [MEAN_STREAMING] = TABLE(streaming_keys),
 };
 
 uint8_t llmd__dialect_key(uint32_t dialect, uint8_t frame, const char *name, size_t len, uint8_t *section)
@@ -173,6 +176,8 @@ uint8_t llmd__dialect_key(uint32_t dialect, uint8_t frame, const char *name, siz
 const llmd__shape llmd__shapes[MEAN_COUNT] = {
     [MEAN_ROOT] = {1, 0, 0},
     [MEAN_MODEL] = {1, 1, MEAN_SKIP},
+    [MEAN_STREAMING] = {1, 0, 0},
+    [MEAN_USAGE] = {1, 1, MEAN_SKIP},
     [MEAN_ATTACHED] = {1, 1, MEAN_ATTACHED},
     [MEAN_TOOLS] = {0, 1, MEAN_SKIP},
     [MEAN_MESSAGES] = {0, 1, MEAN_MESSAGE},

@@ -20,6 +20,8 @@ enum {
   MEAN_PRIORITY,
   MEAN_LIMIT,       /* most output tokens: the key that counts first */
   MEAN_LIMIT_OLD,   /* its older name */
+  MEAN_STREAMING,   /* stream_options */
+  MEAN_USAGE,       /* its include_usage */
   MEAN_ATTACHED,    /* images and the like that stand beside the prompt */
   MEAN_TOOLS,
   MEAN_MESSAGES,

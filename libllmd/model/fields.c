@@ -45,6 +45,13 @@ static void forget(llmd__reader *r, uint8_t meaning)
   case MEAN_STREAM:
     r->stream = 0;
     break;
+  case MEAN_STREAMING:
+    memset(&r->usage, 0, sizeof r->usage);
+    r->usage.kind = LLMD__USAGE_OTHER;
+    break;
+  case MEAN_USAGE:
+    r->usage.yes = 0;
+    break;
   case MEAN_PRIORITY:
     r->priority = 0;
     r->saturated &= (uint8_t)~4u;
@@ -178,6 +185,10 @@ static int any_value(llmd__reader *r, uint8_t meaning, uint64_t start, uint64_t 
   case MEAN_FORBIDDEN:
     llmd__edits_removed(&r->edits, end);
     return 0;
+  case MEAN_USAGE:
+    r->usage.start = start;
+    r->usage.end = end;
+    return 0;
   case MEAN_CALL:
     llmd__block_set(block(r), MEAN_CALL, &raw);
     return 0;
@@ -242,6 +253,7 @@ static int whole_value(llmd__reader *r, uint8_t meaning, const llmd__span *v)
     return 0;
   case MEAN_CALL:
   case MEAN_FORBIDDEN:
+  case MEAN_USAGE:
   case MEAN_TOKEN:
     return any_value(r, meaning, v->offset - 1, v->offset + v->bytes + 1);
   default:
@@ -340,6 +352,8 @@ int llmd__field_word(llmd__reader *r, uint64_t start, uint64_t end, char first)
 {
   if (r->next == MEAN_STREAM)
     r->stream = first == 't';
+  if (r->next == MEAN_USAGE)
+    r->usage.yes = first == 't';
   return any_value(r, r->next, start, end);
 }
 
@@ -372,6 +386,9 @@ static void open_object(llmd__reader *r, uint8_t meaning, uint64_t offset)
     r->media = meaning;
   } else if (meaning == MEAN_ATTACHED) {
     r->attached = 1;
+  } else if (meaning == MEAN_STREAMING) {
+    r->usage.kind = LLMD__USAGE_OBJECT;
+    r->usage.brace = offset + 1;
   } else if (is_carrier(meaning) && !llmd__edits_open(&r->edits, offset)) {
     *frame(r) = MEAN_SKIP;
   }
@@ -384,7 +401,7 @@ int llmd__field_open(llmd__reader *r, uint64_t offset, int is_object)
     return llmd__reader_fail(r, LLMD_E_TYPE, offset);
   *frame(r) = meaning;
   r->next = llmd__shapes[meaning].element;
-  if (meaning == MEAN_TOOLS || meaning == MEAN_CALL || meaning == MEAN_MODEL)
+  if (meaning == MEAN_TOOLS || meaning == MEAN_CALL || meaning == MEAN_MODEL || meaning == MEAN_USAGE)
     r->raw = offset;
   else if (meaning == MEAN_PROMPT || meaning == MEAN_PROMPT_ITEM)
     return open_list(r, meaning, offset);
@@ -438,9 +455,13 @@ int llmd__field_close(llmd__reader *r, uint64_t end, int empty)
     if (r->body.kinds >> (r->body.depth - 1) & 1)
       llmd__edits_close(&r->edits);
     return 0;
+  case MEAN_STREAMING:
+    r->usage.empty = empty != 0;
+    return 0;
   case MEAN_MODEL:
   case MEAN_CALL:
   case MEAN_FORBIDDEN:
+  case MEAN_USAGE:
     return any_value(r, *frame(r), r->raw, end);
   default:
     return 0;

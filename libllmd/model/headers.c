@@ -47,7 +47,7 @@ static int matches(const char *pattern, const char *name, size_t len)
   return 1;
 }
 
-static int is_owned(const char *name, size_t len)
+int llmd__headers_owned(const char *name, size_t len)
 {
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
     if (matches(owned[i], name, len))
@@ -103,7 +103,7 @@ static int replace(llmd__header *h, llmd__copies *text, const char *value, size_
 int llmd__headers_add(llmd__headers *hs, llmd__copies *text, const char *name, size_t name_len, const char *value,
                       size_t value_len)
 {
-  if (is_owned(name, name_len))
+  if (llmd__headers_owned(name, name_len))
     return 0;
   llmd__header *h = find(hs, text, name, name_len);
   if (h)

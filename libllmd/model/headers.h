@@ -30,6 +30,9 @@ typedef struct llmd__headers {
 
 void llmd__headers_reset(llmd__headers *hs);
 
+/* Only the library may set it (name in any case). */
+int llmd__headers_owned(const char *name, size_t len);
+
 /* Keeps one header, or drops it (and returns 0) when only the library may set it. LLMD_E_LIMIT leaves all as it was. */
 int llmd__headers_add(llmd__headers *hs, llmd__copies *text, const char *name, size_t name_len, const char *value,
                       size_t value_len);

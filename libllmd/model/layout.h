@@ -29,6 +29,7 @@ struct llmd_request {
   llmd_endpoint_id peer; /* 0 = none */
   uint32_t member, member_len; /* in reader.copies: "model":"name", with the comma; len 0 = no rewrite */
   uint32_t model, model_len;   /* the name as it was given */
+  uint32_t ask_usage;          /* the edits make stream_options.include_usage true */
   llmd_endpoint_id *subset, *exclude;
   uint32_t n_subset, n_exclude, has_subset;
   uint32_t n_columns, n_values;

@@ -38,6 +38,16 @@ typedef struct llmd__body {
   uint8_t word, word_at;
 } llmd__body;
 
+/* What the body's last stream_options says, and where. */
+enum { LLMD__USAGE_ABSENT, LLMD__USAGE_OTHER, LLMD__USAGE_OBJECT };
+typedef struct llmd__usage_asked {
+  uint64_t brace;      /* first byte inside the object */
+  uint64_t start, end; /* of the value of its last include_usage; end 0 = it has none */
+  uint8_t kind;        /* LLMD__USAGE_* */
+  uint8_t empty;       /* the object has no member */
+  uint8_t yes;         /* the value is true */
+} llmd__usage_asked;
+
 typedef struct llmd__reader {
   uint32_t dialect;
   uint32_t max_keys, max_tokens;
@@ -67,6 +77,7 @@ typedef struct llmd__reader {
   int64_t limit[2]; /* LIMIT and LIMIT_OLD; -1 = absent */
   int64_t priority;
   uint8_t stream, attached, saturated;
+  llmd__usage_asked usage;
 } llmd__reader;
 
 /* Forgets the body. dialect, the caps and the rooms' sizes stay. */

@@ -123,6 +123,7 @@ void llmd_request_reset(llmd_request *r)
   r->priority = 0;
   r->peer = 0;
   r->member_len = 0;
+  r->ask_usage = 0;
   r->n_subset = r->n_exclude = r->has_subset = 0;
   r->n_columns = r->n_values = 0;
   memset(&r->totals, 0, sizeof r->totals);
@@ -152,6 +153,11 @@ int llmd_request_header(llmd_request *r, const char *name, size_t name_len, cons
   if (!r || !name || name_len == 0 || (!value && value_len))
     return LLMD_E_INVALID;
   return llmd__headers_add(&r->headers, &r->reader.copies, name, name_len, value, value_len);
+}
+
+int llmd_header_owned(const char *name, size_t len)
+{
+  return name && len && llmd__headers_owned(name, len);
 }
 
 int llmd_request_find_header(const llmd_request *r, const char *name, size_t len, llmd_str *out)
@@ -351,6 +357,38 @@ static int inserts(const llmd_request *r)
   return llmd__dialect_has_model(r->reader.dialect);
 }
 
+int llmd_request_ask_usage(llmd_request *r)
+{
+  const llmd__usage_asked *u;
+  int whole, openai;
+  if (!r)
+    return LLMD_E_INVALID;
+  u = &r->reader.usage;
+  whole = (r->flags & (LLMD_REQUEST_FINAL | LLMD_REQUEST_TRUNCATED)) == LLMD_REQUEST_FINAL && !r->reader.error;
+  openai = r->reader.dialect == LLMD_DIALECT_OPENAI_CHAT || r->reader.dialect == LLMD_DIALECT_OPENAI_COMPLETIONS;
+  r->ask_usage = whole && openai && r->reader.stream && u->kind != LLMD__USAGE_OTHER && !u->yes;
+  return (int)r->ask_usage;
+}
+
+/* The splice that asks for usage. A body that streams has a member that stays: the comma is right. */
+static llmd_edit usage_edit(const llmd_request *r)
+{
+  static const char member[] = "\"stream_options\":{\"include_usage\":true},", yes[] = "\"include_usage\":true,";
+  const llmd__usage_asked *u = &r->reader.usage;
+  llmd_edit e = {r->reader.edits.brace, 0, {member, sizeof member - 1}};
+  if (u->end) {
+    e.offset = u->start;
+    e.removed = u->end - u->start;
+    e.text.ptr = "true";
+    e.text.len = 4;
+  } else if (u->kind == LLMD__USAGE_OBJECT) {
+    e.offset = u->brace;
+    e.text.ptr = yes;
+    e.text.len = sizeof yes - 1 - u->empty;
+  }
+  return e;
+}
+
 int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap)
 {
   static const char key[] = "\"model\":";
@@ -360,7 +398,8 @@ int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap)
     return r->reader.error;
   const llmd__edits *e = &r->reader.edits;
   const char *member = r->reader.copies.text + r->member;
-  int rewrite = rewrites(r);
+  llmd_edit usage = usage_edit(r);
+  int rewrite = rewrites(r), ask = r->ask_usage != 0;
   size_t n = 0;
   if (rewrite && inserts(r)) {
     llmd_str text = {member, r->member_len - (e->root_kept ? 0u : 1u)};
@@ -368,6 +407,10 @@ int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap)
   }
   for (uint32_t i = 0; i < e->n; i++) {
     llmd_str text = {NULL, 0};
+    if (ask && usage.offset <= e->at[i].offset) {
+      put_edit(out, cap, n++, usage.offset, usage.removed, usage.text);
+      ask = 0;
+    }
     if (e->at[i].is_model && rewrite) {
       text.ptr = member + sizeof key - 1;
       text.len = r->member_len - sizeof key;
@@ -375,5 +418,7 @@ int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap)
     if (e->at[i].is_model ? rewrite : e->at[i].done)
       put_edit(out, cap, n++, e->at[i].offset, e->at[i].removed, text);
   }
+  if (ask)
+    put_edit(out, cap, n++, usage.offset, usage.removed, usage.text);
   return (int)n;
 }

@@ -5,8 +5,8 @@
  *  - whole, in pieces, byte by byte and copied, the same is found, the same edits, the same error at the same place;
  *  - what is found lies within the body, and as many tokens are written as were counted;
  *  - before the place of an error the body is a valid beginning: cut off there, it is read without one;
- *  - with its edits applied, an accepted body is accepted, has the model that was set and nothing left to edit,
-     and means
+ *  - with its edits applied, an accepted body is accepted, has the model that was set, asks for usage if it was
+     to, has nothing left to edit, and means
  *    the same prompt. */
 #include <llmd/request.h>
 
@@ -158,7 +158,7 @@ static char *apply(const llmd_request *r, const input *in, size_t *len)
   static llmd_edit e[4096];
   int n = llmd_request_edits(r, e, 4096);
   require(n >= 0 && n <= 4096, "edits of an accepted body");
-  char *out = get(in->len + ((size_t)n + 1) * 32);
+  char *out = get(in->len + ((size_t)n + 1) * 64);
   size_t at = 0, to = 0;
   for (int i = 0; i <= n; i++) {
     size_t stop = i < n ? (size_t)e[i].offset : in->len;
@@ -181,12 +181,14 @@ static void check_edits(llmd_request *r, const input *in)
   input again = *in;
   llmd_edit e;
   llmd_request_set_model(r, NEW_MODEL, sizeof NEW_MODEL - 1);
+  llmd_request_ask_usage(r);
   char *body = apply(r, in, &again.len);
   again.body = body;
   llmd_request *second = make(&wide, 1);
   begin(second, &again);
   require(llmd_request_feed(second, again.body, again.len, again.flags) == 0, "an edited body is refused");
   llmd_request_set_model(second, NEW_MODEL, sizeof NEW_MODEL - 1);
+  require(llmd_request_ask_usage(second) == 0, "an edited body does not ask for usage");
   llmd_request_get(r, &before);
   llmd_request_get(second, &after);
   require(llmd_request_edits(second, &e, 1) == 0 || !after.model.ptr, "an edited body needs edits");

@@ -302,6 +302,136 @@ static void edits_are_counted_beyond_cap(void **state)
   free(r);
 }
 
+/* before, after: what is asked of a body that is whole. The same after and before: it is not to be asked. */
+static const char *const usage_cases[][3] = {
+    {CHAT, "{'stream':true}", "{'stream_options':{'include_usage':true},'stream':true}"},
+    {COMPLETIONS, " { 'stream' : true } ", " {'stream_options':{'include_usage':true}, 'stream' : true } "},
+    {CHAT, "{'stream':true,'stream_options':{}}", "{'stream':true,'stream_options':{'include_usage':true}}"},
+    {CHAT, "{'stream_options': { } ,'stream':true}", "{'stream_options': {'include_usage':true } ,'stream':true}"},
+    {CHAT, "{'stream_options':{'a':1},'stream':true}", "{'stream_options':{'include_usage':true,'a':1},'stream':true}"},
+    {CHAT, "{'stream_options':{'include_usage':false,'a':1},'stream':true}",
+     "{'stream_options':{'include_usage':true,'a':1},'stream':true}"},
+    {CHAT, "{'stream_options':{'include_usage' : null },'stream':true}",
+     "{'stream_options':{'include_usage' : true },'stream':true}"},
+    {CHAT, "{'stream_options':{'include_usage':'yes'},'stream':true}",
+     "{'stream_options':{'include_usage':true},'stream':true}"},
+    {CHAT, "{'stream_options':{'include_usage':[1,{'include_usage':true}]},'stream':true}",
+     "{'stream_options':{'include_usage':true},'stream':true}"},
+    {CHAT, "{'stream_options':{'include_usage':-1.5e3},'stream':true}",
+     "{'stream_options':{'include_usage':true},'stream':true}"},
+    /* the last of two counts */
+    {CHAT, "{'stream_options':{'include_usage':true,'include_usage':0},'stream':true}",
+     "{'stream_options':{'include_usage':true,'include_usage':true},'stream':true}"},
+    {CHAT, "{'stream_options':{'include_usage':true},'stream_options':{},'stream':true}",
+     "{'stream_options':{'include_usage':true},'stream_options':{'include_usage':true},'stream':true}"},
+    {CHAT, "{'stream':false,'str\\u0065am':true,'stream_options':{'include\\u005fusage':false}}",
+     "{'stream':false,'str\\u0065am':true,'stream_options':{'include\\u005fusage':true}}"},
+    {CHAT, "{'stream_options':1,'stream_options':{},'stream':true}",
+     "{'stream_options':1,'stream_options':{'include_usage':true},'stream':true}"},
+    /* elsewhere it means nothing */
+    {CHAT, "{'extra_body':{'stream_options':{'include_usage':true}},'stream':true}",
+     "{'stream_options':{'include_usage':true},'extra_body':{'stream_options':{'include_usage':true}},'stream':true}"},
+    {CHAT, "{'stream_options':{'a':{'include_usage':true}},'stream':true}",
+     "{'stream_options':{'include_usage':true,'a':{'include_usage':true}},'stream':true}"},
+    /* with what must go */
+    {CHAT, "{'mm_x':1,'stream':true,'mm_y':2,'stream_options':{'include_usage':false},'mm_z':3}",
+     "{'stream':true,'stream_options':{'include_usage':true}}"},
+    {CHAT, "{'mm_x':1,'stream':true,'kv_transfer_params':{'stream_options':{'include_usage':true}}}",
+     "{'stream_options':{'include_usage':true},'stream':true}"},
+    /* nothing to ask */
+    {CHAT, "{'stream':true,'stream_options':{'include_usage':true}}", NULL},
+    {CHAT, "{'stream':true,'stream_options':{'include_usage':false,'include_usage':true}}", NULL},
+    {CHAT, "{'stream':true,'stream_options':null}", NULL},
+    {CHAT, "{'stream':true,'stream_options':[{'include_usage':false}]}", NULL},
+    {CHAT, "{'stream':true,'stream_options':{},'stream_options':'x'}", NULL},
+    {CHAT, "{'stream':false}", NULL},
+    {CHAT, "{'stream':true,'stream':null,'stream_options':{}}", NULL},
+    {CHAT, "{'stream':'true'}", NULL},
+    {CHAT, "{}", NULL},
+    {"/v1/responses", "{'stream':true}", NULL},
+    {"/v1/messages", "{'stream':true}", NULL},
+    {"/v1/models", "{'stream':true}", NULL},
+};
+
+static void usage_is_asked_for(void **state)
+{
+  llmd_request *r = new_request(NULL);
+  (void)state;
+  for (size_t i = 0; i < sizeof usage_cases / sizeof *usage_cases; i++) {
+    const char *const *c = usage_cases[i];
+    int asked = c[2] != NULL;
+    assert_int_equal(read_text(r, c[0], c[1]), 0);
+    for (int again = 0; again < 2; again++) {
+      assert_int_equal(llmd_request_ask_usage(r), asked);
+      assert_string_equal(edited(r, json(c[1])), json(asked ? c[2] : c[1]));
+    }
+    if (!asked)
+      continue;
+    assert_int_equal(read_text(r, c[0], c[2]), 0);
+    assert_int_equal(llmd_request_ask_usage(r), 0);
+  }
+  free(r);
+}
+
+static void usage_goes_with_the_other_edits(void **state)
+{
+  const char *body = "{'mm_a':1,'stream':true,'mm_b':2}", *want = "{'model':'m','stream_options':{'include_usage':true},"
+                                                                   "'stream':true}";
+  llmd_request *r = new_request(NULL);
+  llmd_edit e[4];
+  (void)state;
+  assert_int_equal(read_text(r, CHAT, body), 0);
+  assert_int_equal(llmd_request_set_model(r, LEN("m")), 0);
+  assert_int_equal(llmd_request_ask_usage(r), 1);
+  assert_string_equal(edited(r, json(body)), json(want));
+  assert_int_equal(llmd_request_edits(r, e, 1), 4);
+  body = "{'stream_options':{'include_usage':false},'model':'a','stream':true}";
+  assert_int_equal(read_text(r, CHAT, body), 0);
+  assert_string_equal(edited(r, json(body)), json(body)); /* what was asked of the one before is forgotten */
+  assert_int_equal(llmd_request_set_model(r, LEN("m")), 0);
+  assert_int_equal(llmd_request_ask_usage(r), 1);
+  assert_string_equal(edited(r, json(body)), json("{'stream_options':{'include_usage':true},'model':'m','stream':true}"));
+  free(r);
+}
+
+static void usage_is_not_asked_of_half_a_body(void **state)
+{
+  const char *body = json("{'stream':true}");
+  llmd_request *r = new_request(NULL);
+  (void)state;
+  assert_int_equal(llmd_request_ask_usage(NULL), LLMD_E_INVALID);
+  assert_int_equal(llmd_request_ask_usage(r), 0);
+  assert_int_equal(read_whole(r, CHAT, body, strlen(body) - 1, LLMD_FEED_TRUNCATED), 0);
+  assert_int_equal(llmd_request_ask_usage(r), 0);
+  assert_int_equal(read_whole(r, CHAT, body, strlen(body) - 1, 0), LLMD_E_TRUNCATED);
+  assert_int_equal(llmd_request_ask_usage(r), 0);
+  assert_int_equal(read_whole(r, CHAT, "", 0, 0), 0);
+  assert_int_equal(llmd_request_ask_usage(r), 0);
+  llmd_request_reset(r);
+  assert_int_equal(llmd_request_line(r, LEN("POST"), LEN(CHAT)), 0);
+  assert_int_equal(llmd_request_feed(r, body, strlen(body), LLMD_FEED_KEEP), 0); /* it may go on */
+  assert_int_equal(llmd_request_ask_usage(r), 0);
+  assert_int_equal(llmd_request_feed(r, NULL, 0, LLMD_FEED_FINAL), 0);
+  assert_int_equal(llmd_request_ask_usage(r), 1);
+  free(r);
+}
+
+static void owned_headers_are_known_by_name(void **state)
+{
+  static const char *const owned[] = {"x-gateway-destination-endpoint", "X-Gateway-Destination-Endpoint-Subset",
+                                      "x-prefiller-host-port", "X-PREFILLER-URL", "x-encoder-hosts-ports",
+                                      "x-data-parallel-host-port", "x-kv-cache-source-host-port",
+                                      "x-went-into-resp-headers", "x-llm-d-request-dropped-reason"};
+  static const char *const free_ones[] = {"", "x", "host", "x-request-id", "x-gateway-destination-endpoin",
+                                          "x-prefiller-host-port2", "x-session-token", "x-llm-d-inference-objective"};
+  (void)state;
+  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+    assert_int_equal(llmd_header_owned(owned[i], strlen(owned[i])), 1);
+  for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
+    assert_int_equal(llmd_header_owned(free_ones[i], strlen(free_ones[i])), 0);
+  assert_int_equal(llmd_header_owned(NULL, 4), 0);
+}
+
 static void the_host_sets_candidates_and_columns(void **state)
 {
   const llmd_request_options o = {.size = sizeof o, .max_endpoints = 2, .max_values = 4};
@@ -378,6 +508,8 @@ int main(void)
       cmocka_unit_test(routing_headers_of_clients_are_dropped), cmocka_unit_test(caps_of_headers_leave_all_as_it_was),
       cmocka_unit_test(replaced_models_need_no_more_room), cmocka_unit_test(edits_leave_valid_json),
       cmocka_unit_test(edits_of_a_beginning_are_complete), cmocka_unit_test(models_are_rewritten),
+      cmocka_unit_test(usage_is_asked_for), cmocka_unit_test(usage_goes_with_the_other_edits),
+      cmocka_unit_test(usage_is_not_asked_of_half_a_body), cmocka_unit_test(owned_headers_are_known_by_name),
       cmocka_unit_test(edits_are_counted_beyond_cap), cmocka_unit_test(the_host_sets_candidates_and_columns),
       cmocka_unit_test(the_scheduler_has_its_own_room),
   };
