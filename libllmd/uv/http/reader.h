@@ -57,11 +57,13 @@ typedef struct llmd__http_reader {
   const char *text;
   uint32_t status;
   /* The rest is the reader's own. */
-  uint8_t kind, state, head_request, line_state;
+  uint8_t kind, state, head_request, digits;
   llmd__http_head head;
   char *block; /* the head's bytes, behind them its header array */
-  uint32_t block_cap, head_len, line_begin, lines;
-  uint32_t trailer_len, line_len, skipped;
+  uint32_t block_cap, head_len;
+  uint32_t line_begin, lines; /* of the head; of the trailers */
+  uint32_t blank_lines, passed_over;
+  uint32_t trailer_len;
   uint64_t left;     /* of the body, of the chunk */
   uint64_t body_len; /* so far */
 } llmd__http_reader;
