@@ -167,11 +167,16 @@ typedef struct llmd_service {
     uint32_t level;       /* [LLMD_LOG_INFO] of what goes to standard error */
     uint32_t explain;     /* [20] decisions a second whose explanation /explain can show, of each worker; 0 = none */
   } log;
+  uint32_t region_is_default; /* nobody named one: `llmd serve` then takes a name of its own */
+  uint32_t reserved;
 } llmd_service;
 
 /* Reads the file's text. folder: of relative paths, NULL = the current one; files that it names are read, too. Unknown
  * keys, bad values: LLMD_E_* and err with line, column and path. */
 LLMD_API int llmd_service_read(const char *text, size_t len, const char *folder, llmd_service **out, llmd_err *err);
+/* One key over what the file says, as an option of a program does: "workers", "limits.body"; the value as it would stand
+ * in the file, texts without quotes; files are relative to the current folder. */
+LLMD_API int llmd_service_set(llmd_service *service, const char *key, const char *value, llmd_err *err);
 /* NULL allowed. */
 LLMD_API void llmd_service_free(llmd_service *service);
 
