@@ -42,8 +42,8 @@ LLMD_API void llmd_pool_close(llmd_pool *pool);
  * LLMD_POOL_WRITER in flags it only reads: the parent, or one of the other children, goes on writing. */
 LLMD_API int llmd_pool_forked(llmd_pool *pool, uint64_t owner, uint32_t flags);
 /* (writer) The host knows that the process `owner` is dead: its lanes and what they pinned are free again, and so is
- * room of plugin state that it was making; its requests in flight end with their leases. Returns the number of lanes.
- * Until then a dead reader's pin keeps one buffer from being published into, and its lanes count against max_lanes. */
+ * room of plugin state that it was making; its requests in flight are given back, unless another process has reported on
+ * them since it decided. Returns the number of lanes. Until then a dead reader's pin keeps one buffer from being published into, and its lanes count against max_lanes. */
 LLMD_API int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner);
 
 /* ---- endpoints (writer) ----------------------------------------------------------------------------------------- */

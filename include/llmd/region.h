@@ -76,6 +76,7 @@ typedef struct llmd_region_stats {
   uint64_t ring_most;    /* the fullest ring */
   uint64_t posts;        /* bytes in all rings that the writer has not applied */
   uint64_t strings_refused, strings_freed, posts_dropped, tickets_full, tickets_expired, samples_refused;
+  uint64_t tickets_reclaimed; /* requests in flight of processes that died */
 } llmd_region_stats;
 /* LLMD_E_MISMATCH: as llmd_region_check. */
 LLMD_API int llmd_region_stats_get(const void *mem, size_t len, llmd_region_stats *out, llmd_err *err);

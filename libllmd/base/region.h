@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #define LLMD__MAGIC 0x31474552444d4c4cu /* "LLMDREG1" */
-#define LLMD__LAYOUT 2u
+#define LLMD__LAYOUT 3u
 #define LLMD__ENDIAN 0x01020304u
 #define LLMD__BUFFERS 4u
 #define LLMD__SETS 2u /* set attributes with storage: active and waiting models */
@@ -51,7 +51,7 @@ typedef struct llmd__region {
   _Atomic uint32_t robin;        /* the ladder's round robin */
   uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
   _Atomic uint64_t generation;   /* of the published buffer */
-  _Atomic uint64_t strings_refused, posts_dropped, tickets_full, tickets_expired, samples_refused;
+  _Atomic uint64_t strings_refused, posts_dropped, tickets_full, tickets_expired, samples_refused, tickets_reclaimed;
 } llmd__region;
 
 /* One attribute. Ready when state is 2; name is "attribute/producer". */
@@ -117,9 +117,9 @@ typedef struct llmd__ticket {
   _Atomic uint64_t lease;   /* mono ns */
   _Atomic uint64_t doubted; /* state that the writer found it in halfway, when it first did */
   _Atomic uint64_t next;    /* ticket of the charges that did not fit here; 0 = all fitted */
+  _Atomic uint64_t owner;   /* the process that charged it, or reported on it last; true while it is live */
   _Atomic uint32_t lane, n;
-  llmd__charge charge[LLMD__CHARGES];
-  uint64_t reserved;        /* three cache lines */
+  llmd__charge charge[LLMD__CHARGES]; /* three cache lines in all */
 } llmd__ticket;
 
 /* One deciding thread. pin: buffer + 1 that it reads, 0 = none. head/tail: its ring, bytes ever written / applied. */

@@ -182,6 +182,7 @@ static void add_counters(const llmd__region *g, llmd_region_stats *s)
   s->tickets_full = atomic_load(&g->tickets_full);
   s->tickets_expired = atomic_load(&g->tickets_expired);
   s->samples_refused = atomic_load(&g->samples_refused);
+  s->tickets_reclaimed = atomic_load(&g->tickets_reclaimed);
 }
 
 int llmd_region_stats_get(const void *mem, size_t len, llmd_region_stats *out, llmd_err *err)

@@ -59,10 +59,10 @@ static void give_back(llmd__region *g, llmd__charge *c, int request)
 
 /* A free record, searched from a place of the lane's own so that lanes seldom meet and full stretches are passed once.
  * A search that finds none in a stretch ends there; the lane's next one goes on behind it. */
-static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uint32_t *generation)
+static llmd__ticket *claim(llmd__region *g, llmd__charger *who, uint32_t *index, uint32_t *generation)
 {
   uint32_t n = g->caps.tickets, most = n < PROBES ? n : PROBES;
-  uint32_t start = *hint % n;
+  uint32_t start = who->hint % n;
   for (uint32_t i = 0; i < most; i++) {
     uint32_t at = start + i < n ? start + i : start + i - n;
     llmd__ticket *r = &llmd__region_tickets(g)[at];
@@ -72,27 +72,28 @@ static llmd__ticket *claim(llmd__region *g, uint32_t *hint, uint32_t *index, uin
       continue;
     if (!atomic_compare_exchange_strong_explicit(&r->state, &s, mine, memory_order_acquire, memory_order_relaxed))
       continue;
-    *hint = at + 1;
+    who->hint = at + 1;
     *index = at;
     *generation = (uint32_t)(mine >> 8);
     return r;
   }
-  *hint = (start + most) % n;
+  who->hint = (start + most) % n;
   return NULL;
 }
 
 /* One record. next: the ticket that has the charges before these. */
-static llmd_ticket reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge, uint32_t n,
+static llmd_ticket reserve(llmd__region *g, llmd__charger *who, const llmd__charge_in *charge, uint32_t n,
                            uint64_t lease, llmd_ticket next)
 {
   uint32_t index = 0, generation = 0;
-  llmd__ticket *r = claim(g, hint, &index, &generation);
+  llmd__ticket *r = claim(g, who, &index, &generation);
   if (!r) {
     atomic_fetch_add_explicit(&g->tickets_full, 1, memory_order_relaxed);
     return 0;
   }
   atomic_store_explicit(&r->next, next, memory_order_relaxed);
-  atomic_store_explicit(&r->lane, lane, memory_order_relaxed);
+  atomic_store_explicit(&r->owner, who->owner, memory_order_relaxed);
+  atomic_store_explicit(&r->lane, who->lane, memory_order_relaxed);
   atomic_store_explicit(&r->n, n, memory_order_relaxed);
   for (uint32_t i = 0; i < n; i++) {
     atomic_store_explicit(&r->charge[i].endpoint, charge[i].endpoint, memory_order_relaxed);
@@ -110,14 +111,14 @@ static llmd_ticket reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const
 
 /* The last charges first, so that the ticket that is told is the one with the primary's. When a record more is not to
  * be had, what was charged goes back. */
-llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
-                                 uint32_t n, uint64_t lease)
+llmd_ticket llmd__ledger_reserve(llmd__region *g, llmd__charger *who, const llmd__charge_in *charge, uint32_t n,
+                                 uint64_t lease)
 {
   uint32_t first = n ? (n - 1) / LLMD__CHARGES * LLMD__CHARGES : 0;
   llmd_ticket t = 0;
   for (;;) {
     uint32_t here = n - first < LLMD__CHARGES ? n - first : LLMD__CHARGES;
-    llmd_ticket more = reserve(g, lane, hint, charge + first, here, lease, t);
+    llmd_ticket more = reserve(g, who, charge + first, here, lease, t);
     if (!more)
       llmd__ledger_release(g, t);
     if (!more || !first)
@@ -152,12 +153,14 @@ static llmd_ticket after(const llmd__ticket *r)
   return atomic_load_explicit(&r->next, memory_order_relaxed);
 }
 
-int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t lease)
+int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t owner, uint64_t lease)
 {
   uint64_t state;
   llmd__ticket *first = record_of(g, t, &state);
-  for (llmd__ticket *r = first; r; r = record_of(g, after(r), &state))
+  for (llmd__ticket *r = first; r; r = record_of(g, after(r), &state)) {
     atomic_store_explicit(&r->lease, lease, memory_order_relaxed);
+    atomic_store_explicit(&r->owner, owner, memory_order_relaxed);
+  }
   return first ? 0 : LLMD_E_STALE;
 }
 
@@ -251,6 +254,21 @@ uint32_t llmd__ledger_sweep(llmd__region *g, uint32_t *cursor, uint32_t slice, u
     }
   }
   return released;
+}
+
+uint32_t llmd__ledger_reclaim(llmd__region *g, uint64_t owner)
+{
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < g->caps.tickets; i++) {
+    llmd__ticket *r = &llmd__region_tickets(g)[i];
+    uint64_t s = atomic_load_explicit(&r->state, memory_order_acquire);
+    llmd_ticket next;
+    if (STATE(s) != LLMD__TICKET_LIVE || atomic_load_explicit(&r->owner, memory_order_relaxed) != owner)
+      continue;
+    n += !release_one(g, ticket_of(i, GENERATION(s)), &next); /* the others of a request are found by themselves */
+  }
+  atomic_fetch_add_explicit(&g->tickets_reclaimed, n, memory_order_relaxed);
+  return n;
 }
 
 static void sum_records(const llmd__region *g, int64_t *sum)

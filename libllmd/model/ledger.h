@@ -17,13 +17,21 @@ typedef struct llmd__charge_in {
   uint32_t early;
 } llmd__charge_in;
 
-/* Charges n endpoints; charge[0] is the primary's. hint: the lane's own word, where it looks first. Returns the ticket,
- * or 0 when the ledger is full there (counted): the next call looks further on. */
-llmd_ticket llmd__ledger_reserve(llmd__region *g, uint32_t lane, uint32_t *hint, const llmd__charge_in *charge,
-                                 uint32_t n, uint64_t lease);
+/* Who charges: a process (llmd_pool_options.owner) and its lane. */
+typedef struct llmd__charger {
+  uint64_t owner;
+  uint32_t lane;
+  uint32_t hint; /* where it looks for a free record first */
+} llmd__charger;
+
+/* Charges n endpoints; charge[0] is the primary's. Returns the ticket, or 0 when the ledger is full there (counted):
+ * the next call looks further on. */
+llmd_ticket llmd__ledger_reserve(llmd__region *g, llmd__charger *who, const llmd__charge_in *charge, uint32_t n,
+                                 uint64_t lease);
 /* The primary's charge moves. */
 int llmd__ledger_move(llmd__region *g, llmd_ticket t, llmd_endpoint_id used);
-int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t lease);
+/* owner, who reports on it, has it in hand now: it goes when that process does. */
+int llmd__ledger_renew(llmd__region *g, llmd_ticket t, uint64_t owner, uint64_t lease);
 /* The first token came: early charges go back whole. */
 int llmd__ledger_first(llmd__region *g, llmd_ticket t);
 int llmd__ledger_release_tokens(llmd__region *g, llmd_ticket t);
@@ -37,6 +45,9 @@ static inline uint32_t llmd__ledger_place(llmd_ticket t)
 llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t);
 /* Writer: releases tickets whose lease is over, looking at `slice` records from *cursor on. Returns how many. */
 uint32_t llmd__ledger_sweep(llmd__region *g, uint32_t *cursor, uint32_t slice, uint64_t now);
+/* Writer: gives back all that the dead process `owner` has in flight. Returns how many records. One that it left between
+ * two states is the sweep's. */
+uint32_t llmd__ledger_reclaim(llmd__region *g, uint64_t owner);
 /* Writer: takes out of the totals what no record stands for (a process died between the two), once the same difference
  * was seen twice. drift = [endpoints][2]. */
 void llmd__ledger_recount(llmd__region *g, int64_t *drift, int64_t *scratch);

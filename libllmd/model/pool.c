@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/columns.h"
+#include "model/ledger.h"
 #include "model/strings.h"
 
 #define REGION_ALIGN 64u
@@ -172,6 +173,7 @@ int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner)
     atomic_store(&slots[i].owner, 0);
     n++;
   }
+  llmd__ledger_reclaim(pool->g, owner);
   llmd__region_state_reclaim(pool->g, owner, pool->owner);
   return n;
 }

@@ -97,7 +97,7 @@ static void charge(llmd_lane *l, llmd_decision *d)
     if (p < 8)
       st->picked[p] = l->all_id[r->row[0]];
   }
-  d->ticket = llmd__ledger_reserve(l->pool->g, l->slot, &l->ticket_hint, in, n, l->now->mono + l->pool->lease_ns);
+  d->ticket = llmd__ledger_reserve(l->pool->g, &l->charger, in, n, l->now->mono + l->pool->lease_ns);
   st->ticket = d->ticket;
   st->region = l->pool->g;
 }
@@ -295,7 +295,7 @@ static void begin(llmd_lane *l, llmd_request *r, const llmd_now *now, uint64_t s
 {
   llmd__request_sched *st = llmd__request_sched_state(r);
   if (st->ticket && st->region == l->pool->g && !llmd__ledger_release(l->pool->g, st->ticket))
-    l->ticket_hint = llmd__ledger_place(st->ticket);
+    l->charger.hint = llmd__ledger_place(st->ticket);
   st->ticket = 0;
   st->n_chains = 0;
   llmd__decision_begin(l, out, now, seed);

@@ -201,7 +201,7 @@ static int bind(llmd_lane *l, llmd_scheduler *s)
   }
   fresh.slot = l->slot;
   fresh.flags = l->flags;
-  fresh.ticket_hint = l->ticket_hint;
+  fresh.charger = l->charger;
   *l = fresh;
   return 0;
 }
@@ -225,7 +225,9 @@ int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
   }
   l->slot = slot;
   l->flags = flags;
-  l->ticket_hint = (uint32_t)((uint64_t)slot * s->pool->g->caps.tickets / s->pool->g->caps.lanes);
+  l->charger.owner = s->pool->owner;
+  l->charger.lane = slot;
+  l->charger.hint = (uint32_t)((uint64_t)slot * s->pool->g->caps.tickets / s->pool->g->caps.lanes);
   rc = bind(l, s);
   if (rc) {
     llmd__pool_lane_leave(s->pool, slot);

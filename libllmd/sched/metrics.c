@@ -133,6 +133,8 @@ static void give_region(walk *w)
           load(&g->tickets_full));
   counter(w, "llmd_tickets_expired_total", "Requests in flight given up because nobody reported on them.",
           load(&g->tickets_expired));
+  counter(w, "llmd_tickets_reclaimed_total", "Requests in flight of processes that died.",
+          load(&g->tickets_reclaimed));
   counter(w, "llmd_samples_refused_total", "Metric samples that were absurd.", load(&g->samples_refused));
   counter(w, "llmd_strings_refused_total", "Names not kept because the string pool was full.",
           load(&g->strings_refused));

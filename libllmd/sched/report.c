@@ -198,7 +198,7 @@ int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_u
   if (!lane || !now || !known_kind(kind) || (usage && usage->size < sizeof *usage))
     return LLMD_E_INVALID;
   g = lane->pool->g;
-  rc = llmd__ledger_renew(g, ticket, now->mono + lane->pool->lease_ns);
+  rc = llmd__ledger_renew(g, ticket, lane->charger.owner, now->mono + lane->pool->lease_ns);
   if (rc)
     return rc;
   lane->now = now;
@@ -208,7 +208,7 @@ int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_u
   if (kind >= LLMD_REPORT_END) {
     rc = llmd__ledger_release(g, ticket);
     if (!rc)
-      lane->ticket_hint = llmd__ledger_place(ticket);
+      lane->charger.hint = llmd__ledger_place(ticket);
     if (!rc && usage)
       count_usage(lane, usage);
   }

@@ -59,7 +59,7 @@ int llmd_respond(llmd_lane *lane, llmd_ticket ticket, llmd_endpoint_id served, c
     served = llmd__ledger_endpoint(lane->pool->g, ticket);
   if (!served)
     return LLMD_E_STALE;
-  if (!llmd__ledger_renew(lane->pool->g, ticket, now->mono + lane->pool->lease_ns))
+  if (!llmd__ledger_renew(lane->pool->g, ticket, lane->charger.owner, now->mono + lane->pool->lease_ns))
     llmd__report_plugins(lane, ticket, LLMD_REPORT_RESPONSE_HEADERS, NULL);
   if (llmd__pool_pin(lane->pool, lane->slot, &lane->snap))
     return LLMD_E_STALE;

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "base/region.h"
+#include "model/ledger.h"
 #include "model/pool.h"
 #include "model/request.h"
 #include "sched/config.h"
@@ -202,7 +203,7 @@ struct llmd_lane {
   void *block; /* everything below lives in it */
   size_t block_len;
   uint32_t cap; /* rows */
-  uint32_t ticket_hint;
+  llmd__charger charger; /* the lane, to the ledger */
   uint64_t decision; /* number of the current use of the sources */
   uint64_t decided;  /* that number when columns and chain are the last decision's, for rows of shape decided_shape */
   uint64_t decided_shape;

@@ -10,7 +10,8 @@ typedef struct rig {
   llmd_pool *pool;
   llmd__region *g;
   llmd_endpoint_id a, b;
-  uint32_t hint, cursor;
+  llmd__charger who;
+  uint32_t cursor;
 } rig;
 
 static rig open_rig(void)
@@ -37,7 +38,7 @@ static void expect(const rig *r, llmd_endpoint_id id, int64_t requests, int64_t 
 static llmd_ticket reserve(rig *r, uint64_t lease)
 {
   llmd__charge_in in[2] = {{r->a, 100, 0}, {r->b, 40, 1}};
-  return llmd__ledger_reserve(r->g, 0, &r->hint, in, 2, lease);
+  return llmd__ledger_reserve(r->g, &r->who, in, 2, lease);
 }
 
 static void charges_and_gives_back_once(void **state)
@@ -53,7 +54,7 @@ static void charges_and_gives_back_once(void **state)
   assert_int_equal(llmd__ledger_release(r.g, t), LLMD_E_STALE);
   expect(&r, r.a, 1, 100);
   assert_int_equal(llmd__ledger_first(r.g, t), LLMD_E_STALE);
-  assert_int_equal(llmd__ledger_renew(r.g, t, 99), LLMD_E_STALE);
+  assert_int_equal(llmd__ledger_renew(r.g, t, 1, 99), LLMD_E_STALE);
   assert_int_equal(llmd__ledger_move(r.g, t, r.b), LLMD_E_STALE);
   assert_int_equal(llmd__ledger_release_tokens(r.g, t), LLMD_E_STALE);
   assert_true(llmd__ledger_endpoint(r.g, t) == 0);
@@ -129,7 +130,7 @@ static void every_charge_counts(void **state)
     in[i].tokens = 1 << i;
     in[i].early = i >= 14;
   }
-  t = llmd__ledger_reserve(r.g, 0, &r.hint, in, 16, 10);
+  t = llmd__ledger_reserve(r.g, &r.who, in, 16, 10);
   assert_true(t != 0);
   expect(&r, r.a, 8, 0x5555);
   expect(&r, r.b, 8, 0xaaaa);
@@ -139,7 +140,7 @@ static void every_charge_counts(void **state)
   assert_int_equal(llmd__ledger_first(r.g, t), 0); /* in the last record */
   expect(&r, r.a, 6, 0x1554);
   expect(&r, r.b, 8, 0x2aab);
-  assert_int_equal(llmd__ledger_renew(r.g, t, 1000), 0);
+  assert_int_equal(llmd__ledger_renew(r.g, t, 1, 1000), 0);
   assert_int_equal(llmd__ledger_sweep(r.g, &r.cursor, TICKETS, 999), 0); /* all records live on */
   assert_int_equal(llmd__ledger_release_tokens(r.g, t), 0);
   expect(&r, r.a, 6, 0);
@@ -160,7 +161,7 @@ static void charges_that_find_no_room_go_back(void **state)
     assert_true(reserve(&r, 10) != 0);
   for (uint32_t i = 0; i < 16; i++)
     in[i] = (llmd__charge_in){r.a, 7, 0};
-  assert_true(llmd__ledger_reserve(r.g, 0, &r.hint, in, 16, 10) == 0); /* three records, two are free */
+  assert_true(llmd__ledger_reserve(r.g, &r.who, in, 16, 10) == 0); /* three records, two are free */
   expect(&r, r.a, TICKETS - 2, 100 * (TICKETS - 2));
   assert_true(reserve(&r, 10) && reserve(&r, 10));
   llmd_pool_close(r.pool);
@@ -172,18 +173,19 @@ static void a_full_ledger_is_looked_at_in_stretches(void **state)
   llmd_region_options ro = small_region(4);
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   llmd__charge_in in = {0, 1, 0};
-  uint32_t n = 4096, hint = 0, tries = 0;
+  uint32_t n = 4096, tries = 0;
+  llmd__charger who = {1, 0, 0};
   llmd_ticket *t = calloc(n, sizeof *t), found = 0;
   llmd_pool *p;
   (void)state;
   ro.max_tickets = n;
   assert_int_equal(llmd_pool_open(&po, &p, NULL), 0);
   for (uint32_t i = 0; i < n; i++)
-    assert_true((t[i] = llmd__ledger_reserve(p->g, 0, &hint, &in, 1, 10)) != 0);
+    assert_true((t[i] = llmd__ledger_reserve(p->g, &who, &in, 1, 10)) != 0);
   assert_int_equal(llmd__ledger_release(p->g, t[2000]), 0);
-  hint = 2001;
+  who.hint = 2001;
   while (!found && tries++ < n)
-    found = llmd__ledger_reserve(p->g, 0, &hint, &in, 1, 10);
+    found = llmd__ledger_reserve(p->g, &who, &in, 1, 10);
   assert_true(found != 0);
   assert_true(tries > 4 && tries <= 16);
   free(t);
@@ -196,7 +198,7 @@ static void leases_end(void **state)
   llmd_ticket t = reserve(&r, 1000), u = reserve(&r, 1000);
   (void)state;
   assert_int_equal(llmd__ledger_sweep(r.g, &r.cursor, 1000, 1000), 0);
-  assert_int_equal(llmd__ledger_renew(r.g, u, 5000), 0);
+  assert_int_equal(llmd__ledger_renew(r.g, u, 1, 5000), 0);
   assert_int_equal(llmd__ledger_sweep(r.g, &r.cursor, TICKETS, 1001), 1);
   assert_int_equal(atomic_load(&r.g->tickets_expired), 1);
   assert_int_equal(llmd__ledger_release(r.g, t), LLMD_E_STALE);
@@ -213,6 +215,41 @@ static void leases_end(void **state)
 static llmd__ticket *record(rig *r, llmd_ticket t)
 {
   return &llmd__region_tickets(r->g)[(uint32_t)t - 1];
+}
+
+/* What a dead process has in flight goes at once; what others charged stays, and what they took over. */
+static void the_dead_hold_nothing(void **state)
+{
+  rig r = open_rig();
+  llmd__charge_in in[16];
+  llmd_ticket mine, long_one, taken, gone;
+  (void)state;
+  for (uint32_t i = 0; i < 16; i++)
+    in[i] = (llmd__charge_in){r.a, 1, 0};
+  r.who.owner = 7;
+  gone = reserve(&r, 1000);
+  assert_int_equal(llmd__ledger_release(r.g, gone), 0);
+  assert_true(reserve(&r, 1000) != 0);
+  taken = reserve(&r, 1000);
+  long_one = llmd__ledger_reserve(r.g, &r.who, in, 16, 1000);
+  r.who.owner = 8; /* the same lane, now of a living process */
+  mine = reserve(&r, 1000);
+  assert_true(taken && long_one && mine);
+  assert_int_equal(llmd__ledger_renew(r.g, taken, 8, 1000), 0);
+  assert_int_equal(llmd__ledger_reclaim(r.g, 9), 0);
+  expect(&r, r.a, 19, 316);
+  assert_int_equal(llmd__ledger_reclaim(r.g, 7), 4);
+  assert_int_equal(atomic_load(&r.g->tickets_reclaimed), 4);
+  assert_int_equal(llmd__ledger_reclaim(r.g, 7), 0);
+  expect(&r, r.a, 2, 200);
+  expect(&r, r.b, 2, 80);
+  assert_int_equal(llmd__ledger_release(r.g, long_one), LLMD_E_STALE);
+  assert_int_equal(llmd__ledger_release(r.g, mine), 0);
+  assert_int_equal(llmd__ledger_release(r.g, taken), 0);
+  expect(&r, r.a, 0, 0);
+  for (uint32_t i = 0; i < TICKETS; i++)
+    assert_true(reserve(&r, 10) != 0); /* no record was kept */
+  llmd_pool_close(r.pool);
 }
 
 /* A process died between its record and the totals, on either side. */
@@ -317,7 +354,7 @@ int main(void)
       cmocka_unit_test(a_full_ledger_says_so_and_recovers),
       cmocka_unit_test(every_charge_counts), cmocka_unit_test(charges_that_find_no_room_go_back),
       cmocka_unit_test(a_full_ledger_is_looked_at_in_stretches), cmocka_unit_test(leases_end),
-      cmocka_unit_test(totals_are_recounted),
+      cmocka_unit_test(the_dead_hold_nothing), cmocka_unit_test(totals_are_recounted),
       cmocka_unit_test(a_moving_difference_is_left_alone),
       cmocka_unit_test(half_way_records_come_back),
       cmocka_unit_test(the_next_in_a_slot_starts_at_zero),

@@ -256,6 +256,74 @@ static void the_dead_stop_nobody(void **state)
   munmap(mem, len);
 }
 
+/* Decides, sends some of it, is killed with all of it in flight. */
+static void killed_in_flight(llmd_pool *pool, uint64_t owner, int n)
+{
+  llmd_decision d = {.size = sizeof d};
+  llmd_scheduler *s;
+  llmd_lane *lane;
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) {
+    if (llmd_pool_forked(pool, owner, 0) || llmd_scheduler_create(NULL, pool, NULL, 0, &s, NULL) ||
+        llmd_lane_create(s, 0, &lane))
+      _exit(1);
+    for (int i = 0; i < n; i++) {
+      llmd_request *r = new_request();
+      if (llmd_decide(lane, r, &start, 1, &d) || !d.ticket || (i % 2 && llmd_commit(lane, r, &d, 0, &start)) ||
+          (i % 3 == 1 && llmd_report(lane, d.ticket, LLMD_REPORT_FIRST, NULL, &start)))
+        _exit(1);
+    }
+    kill(getpid(), SIGKILL);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFSIGNALED(status));
+}
+
+/* What the dead had in flight is given back as soon as the writer is told, and nothing else is: the slot of its lane may
+ * be a living process's by then. */
+static void the_dead_have_nothing_in_flight(void **state)
+{
+  llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .prefix_bytes = 1 << 20, .state_bytes = 2 << 20};
+  size_t len = llmd_region_size(&ro);
+  char *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  llmd_pool_options po = {.size = sizeof po, .flags = LLMD_POOL_WRITER, .mem = mem, .mem_len = len, .owner = 1};
+  llmd_endpoint e = {.size = sizeof e, .port = 8000, .address = {"10.0.0.1", 8}};
+  llmd_decision d = {.size = sizeof d};
+  int64_t requests = 0, tokens = 0;
+  llmd_endpoint_id id;
+  llmd_request *r = new_request();
+  llmd_scheduler *s;
+  llmd_lane *lane;
+  llmd_pool *pool;
+  (void)state;
+  assert_int_equal(llmd_region_format(mem, len, &ro), 0);
+  assert_int_equal(llmd_pool_open(&po, &pool, NULL), 0);
+  assert_int_equal(llmd_pool_add(pool, &e, &id), 0);
+  assert_int_equal(llmd_pool_publish(pool, &start), 0);
+  killed_in_flight(pool, 2, 7);
+  killed_in_flight(pool, 3, 5);
+  assert_int_equal(llmd_scheduler_create(NULL, pool, NULL, 0, &s, NULL), 0);
+  assert_int_equal(llmd_lane_create(s, LLMD_LANE_WRITER, &lane), 0);
+  assert_int_equal(llmd_decide(lane, r, &start, 1, &d), 0);
+  assert_int_equal(llmd_pool_inflight(pool, id, &requests, &tokens), 0);
+  assert_int_equal(requests, 13);
+  assert_int_equal(llmd_pool_reclaim(pool, 2), 1);
+  assert_int_equal(llmd_pool_inflight(pool, id, &requests, &tokens), 0);
+  assert_int_equal(requests, 6);
+  assert_int_equal(llmd_pool_reclaim(pool, 3), 1);
+  assert_int_equal(llmd_pool_inflight(pool, id, &requests, &tokens), 0);
+  assert_int_equal(requests, 1);
+  assert_int_equal(llmd_report(lane, d.ticket, LLMD_REPORT_END, NULL, &start), 0);
+  assert_int_equal(llmd_pool_inflight(pool, id, &requests, &tokens), 0);
+  assert_true(requests == 0 && tokens == 0);
+  llmd_lane_free(lane);
+  llmd_scheduler_free(s);
+  llmd_pool_close(pool);
+  munmap(mem, len);
+  free(r);
+}
+
 /* A child that only reads does not take the writer's place, nor gives it up. */
 static void a_child_reads(void **state)
 {
@@ -295,6 +363,7 @@ int main(void)
     cmocka_unit_test(a_ticket_is_given_back_where_it_is_from),
     cmocka_unit_test(workers_start_together),
     cmocka_unit_test(the_dead_stop_nobody),
+    cmocka_unit_test(the_dead_have_nothing_in_flight),
     cmocka_unit_test(a_child_reads),
   };
   cmocka_set_message_output(CM_OUTPUT_TAP);
