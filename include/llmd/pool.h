@@ -89,7 +89,8 @@ LLMD_API int llmd_pool_load(llmd_pool *pool, const char *text, size_t len, llmd_
 #define LLMD_SCOPE_ENDPOINT_REQUEST 2u /* one value per endpoint and request, produced or set on the request */
 
 /* The number of attribute name/producer (producer NULL = the pool's own metrics), registered when new. Same name with
- * another type or scope: LLMD_E_TYPE. Non-writers find only what is registered (LLMD_E_NONE). Returns it or a code. */
+ * another type or scope: LLMD_E_TYPE. Non-writers find only what is registered (LLMD_E_NONE). LLMD_E_FULL: no room;
+ * besides the pool's own sets there is room for one. Returns it or a code. */
 LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *producer, uint32_t type,
                                  uint32_t scope);
 

@@ -16,7 +16,7 @@
 #define LLMD__LAYOUT 3u
 #define LLMD__ENDIAN 0x01020304u
 #define LLMD__BUFFERS 4u
-#define LLMD__SETS 2u /* set attributes with storage: active and waiting models */
+#define LLMD__SETS 3u /* set attributes with storage: active and waiting models, and one that a host registers */
 #define LLMD__CHARGES 6u
 #define LLMD__STATES 64u
 #define LLMD__CLAIMS 16u /* pieces of plugin state that may be in the making at a time, or lie free */

@@ -69,17 +69,25 @@ static void blank_column(llmd_pool *p, uint32_t attribute, uint32_t type)
       llmd__column_f64(&v, p->g, attribute)[i] = (double)__builtin_nan("");
 }
 
+static uint32_t count_sets(const llmd_pool *p, uint32_t n)
+{
+  uint32_t sets = 0;
+  for (uint32_t i = 0; i < n; i++)
+    sets += llmd__region_attributes(p->g)[i].type == LLMD_TYPE_SET;
+  return sets;
+}
+
 static int add_attribute(llmd_pool *p, const char *name, const char *producer, uint32_t type, uint32_t scope)
 {
-  uint32_t n = atomic_load(&p->g->n_attributes);
+  uint32_t n = atomic_load(&p->g->n_attributes), sets = count_sets(p, n);
   llmd__attribute *a = &llmd__region_attributes(p->g)[n];
-  if (n >= p->g->caps.attributes)
+  if (n >= p->g->caps.attributes || (type == LLMD_TYPE_SET && sets >= LLMD__SETS))
     return LLMD_E_FULL;
   if (full_name(a->name, sizeof a->name, name, producer))
     return LLMD_E_LIMIT;
   a->type = type;
   a->scope = scope;
-  a->set = type == LLMD_TYPE_SET ? n - LLMD_ATTR_ACTIVE_MODELS : 0;
+  a->set = type == LLMD_TYPE_SET ? sets : 0;
   blank_column(p, n, type);
   atomic_store_explicit(&p->g->n_attributes, n + 1, memory_order_release);
   return (int)n;
@@ -97,8 +105,6 @@ int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *producer,
     return have_type == type && have_scope == scope ? i : LLMD_E_TYPE;
   if (!pool->writer)
     return LLMD_E_NONE;
-  if (type == LLMD_TYPE_SET)
-    return LLMD_E_UNSUPPORTED; /* the two sets of the core are the sets there are */
   return add_attribute(pool, name, producer, type, scope);
 }
 

@@ -335,7 +335,9 @@ static void attributes_have_one_type_and_one_scope(void **state)
   assert_int_equal(llmd_pool_attribute(p, "A", "y", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), 9);
   assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), LLMD_E_TYPE);
   assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST), LLMD_E_TYPE);
-  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), LLMD_E_UNSUPPORTED);
+  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 10);
+  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 10);
+  assert_int_equal(llmd_pool_attribute(p, "T", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), LLMD_E_FULL);
   assert_int_equal(llmd_pool_attribute(p, "B", "x", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT_REQUEST), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_attribute(p, "", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_attribute(p, longer, "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), LLMD_E_LIMIT);
@@ -345,7 +347,7 @@ static void attributes_have_one_type_and_one_scope(void **state)
   assert_int_equal(llmd_pool_set_text(p, a, 8, "x", 1), LLMD_E_TYPE);
   assert_int_equal(llmd_pool_set_text(p, a, 9, "x", 1), 0);
   assert_int_equal(llmd_pool_set_text(p, a, 9, NULL, 0), 0);
-  for (int i = 10; i < 16; i++) {
+  for (int i = 11; i < 16; i++) {
     snprintf(name, sizeof name, "N%d", i);
     assert_int_equal(llmd_pool_attribute(p, name, "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), i);
   }
