@@ -286,7 +286,7 @@ static int set_once(slot *s)
 #define SET(option, value) rc = rc ? rc : curl_easy_setopt(e, option, value)
   SET(CURLOPT_PRIVATE, s);
   SET(CURLOPT_PROTOCOLS_STR, "http");
-  SET(CURLOPT_REDIR_PROTOCOLS_STR, "");
+  SET(CURLOPT_REDIR_PROTOCOLS_STR, "http");
   SET(CURLOPT_FOLLOWLOCATION, 0L);
   SET(CURLOPT_PROXY, "");
   SET(CURLOPT_NOPROXY, "*");
