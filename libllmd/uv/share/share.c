@@ -241,6 +241,11 @@ uint64_t llmd__share_owner(const llmd_share *share)
   return share->owner;
 }
 
+int llmd__share_attached(const llmd_share *share, uint64_t owner)
+{
+  return owner && atomic_load(&share->host->owner[owner % LLMD__HOST_SLOTS]) == owner;
+}
+
 uint32_t llmd__share_writer_pid(const llmd_share *share)
 {
   return atomic_load(&share->host->writer_pid);

@@ -10,7 +10,7 @@
 #define LLMD__AREA_EXPLAIN 1u /* decisions explained lately */
 #define LLMD__AREAS 2u
 
-#define LLMD__AREA_STATS_BYTES (1u << 20)
+#define LLMD__AREA_STATS_BYTES (4u << 20) /* pages that nobody touches cost nothing */
 #define LLMD__EXPLAIN_SLOTS 64u
 #define LLMD__EXPLAIN_SLOT_BYTES 8192u
 
@@ -20,6 +20,8 @@
 void *llmd__share_area(llmd_share *share, uint32_t which, size_t *bytes);
 /* The number of this process's attachment: never given twice for a file, never 0. */
 uint64_t llmd__share_owner(const llmd_share *share);
+/* 1: that attachment is there still: its process has not closed it, nor died and been reaped. Any process. */
+int llmd__share_attached(const llmd_share *share, uint64_t owner);
 /* The process that has the writer's lock, as it gave itself out; 0 = not known. */
 uint32_t llmd__share_writer_pid(const llmd_share *share);
 
