@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -249,4 +250,10 @@ int llmd__share_attached(const llmd_share *share, uint64_t owner)
 uint32_t llmd__share_writer_pid(const llmd_share *share)
 {
   return atomic_load(&share->host->writer_pid);
+}
+
+int llmd__share_leads(const llmd_share *share, const char *path)
+{
+  struct stat mine, there;
+  return !fstat(share->fd, &mine) && !stat(path, &there) && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
 }

@@ -25,4 +25,7 @@ int llmd__share_attached(const llmd_share *share, uint64_t owner);
 /* The process that has the writer's lock, as it gave itself out; 0 = not known. */
 uint32_t llmd__share_writer_pid(const llmd_share *share);
 
+/* 1: the name still leads to this file. 0: it was removed or replaced, and whoever opens it now gets another one. */
+int llmd__share_leads(const llmd_share *share, const char *path);
+
 #endif
