@@ -252,14 +252,18 @@ typedef struct llmd_agent_options {
   uint32_t size;
   uint32_t reserved;
   struct uv_loop_s *loop;
-  const llmd_service *service; /* kept until stopped or replaced */
+  const llmd_service *service; /* kept until released */
   llmd_log_fn log;
   void *log_ud;
+  void (*released)(void *ud, const llmd_service *service); /* nobody here looks at it any more; NULL allowed */
+  void *released_ud;
 } llmd_agent_options;
-/* LLMD_E_BUSY: another agent writes this region. */
+/* LLMD_E_BUSY: another agent writes this region. After a failure let the loop run until it is empty: what had been begun
+ * still closes its handles, and then the service is released. */
 LLMD_API int llmd_agent_start(const llmd_agent_options *options, llmd_agent **out, llmd_err *err);
-/* Goes on with another file. What cannot change while it runs (region, caps) is logged and stays. On failure everything
- * stays as it was. */
+/* Goes on with another file; the former one is released when the last part has left it. What cannot change while it runs
+ * (admin, region, caps, the tokens' socket) is logged and stays. On failure everything stays as it was, and the new one
+ * is not kept. */
 LLMD_API int llmd_agent_reload(llmd_agent *agent, const llmd_service *service, llmd_err *err);
 LLMD_API uint32_t llmd_agent_admin_port(const llmd_agent *agent);
 LLMD_API void llmd_agent_stop(llmd_agent *agent, llmd_done_fn done, void *ud);
