@@ -258,8 +258,8 @@ typedef struct llmd_agent_options {
   void (*released)(void *ud, const llmd_service *service); /* nobody here looks at it any more; NULL allowed */
   void *released_ud;
 } llmd_agent_options;
-/* LLMD_E_BUSY: another agent writes this region. After a failure let the loop run until it is empty: what had been begun
- * still closes its handles, and then the service is released. */
+/* LLMD_E_BUSY: another agent writes this region. After a failure let the loop run until it is empty, then free the
+ * service: what had been begun still closes its handles. `released` is not called. */
 LLMD_API int llmd_agent_start(const llmd_agent_options *options, llmd_agent **out, llmd_err *err);
 /* Goes on with another file; the former one is released when the last part has left it. What cannot change while it runs
  * (admin, region, caps, the tokens' socket) is logged and stays. On failure everything stays as it was, and the new one
