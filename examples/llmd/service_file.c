@@ -1,0 +1,90 @@
+#include "service_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "shell.h"
+
+#define FILE_MOST ((size_t)4 << 20)
+
+int service_set(struct service_file *f, const char *key, const char *value)
+{
+  if (f->n == SERVICE_SETTINGS)
+    return shell_usage(f->command, "more than %d options", SERVICE_SETTINGS);
+  f->set[f->n].key = key;
+  f->set[f->n++].value = value;
+  return 0;
+}
+
+int service_set_pair(struct service_file *f, char *pair)
+{
+  char *equal = strchr(pair, '=');
+  if (!equal || equal == pair)
+    return shell_usage(f->command, "--set wants KEY=VALUE, not '%s'", pair);
+  *equal = 0;
+  return service_set(f, pair, equal + 1);
+}
+
+/* The folder that a path lies in, malloc'ed; NULL = the current one. */
+static char *folder_of(const char *path)
+{
+  const char *slash = path ? strrchr(path, '/') : NULL;
+  size_t n = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+  char *folder = n ? malloc(n + 1) : NULL;
+  if (folder) {
+    memcpy(folder, path, n);
+    folder[n] = 0;
+  }
+  return folder;
+}
+
+static int blame_option(const struct service_file *f, uint32_t i, const llmd_err *err)
+{
+  return shell_refuse(f->command, "%s = %s: %s", f->set[i].key, f->set[i].value,
+                      err->text[0] ? err->text : llmd_strerror(err->code));
+}
+
+int service_read(const struct service_file *f, llmd_service **out)
+{
+  llmd_err err = LLMD_ERR_INIT;
+  struct file text = {0};
+  llmd_service *s = NULL;
+  char *folder;
+  int code = f->path ? file_read(f->path, FILE_MOST, &text) : 0;
+  if (code)
+    return code;
+  folder = folder_of(f->path);
+  if (llmd_service_read(text.text ? text.text : "", text.len, folder, &s, &err))
+    code = shell_blame(f->path ? f->path : f->command, &err);
+  free(folder);
+  free(text.text);
+  for (uint32_t i = 0; i < f->n && !code; i++)
+    if (llmd_service_set(s, f->set[i].key, f->set[i].value, &err))
+      code = blame_option(f, i, &err);
+  if (code) {
+    llmd_service_free(s);
+    return code;
+  }
+  *out = s;
+  return 0;
+}
+
+void service_log(void *ud, int level, const char *component, const char *text, size_t len)
+{
+  const uint32_t *wanted = ud;
+  const char *what = level == LLMD_LOG_ERROR ? "error: " : level == LLMD_LOG_WARN ? "warning: " : "";
+  char line[1024];
+  int n;
+  if (level > (int)*wanted)
+    return;
+  n = snprintf(line, sizeof line, "%s: %s%.*s\n", component, what, (int)len, text);
+  if (n >= (int)sizeof line) {
+    n = (int)sizeof line - 1;
+    line[n - 1] = '\n';
+  }
+  if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
+    return; /* there is nowhere to say so */
+}
