@@ -37,6 +37,7 @@ struct sim_engine {
   struct sim_cache cache;
   struct sim_cache cpu; /* without blocks: there is no such tier. All of its blocks are always on its list */
   struct sim_publisher *publisher; /* or NULL */
+  int tells_all; /* of every token */
 
   struct row *row; /* pool; the arrays below hold numbers into it and have the same capacity */
   uint32_t n_rows;
@@ -99,6 +100,11 @@ void sim_engine_destroy(struct sim_engine *e)
 void sim_engine_publish(struct sim_engine *e, struct sim_publisher *publisher)
 {
   e->publisher = publisher;
+}
+
+void sim_engine_tell_all(struct sim_engine *e)
+{
+  e->tells_all = 1;
 }
 
 /* Doubles the pool. The arrays grow one by one; n_rows only when all have. */
@@ -418,6 +424,10 @@ static int produce(struct sim_engine *e, struct row *row, double now, uint32_t *
     e->token[(*n_tokens)++] = token;
     return 1;
   }
+  if (e->tells_all && row->generated > 1) {
+    token.what = SIM_NEXT_TOKEN;
+    e->token[(*n_tokens)++] = token;
+  }
   row->total++;
   if (!row->decoding)
     start_reading(e, row);
@@ -460,6 +470,51 @@ uint32_t sim_engine_end(struct sim_engine *e, double now, const struct sim_token
   return n_tokens;
 }
 
+/* ---- requests that are given up ---- */
+
+/* Takes the row with that tag out of the queue: its number, or NO_ROW. */
+static uint32_t leave_queue(struct sim_engine *e, uint32_t tag)
+{
+  uint32_t before = NO_ROW, number = e->front;
+  while (number != NO_ROW && e->row[number].tag != tag) {
+    before = number;
+    number = e->row[number].next;
+  }
+  if (number == NO_ROW)
+    return NO_ROW;
+  if (before == NO_ROW)
+    e->front = e->row[number].next;
+  else
+    e->row[before].next = e->row[number].next;
+  if (e->back == number)
+    e->back = before;
+  e->n_waiting--;
+  return number;
+}
+
+static uint32_t leave_running(struct sim_engine *e, uint32_t tag)
+{
+  for (uint32_t i = 0; i < e->n_running; i++) {
+    uint32_t number = e->running[i];
+    if (e->row[number].tag != tag)
+      continue;
+    memmove(e->running + i, e->running + i + 1, (--e->n_running - i) * sizeof *e->running);
+    return number;
+  }
+  return NO_ROW;
+}
+
+int sim_engine_cancel(struct sim_engine *e, uint32_t tag)
+{
+  uint32_t number = leave_running(e, tag);
+  if (number == NO_ROW)
+    number = leave_queue(e, tag);
+  if (number == NO_ROW)
+    return 0;
+  retire(e, number);
+  return 1;
+}
+
 /* ---- from the beginning ---- */
 
 void sim_engine_reset(struct sim_engine *e)
@@ -480,6 +535,14 @@ void sim_engine_metrics(const struct sim_engine *e, struct sim_metrics *metrics)
   metrics->waiting = e->n_waiting;
   metrics->running = e->n_running;
   metrics->kv_usage = 1 - (double)e->cache.n_free / e->cache.n_blocks;
+}
+
+uint32_t sim_engine_waiting(const struct sim_engine *e, uint32_t *tag, uint32_t cap)
+{
+  uint32_t n = 0;
+  for (uint32_t i = e->front; i != NO_ROW && n < cap; i = e->row[i].next)
+    tag[n++] = e->row[i].tag;
+  return e->n_waiting;
 }
 
 void sim_engine_counters(const struct sim_engine *e, struct sim_counters *counters)

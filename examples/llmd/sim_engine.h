@@ -42,8 +42,9 @@ struct sim_counters { /* since creation */
 
 #define SIM_FIRST_TOKEN 1
 #define SIM_LAST_TOKEN 2 /* an answer of one token gives two records, the first token's before the last one's */
+#define SIM_NEXT_TOKEN 3 /* those between, when asked for */
 
-struct sim_token { /* a first or last token that a step produced */
+struct sim_token { /* a token that a step produced */
   uint32_t tag;
   uint32_t what;
   uint32_t cached_tokens; /* of the prompt, at first admission */
@@ -54,6 +55,8 @@ int sim_engine_create(struct sim_engine **engine, const struct sim_model *model,
 void sim_engine_destroy(struct sim_engine *engine); /* NULL is allowed */
 /* From now on the publisher, borrowed, is told of every change of the cache. */
 void sim_engine_publish(struct sim_engine *engine, struct sim_publisher *publisher);
+/* From now on a step tells of every token, not of first and last ones alone. */
+void sim_engine_tell_all(struct sim_engine *engine);
 /* All caches are empty, and all rows wait again, in their order. Not while a step is under way. The publisher is not
  * told: sim_publisher_restart or _cleared. */
 void sim_engine_reset(struct sim_engine *engine);
@@ -62,10 +65,15 @@ void sim_engine_reset(struct sim_engine *engine);
  * LLMD_E_LIMIT: it can never fit into the cache (vLLM refuses it too). LLMD_E_NOMEM. */
 int sim_engine_submit(struct sim_engine *engine, const struct sim_request *request, uint32_t tag);
 
+/* Forgets the request with that tag, wherever it is: 1, or 0 when there is none. Not while a step is under way. */
+int sim_engine_cancel(struct sim_engine *engine, uint32_t tag);
+/* Tags of those that wait, in their order, at most cap. Returns how many wait. */
+uint32_t sim_engine_waiting(const struct sim_engine *engine, uint32_t *tag, uint32_t cap);
+
 /* Schedules the next step: 1 and its duration, or 0 when there is nothing to do. Not while a step is under way. */
 int sim_engine_begin(struct sim_engine *engine, double *duration);
 /* Ends the step begun, at time `now`. Returns the number of tokens in *tokens (valid until the next call): the first
- * and last ones. gaps (may be NULL) receives the time between tokens of every row. Cannot fail. */
+ * and last ones, or all. gaps (may be NULL) receives the time between tokens of every row. Cannot fail. */
 uint32_t sim_engine_end(struct sim_engine *engine, double now, const struct sim_token **tokens,
                         struct sim_histogram *gaps);
 

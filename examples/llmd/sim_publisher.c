@@ -12,7 +12,9 @@
 enum { STORED = 1, STORED_AFTER, OFFLOADED, REMOVED, REMOVED_CPU, CLEARED };
 
 #define MOST_NAMES 512u /* in one event */
-#define EVENT_BYTES 192u /* of an event without names and tokens, at most */
+#define TEXT_MOST 256u   /* bytes of a name or salt; the rest is cut off */
+#define EVENT_BYTES 192u /* of an event without names, tokens and texts, at most */
+#define MEANT_BYTES (64u + 2 * (3 + TEXT_MOST)) /* what meanings add to that */
 
 struct sim_publisher {
   uint32_t block_size;
@@ -24,6 +26,8 @@ struct sim_publisher {
   uint32_t events;
   int failed;
   uint32_t *tokens; /* of one block */
+  sim_meaning_fn meaning; /* NULL: the simulator's own names */
+  void *meaning_ud;
   uint8_t *bytes;
   size_t len, bytes_room;
 };
@@ -56,6 +60,17 @@ void sim_publisher_destroy(struct sim_publisher *p)
   free(p->tokens);
   free(p->bytes);
   free(p);
+}
+
+uint32_t sim_publisher_block_size(const struct sim_publisher *p)
+{
+  return p->block_size;
+}
+
+void sim_publisher_mean(struct sim_publisher *p, sim_meaning_fn meaning, void *ud)
+{
+  p->meaning = meaning;
+  p->meaning_ud = ud;
 }
 
 /* ---- changes ---- */
@@ -232,12 +247,25 @@ static void put_nil(struct sim_publisher *p)
   put_number(p, 0xc0, 0, 0);
 }
 
-static void put_text(struct sim_publisher *p, const char *text) /* shorter than 32 bytes */
+static void put_text(struct sim_publisher *p, const char *text) /* of at most TEXT_MOST bytes */
 {
   size_t len = strlen(text);
-  put_number(p, (uint8_t)(0xa0 | len), 0, 0);
+  if (len > TEXT_MOST)
+    len = TEXT_MOST;
+  if (len < 32)
+    put_number(p, (uint8_t)(0xa0 | len), 0, 0);
+  else
+    put_number(p, 0xda, len, 2);
   memcpy(p->bytes + p->len, text, len);
   p->len += len;
+}
+
+static void put_text_or_nil(struct sim_publisher *p, const char *text)
+{
+  if (text)
+    put_text(p, text);
+  else
+    put_nil(p);
 }
 
 static void put_type(struct sim_publisher *p, uint8_t members, const char *type)
@@ -247,13 +275,34 @@ static void put_type(struct sim_publisher *p, uint8_t members, const char *type)
   put_text(p, type);
 }
 
+/* ---- what names stand for ---- */
+
+static struct sim_meaning meaning_of(struct sim_publisher *p, uint64_t name)
+{
+  struct sim_meaning m = {.tokens = p->tokens};
+  if (!p->meaning)
+    sim_spell(name, p->tokens, p->block_size);
+  else if (p->meaning(p->meaning_ud, name, &m)) {
+    memset(p->tokens, 0, p->block_size * sizeof *p->tokens);
+    m = (struct sim_meaning){.tokens = p->tokens};
+  }
+  return m;
+}
+
 /* What the engine calls a block. The simulator's ids may be small numbers, hashes are not. */
+static uint64_t hash_of(const struct sim_publisher *p, uint64_t name)
+{
+  return p->meaning ? name : sim_mix(name);
+}
+
+/* ---- events ---- */
+
 static void put_hashes(struct sim_publisher *p, const uint64_t *name, uint32_t n)
 {
   put_text(p, "block_hashes");
   put_array(p, n);
   for (uint32_t i = 0; i < n; i++)
-    put_uint(p, sim_mix(name[i]));
+    put_uint(p, hash_of(p, name[i]));
 }
 
 static void put_tokens(struct sim_publisher *p, const uint64_t *name, uint32_t n)
@@ -261,19 +310,42 @@ static void put_tokens(struct sim_publisher *p, const uint64_t *name, uint32_t n
   put_text(p, "token_ids");
   put_array(p, n * p->block_size);
   for (uint32_t i = 0; i < n; i++) {
-    sim_spell(name[i], p->tokens, p->block_size);
+    const struct sim_meaning m = meaning_of(p, name[i]);
     for (uint32_t k = 0; k < p->block_size; k++)
-      put_uint(p, p->tokens[k]);
+      put_uint(p, m.tokens[k]);
   }
+}
+
+/* Only a prompt's first block has the salt. */
+static void put_extra_keys(struct sim_publisher *p, const char *salt, uint32_t n)
+{
+  put_text(p, "extra_keys");
+  put_array(p, n);
+  for (uint32_t i = 0; i < n; i++)
+    if (i == 0 && salt) {
+      put_array(p, 1);
+      put_text(p, salt);
+    } else
+      put_nil(p);
+}
+
+static void put_group(struct sim_publisher *p)
+{
+  put_text(p, "group_idx");
+  put_uint(p, 0);
+  put_text(p, "kv_cache_spec_kind");
+  put_text(p, "full_attention");
 }
 
 static void put_stored(struct sim_publisher *p, const uint64_t *parent, const uint64_t *name, uint32_t n, int cpu)
 {
-  put_type(p, 8, "BlockStored");
+  const int full = p->meaning && !cpu;
+  const struct sim_meaning m = full ? meaning_of(p, *name) : (struct sim_meaning){0};
+  put_type(p, full ? 11 : 8, "BlockStored");
   put_hashes(p, name, n);
   put_text(p, "parent_block_hash");
   if (parent)
-    put_uint(p, sim_mix(*parent));
+    put_uint(p, hash_of(p, *parent));
   else
     put_nil(p);
   put_tokens(p, name, cpu ? 0 : n);
@@ -284,16 +356,24 @@ static void put_stored(struct sim_publisher *p, const uint64_t *parent, const ui
   put_text(p, "medium");
   put_text(p, cpu ? "CPU" : "GPU");
   put_text(p, "lora_name");
-  put_nil(p);
+  put_text_or_nil(p, m.lora);
+  if (!full)
+    return;
+  put_extra_keys(p, parent ? NULL : m.salt, n);
+  put_group(p);
 }
 
 static void put_removed(struct sim_publisher *p, const uint64_t *name, uint32_t n, int cpu)
 {
   for (uint32_t i = 0; i < n; i++) {
-    put_type(p, 3, "BlockRemoved");
+    put_type(p, p->meaning ? 4 : 3, "BlockRemoved");
     put_hashes(p, name + i, 1);
     put_text(p, "medium");
     put_text(p, cpu ? "CPU" : "GPU");
+    if (p->meaning) {
+      put_text(p, "group_idx");
+      put_uint(p, 0);
+    }
   }
 }
 
@@ -321,7 +401,8 @@ static void put_change(struct sim_publisher *p, const uint64_t *word)
 
 static int room_for(struct sim_publisher *p, const struct sim_batch *b)
 {
-  size_t need = 64 + (size_t)b->events * EVENT_BYTES + (size_t)b->n_words * (9 + 5 * (size_t)p->block_size);
+  size_t event = EVENT_BYTES + (p->meaning ? MEANT_BYTES : 0);
+  size_t need = 64 + b->events * event + (size_t)b->n_words * (10 + 5 * (size_t)p->block_size);
   uint8_t *more;
   if (need <= p->bytes_room)
     return 0;

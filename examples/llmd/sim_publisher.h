@@ -6,7 +6,8 @@
  *
  * A payload is [ts, [events], rank] in MessagePack; events are maps, hashes unsigned integers. As in vLLM every copy of
  * a block is told of, a removal has an event of its own, and blocks stored in CPU memory come without tokens. Batches
- * are kept as names of blocks and spelled when they are wanted: a name says all of a block's tokens. */
+ * are kept as names of blocks and spelled when they are wanted: a name says all of a block's tokens, or whoever made the
+ * names says what they mean. */
 #ifndef SIM_PUBLISHER_H
 #define SIM_PUBLISHER_H
 
@@ -24,9 +25,22 @@ struct sim_batch {
   uint64_t *words;   /* the changes */
 };
 
+/* What a name means that is not the simulator's own. All of it is borrowed until the next question. */
+struct sim_meaning {
+  const uint32_t *tokens; /* block_size of them */
+  const char *lora;       /* NULL = none */
+  const char *salt;       /* of a prompt's first block; NULL = none */
+};
+/* 0, or not 0: the name means nothing any more, and its tokens are zeros. */
+typedef int (*sim_meaning_fn)(void *ud, uint64_t name, struct sim_meaning *out);
+
 /* Keeps the last `keep` batches. LLMD_E_NOMEM. */
 int sim_publisher_create(struct sim_publisher **publisher, uint32_t block_size, uint32_t keep);
 void sim_publisher_destroy(struct sim_publisher *publisher); /* NULL is allowed */
+uint32_t sim_publisher_block_size(const struct sim_publisher *publisher);
+/* From now on names are what blocks are called on the wire, and `meaning` is asked what they stand for; events have all
+ * members that vLLM's have. */
+void sim_publisher_mean(struct sim_publisher *publisher, sim_meaning_fn meaning, void *ud);
 
 /* Changes, in order. They cannot fail; what memory did not suffice for is told by sim_publisher_send. parent NULL: the
  * block is the first of a prompt. */
