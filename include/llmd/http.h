@@ -44,7 +44,7 @@ typedef struct llmd_http_request {
 /* Why the server answered by itself, or hung up. */
 typedef struct llmd_http_refusal {
   uint32_t size;
-  uint32_t status;  /* answered: 400, 408, 413, 414, 417, 431, 501, 503, 505; 0 = hung up without an answer */
+  uint32_t status;  /* answered: 400, 408, 413, 414, 417, 431, 501, 503, 505 with an error body as OpenAI's; 0 = hung up */
   const char *text; /* "bare CR in a header", ...; NUL-terminated, static */
   llmd_str client;  /* borrowed for the call */
 } llmd_http_refusal;
@@ -60,7 +60,8 @@ typedef struct llmd_http_handler {
   void (*on_head)(void *ud, llmd_http_call *call);
   /* After llmd_http_write returned 1: less than half the mark is pending now. NULL allowed. */
   void (*on_drain)(void *ud, llmd_http_call *call);
-  /* The client has gone, or was too slow, before the answer was whole. The call is invalid after this. NULL allowed. */
+  /* The client has gone, or was too slow, before the answer was whole. The call is invalid after this. NULL allowed. One
+   * that ends its sending side while an answer is due counts as gone. Never comes from within a function of a call. */
   void (*on_gone)(void *ud, llmd_http_call *call);
   /* NULL allowed. */
   void (*on_refused)(void *ud, const llmd_http_refusal *refusal);
@@ -120,7 +121,10 @@ LLMD_API void llmd_http_drop_body(llmd_http_call *call);
 /* Headers are written as they are given: no CR, LF or NUL in them (LLMD_E_INVALID). Content-Length, Transfer-Encoding,
  * Connection and Date are the server's and left out if given. Everything is copied or sent before a call returns. */
 
-/* The whole answer; the call ends. type NULL: no Content-Type. */
+/* LLMD_E_INVALID, LLMD_E_STATE and LLMD_E_RANGE change nothing: the call goes on. So does it after LLMD_E_NOMEM, but of
+ * write and end. */
+
+/* The whole answer; the call ends. type NULL: no Content-Type. LLMD_E_CLOSED: it ended, nobody was there to see it. */
 LLMD_API int llmd_http_reply(llmd_http_call *call, uint32_t status, const char *type, const llmd_http_header *headers,
                              uint32_t n, const char *body, size_t len);
 /* Begins an answer. length: of its body, -1 = not known (chunked; for HTTP/1.0 it ends with the connection). The head
@@ -128,10 +132,10 @@ LLMD_API int llmd_http_reply(llmd_http_call *call, uint32_t status, const char *
 LLMD_API int llmd_http_begin(llmd_http_call *call, uint32_t status, const llmd_http_header *headers, uint32_t n,
                              int64_t length);
 /* The next bytes of its body, in pieces, sent as one chunk. 1: more than the mark is pending: wait for on_drain before
- * the next (0 otherwise). LLMD_E_RANGE: more than `length`. */
+ * the next (0 otherwise). LLMD_E_RANGE: more than `length`. LLMD_E_CLOSED: nobody takes it, on_gone follows. */
 LLMD_API int llmd_http_write(llmd_http_call *call, const llmd_str *piece, uint32_t n);
 /* The answer is whole; the call is invalid. A shorter body than announced resets the connection. Trailing bytes may be
- * given with it (NULL, 0 = none), so that one system call does. */
+ * given with it (NULL, 0 = none), so that one system call does. LLMD_E_CLOSED as of reply. */
 LLMD_API int llmd_http_end(llmd_http_call *call, const llmd_str *piece, uint32_t n);
 /* Resets the connection: the client must see that the answer is not whole. The call is invalid; no on_gone. */
 LLMD_API void llmd_http_abort(llmd_http_call *call);
