@@ -1,0 +1,252 @@
+#include "uv/discover/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <llmd/uv.h>
+
+#define MS 1000000ull
+#define QUIET (50 * MS)   /* after an event, before it is read */
+#define LATEST (500 * MS) /* a file that never comes to rest is read nevertheless */
+#define STAT_EVERY (1000 * MS)
+
+/* What tells one state of a file from another. */
+typedef struct print {
+  uint64_t device, inode, size;
+  int64_t changed_s, changed_ns, written_s, written_ns;
+} print;
+
+struct llmd__file {
+  llmd__file_options o;
+  char *path, *folder;
+  uv_fs_event_t events;
+  uv_fs_t stat;
+  uint32_t has_events, stat_busy, closing, open;
+  uint64_t noticed, first; /* mono ns: the last sign of a change, and the first that was not acted on; 0 = none */
+  uint64_t stat_due;
+  print print; /* of what was read last; zero = nothing */
+  const char *trouble; /* that was told */
+  void (*done)(void *ud);
+  void *done_ud;
+};
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+static void trouble(llmd__file *f, const char *what)
+{
+  memset(&f->print, 0, sizeof f->print);
+  if (f->trouble && strcmp(f->trouble, what) == 0)
+    return;
+  f->trouble = what;
+  f->o.on_trouble(f->o.ud, what);
+}
+
+static void print_of(const struct stat *s, print *out)
+{
+  *out = (print){(uint64_t)s->st_dev,       (uint64_t)s->st_ino,      (uint64_t)s->st_size,    s->st_ctim.tv_sec,
+                 s->st_ctim.tv_nsec, s->st_mtim.tv_sec, s->st_mtim.tv_nsec};
+}
+
+/* All of it, or NULL. One byte more than `most` is tried for. */
+static char *read_all(int fd, size_t most, size_t *len)
+{
+  size_t room = 16384, n = 0;
+  char *p = malloc(room);
+  while (p) {
+    const ssize_t got = read(fd, p + n, room - n);
+    char *more;
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      break;
+    n += (size_t)got;
+    *len = n;
+    if (!got || n > most)
+      return p;
+    if (n < room)
+      continue;
+    more = realloc(p, 2 * room);
+    if (!more)
+      break;
+    p = more;
+    room *= 2;
+  }
+  free(p);
+  return NULL;
+}
+
+/* The print is taken first: what is written while we read makes another one. */
+static void read_open(llmd__file *f, int fd)
+{
+  struct stat s;
+  print now;
+  size_t len = 0;
+  char *text;
+  if (fstat(fd, &s) || !S_ISREG(s.st_mode)) {
+    trouble(f, "not a plain file");
+    return;
+  }
+  print_of(&s, &now);
+  text = read_all(fd, f->o.most, &len);
+  if (!text) {
+    trouble(f, "cannot be read");
+  } else if (len > f->o.most) {
+    trouble(f, "too long");
+    f->print = now;
+  } else {
+    f->trouble = NULL;
+    f->print = now;
+    f->o.on_text(f->o.ud, text, len);
+  }
+  free(text);
+}
+
+void llmd__file_read(llmd__file *f)
+{
+  const int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  f->noticed = f->first = 0;
+  if (fd < 0) {
+    trouble(f, errno == ENOENT || errno == ENOTDIR ? "not there" : strerror(errno));
+    return;
+  }
+  read_open(f, fd);
+  close(fd);
+}
+
+/* ---- noticing ---------------------------------------------------------------------------------------------------- */
+
+static void notice(llmd__file *f)
+{
+  llmd_now now;
+  llmd_clock(&now);
+  f->noticed = now.mono;
+  if (!f->first)
+    f->first = now.mono;
+}
+
+/* Any name in the folder: the link that changes need not be called like the file. */
+static void on_event(uv_fs_event_t *e, const char *name, int events, int status)
+{
+  (void)name;
+  (void)events;
+  (void)status;
+  notice(e->data);
+}
+
+static void end(llmd__file *f)
+{
+  if (!f->closing || f->open || f->stat_busy)
+    return;
+  if (f->done)
+    f->done(f->done_ud);
+  free(f->path);
+  free(f->folder);
+  free(f);
+}
+
+static void on_stat(uv_fs_t *r)
+{
+  llmd__file *f = r->data;
+  const uv_stat_t *s = &r->statbuf;
+  const print now = {s->st_dev,           s->st_ino,           s->st_size,          s->st_ctim.tv_sec,
+                     s->st_ctim.tv_nsec, s->st_mtim.tv_sec, s->st_mtim.tv_nsec};
+  const int gone = r->result < 0;
+  const int is_new = !gone && memcmp(&now, &f->print, sizeof now) != 0;
+  uv_fs_req_cleanup(r);
+  f->stat_busy = 0;
+  if (f->closing)
+    end(f);
+  else if (is_new || (gone && !f->trouble))
+    notice(f);
+}
+
+static void look(llmd__file *f, uint64_t now)
+{
+  if (f->stat_busy || now < f->stat_due)
+    return;
+  f->stat_due = now + STAT_EVERY;
+  f->stat.data = f;
+  f->stat_busy = uv_fs_stat(f->events.loop, &f->stat, f->path, on_stat) == 0;
+}
+
+/* The folder may come later than we do. Without events (too many watches, a strange file system) stat does it. */
+static void watch_folder(llmd__file *f)
+{
+  f->has_events = uv_fs_event_start(&f->events, on_event, f->folder, 0) == 0;
+}
+
+static int settled(const llmd__file *f, uint64_t now)
+{
+  return f->noticed && (now >= f->noticed + QUIET || now >= f->first + LATEST);
+}
+
+void llmd__file_tick(llmd__file *f, uint64_t now)
+{
+  if (settled(f, now)) {
+    const print before = f->print;
+    llmd__file_read(f);
+    if (f->has_events && memcmp(&before, &f->print, sizeof before) != 0) {
+      (void)uv_fs_event_stop(&f->events); /* the folder may be another one of the same name */
+      f->has_events = 0;
+    }
+  }
+  if (!f->has_events)
+    watch_folder(f);
+  look(f, now);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+static char *folder_of(const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  if (!slash)
+    return strdup(".");
+  return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static void on_closed(uv_handle_t *h)
+{
+  llmd__file *f = h->data;
+  f->open--;
+  end(f);
+}
+
+int llmd__file_open(struct uv_loop_s *loop, const llmd__file_options *options, llmd__file **out)
+{
+  llmd__file *f = calloc(1, sizeof *f);
+  if (f) {
+    f->o = *options;
+    f->path = strdup(options->path);
+    f->folder = folder_of(options->path);
+  }
+  if (!f || !f->path || !f->folder || uv_fs_event_init(loop, &f->events)) {
+    if (f) {
+      free(f->path);
+      free(f->folder);
+    }
+    free(f);
+    return LLMD_E_NOMEM;
+  }
+  f->events.data = f;
+  f->open = 1;
+  watch_folder(f);
+  llmd__file_read(f);
+  *out = f;
+  return 0;
+}
+
+void llmd__file_close(llmd__file *f, void (*done)(void *ud), void *ud)
+{
+  f->closing = 1;
+  f->done = done;
+  f->done_ud = ud;
+  if (f->stat_busy)
+    (void)uv_cancel((uv_req_t *)&f->stat);
+  uv_close((uv_handle_t *)&f->events, on_closed);
+}
