@@ -63,7 +63,7 @@ static size_t figures(const llmd_region_stats *s, struct figure *out)
     {"index_bytes", CAP_ONLY, s->index_bytes}, {"strings_refused", s->strings_refused, 0},
     {"strings_freed", s->strings_freed, 0}, {"posts_dropped", s->posts_dropped, 0},
     {"tickets_refused", s->tickets_full, 0}, {"tickets_expired", s->tickets_expired, 0},
-    {"tickets_reclaimed", s->tickets_reclaimed, 0},
+    {"tickets_reclaimed", s->tickets_reclaimed, 0}, {"ejected", s->ejected, 0}, {"ejections", s->ejections, 0},
     {"samples_refused", s->samples_refused, 0},
   };
   memcpy(out, all, sizeof all);

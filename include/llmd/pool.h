@@ -123,6 +123,30 @@ LLMD_API int llmd_pool_publish(llmd_pool *pool, const llmd_now *now);
  * run. */
 LLMD_API int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next);
 
+/* ---- health (shared by all processes on the region) ------------------------------------------------------------- */
+/* An endpoint on which requests fail (LLMD_REPORT_ERROR, scheduler.h) is ejected: no candidate, until its time is over.
+ * Then it is half-open: one request at a time is let through. When it works (LLMD_REPORT_FIRST, _END) the endpoint is
+ * well again; when it fails, it is out for twice as long. Where ejections leave a request nobody to go to, it may go
+ * to all (LLMD_LADDER_EJECTED). New endpoints are well, and what is said of one that left is forgotten. */
+typedef struct llmd_health_options {
+  uint32_t size;
+  uint32_t failures;     /* as many within window_ns eject, at most 8; 0 = never. Without options: 3 */
+  uint64_t window_ns;    /* [10 s] */
+  uint64_t first_ns;     /* [1 s] how long, the first time */
+  uint64_t longest_ns;   /* [30 s] and at most; a trial nobody reports on is over after this, too */
+  uint32_t most_percent; /* [50] of the published endpoints that may be out at a time */
+  uint32_t reserved;
+} llmd_health_options;
+/* (writer) For all processes, from now on; stays with the region. NULL = the defaults. LLMD_E_RANGE: more than 8
+ * failures or 100 percent. Spans count in milliseconds. */
+LLMD_API int llmd_pool_set_health(llmd_pool *pool, const llmd_health_options *options);
+
+#define LLMD_HEALTH_WELL 0u
+#define LLMD_HEALTH_EJECTED 1u   /* until then; after it the next request that wants to may try it */
+#define LLMD_HEALTH_HALF_OPEN 2u /* a request tries it; after then another may */
+/* How an endpoint is: *until is mono ns, 0 when it is well. Any process. LLMD_E_STALE: no such endpoint. */
+LLMD_API int llmd_pool_health(const llmd_pool *pool, llmd_endpoint_id id, uint32_t *state, uint64_t *until);
+
 /* ---- tables of the host (writer of this process; schedulers see them at once) ----------------------------------- */
 /* InferenceObjective: name -> priority. remove: priority NULL. */
 LLMD_API int llmd_pool_objective(llmd_pool *pool, const char *name, size_t len, const int32_t *priority);

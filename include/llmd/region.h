@@ -1,6 +1,6 @@
 /* llmd/region.h: the one block of memory that a pool lives in.
  *
- *   ┌ header ┬ attributes ┬ strings ┬ endpoints ┬ column buffers ┬ lanes + rings ┬ ledger ┬ plugin state ┐
+ *   ┌ header ┬ attributes ┬ strings ┬ endpoints ┬ column buffers ┬ ledger ┬ health ┬ lanes + rings ┬ plugin state ┐
  *
  * Everything inside is addressed by offsets, so the same bytes may be mapped at different addresses by different
  * processes: heap memory for one process, any shared mapping for several. The caller maps and unmaps it; the library
@@ -77,6 +77,7 @@ typedef struct llmd_region_stats {
   uint64_t posts;        /* bytes in all rings that the writer has not applied */
   uint64_t strings_refused, strings_freed, posts_dropped, tickets_full, tickets_expired, samples_refused;
   uint64_t tickets_reclaimed; /* requests in flight of processes that died */
+  uint64_t ejected, ejections; /* endpoints that are out for their failures; times that one went out */
 } llmd_region_stats;
 /* LLMD_E_MISMATCH: as llmd_region_check. */
 LLMD_API int llmd_region_stats_get(const void *mem, size_t len, llmd_region_stats *out, llmd_err *err);

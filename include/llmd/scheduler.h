@@ -93,6 +93,7 @@ LLMD_API const char *llmd_reason_text(uint32_t reason);
 #define LLMD_LADDER_ROBIN 8u     /* round robin over endpoints not known dead */
 #define LLMD_LADDER_BUDGET 16u   /* the budget ran out */
 #define LLMD_LADDER_OPEN 32u     /* failed open */
+#define LLMD_LADDER_EJECTED 64u  /* everybody who was left is ejected: all of them were candidates */
 
 /* Text inside a decision or response: text + off, len bytes. */
 typedef struct llmd_span {

@@ -116,6 +116,8 @@ static uint64_t lay_out(llmd__region *g)
   at += (LLMD__BUFFERS + 1) * g->buffer_bytes;
   g->total_off = at;
   at += up(c->endpoints * sizeof(llmd__total));
+  g->health_off = at;
+  at += up(c->endpoints * sizeof(llmd__health));
   g->ticket_off = at;
   at += up((uint64_t)c->tickets * sizeof(llmd__ticket));
   g->lane_off = at;
@@ -181,6 +183,11 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   g.layout = LLMD__LAYOUT;
   g.endian = LLMD__ENDIAN;
   g.sum = head_sum(&g);
+  g.health_failures = LLMD__HEALTH_FAILURES;
+  g.health_window_ms = LLMD__HEALTH_WINDOW_MS;
+  g.health_first_ms = LLMD__HEALTH_FIRST_MS;
+  g.health_longest_ms = LLMD__HEALTH_LONGEST_MS;
+  g.health_percent = LLMD__HEALTH_PERCENT;
   expand_secret(g.secret, options);
   memcpy(mem, &g, sizeof g);
   atomic_thread_fence(memory_order_release);
@@ -211,6 +218,7 @@ static int is_whole(const llmd__region *g, size_t len)
          again.table_off == g->table_off && again.string_off == g->string_off &&
          again.staging_off == g->staging_off && again.buffer_off == g->buffer_off &&
          again.buffer_bytes == g->buffer_bytes && again.total_off == g->total_off &&
+         again.health_off == g->health_off &&
          again.ticket_off == g->ticket_off && again.lane_off == g->lane_off && again.ring_off == g->ring_off &&
          again.state_off == g->state_off;
 }

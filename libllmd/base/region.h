@@ -2,8 +2,8 @@
  * process touches while live are atomics. One process writes (staging, strings, attributes, buffers); lanes write their
  * own slot, the ledger and its totals.
  *
- *   head │ attributes │ string table │ string bytes │ staging │ buffer 0..N-1 │ totals │ tickets │ lanes │ rings │
- * state
+ *   head │ attributes │ string table │ string bytes │ staging │ buffer 0..N-1 │ totals │ health │ tickets │ lanes │
+ *   rings │ state
  */
 #ifndef LLMD_BASE_REGION_H
 #define LLMD_BASE_REGION_H
@@ -20,7 +20,7 @@
 #define LLMD__CHARGES 6u
 #define LLMD__STATES 64u
 #define LLMD__CLAIMS 16u /* pieces of plugin state that may be in the making at a time, or lie free */
-#define LLMD__COUNTERS 36u
+#define LLMD__COUNTERS 44u
 #define LLMD__SPARE_LANES 2u /* slots beyond max_lanes, for whoever reads the published state without a lane */
 
 typedef struct llmd__caps {
@@ -35,7 +35,7 @@ typedef struct llmd__region {
   uint64_t bytes;
   llmd__caps caps;
   uint64_t attr_off, table_off, string_off, staging_off, buffer_off, buffer_bytes;
-  uint64_t total_off, ticket_off, lane_off, ring_off, state_off;
+  uint64_t total_off, health_off, ticket_off, lane_off, ring_off, state_off;
   uint64_t sum; /* of all from `bytes` to here */
   uint8_t secret[LLMD_SECRET_BYTES];
 
@@ -43,6 +43,8 @@ typedef struct llmd__region {
   _Atomic uint64_t writer_owner; /* who that process is (llmd_pool_options.owner); stays when it leaves */
   _Atomic uint32_t current;      /* published buffer + 1; 0 = none yet */
   _Atomic uint32_t n_attributes;
+  _Atomic uint32_t unwell;       /* endpoints that are ejected (model/health.h) */
+  _Atomic uint32_t health_failures, health_window_ms, health_first_ms, health_longest_ms, health_percent;
   _Atomic uint64_t string_used;  /* bytes of strings that are there */
   _Atomic uint64_t strings_freed; /* strings that nobody named any more */
   _Atomic uint64_t state_used;   /* of the state room: everything from here on was never taken */
@@ -51,7 +53,7 @@ typedef struct llmd__region {
   _Atomic uint32_t robin;        /* the ladder's round robin */
   uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
   _Atomic uint64_t generation;   /* of the published buffer */
-  _Atomic uint64_t strings_refused, posts_dropped, tickets_full, tickets_expired, samples_refused, tickets_reclaimed;
+  _Atomic uint64_t strings_refused, posts_dropped, tickets_full, tickets_expired, samples_refused, tickets_reclaimed, ejections;
 } llmd__region;
 
 /* One attribute. Ready when state is 2; name is "attribute/producer". */
@@ -64,6 +66,7 @@ typedef struct llmd__attribute {
 
 /* One endpoint, as staging (indexed by slot) and buffers (indexed by row) hold it. id 0 = free slot. */
 #define LLMD__ROW_DRAIN 1u
+#define LLMD__ROW_EJECTED 2u /* only in what a lane keeps of a decision: it was left out for that */
 typedef struct llmd__row {
   uint64_t id;
   uint32_t name;    /* interned "space/name" */
@@ -99,6 +102,21 @@ typedef struct llmd__total {
   _Atomic uint32_t generation; /* of the endpoint in this slot */
   uint32_t reserved[11];       /* a cache line each: lanes of several threads meet here */
 } llmd__total;
+
+/* How well an endpoint does (model/health.h says what the words mean). A cache line each. */
+#define LLMD__FAILURES 8u
+#define LLMD__HEALTH_FAILURES 3u
+#define LLMD__HEALTH_WINDOW_MS 10000u
+#define LLMD__HEALTH_FIRST_MS 1000u
+#define LLMD__HEALTH_LONGEST_MS 30000u
+#define LLMD__HEALTH_PERCENT 50u
+typedef struct llmd__health {
+  _Atomic uint64_t life;
+  _Atomic uint64_t trial;  /* ticket of the request that tries it */
+  _Atomic uint32_t failed; /* how often, ever: at[] is a ring */
+  _Atomic uint32_t at[LLMD__FAILURES];
+  uint32_t reserved[3];
+} llmd__health;
 
 typedef struct llmd__charge {
   _Atomic uint64_t endpoint;
@@ -161,6 +179,11 @@ static inline llmd__attribute *llmd__region_attributes(const llmd__region *g)
 static inline llmd__total *llmd__region_totals(const llmd__region *g)
 {
   return (llmd__total *)llmd__at(g, g->total_off);
+}
+
+static inline llmd__health *llmd__region_healths(const llmd__region *g)
+{
+  return (llmd__health *)llmd__at(g, g->health_off);
 }
 
 static inline llmd__ticket *llmd__region_tickets(const llmd__region *g)

@@ -9,7 +9,7 @@
 int llmd_region_part_at(const void *mem, size_t len, uint32_t i, llmd_region_part *out)
 {
   static const char *const names[] = {"head",    "attributes", "string table", "strings", "buffers", "staging",
-                                      "totals",  "tickets",    "lanes",        "rings",   "state"};
+                                      "totals",  "health",     "tickets",      "lanes",   "rings",   "state"};
   const uint32_t n = sizeof names / sizeof *names;
   const llmd__region *g = mem;
   uint64_t at[sizeof names / sizeof *names + 1];
@@ -26,11 +26,12 @@ int llmd_region_part_at(const void *mem, size_t len, uint32_t i, llmd_region_par
   at[4] = g->buffer_off;
   at[5] = g->staging_off;
   at[6] = g->total_off;
-  at[7] = g->ticket_off;
-  at[8] = g->lane_off;
-  at[9] = g->ring_off;
-  at[10] = g->state_off;
-  at[11] = g->bytes;
+  at[7] = g->health_off;
+  at[8] = g->ticket_off;
+  at[9] = g->lane_off;
+  at[10] = g->ring_off;
+  at[11] = g->state_off;
+  at[12] = g->bytes;
   out->name = names[i];
   out->offset = at[i];
   out->bytes = at[i + 1] - at[i];
@@ -182,6 +183,8 @@ static void add_counters(const llmd__region *g, llmd_region_stats *s)
   s->tickets_full = atomic_load(&g->tickets_full);
   s->tickets_expired = atomic_load(&g->tickets_expired);
   s->samples_refused = atomic_load(&g->samples_refused);
+  s->ejected = atomic_load(&g->unwell);
+  s->ejections = atomic_load(&g->ejections);
   s->tickets_reclaimed = atomic_load(&g->tickets_reclaimed);
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "model/columns.h"
+#include "model/health.h"
 #include "model/ledger.h"
 #include "model/strings.h"
 
@@ -165,6 +166,7 @@ static void place_row(llmd_pool *p, const llmd__row *row, const uint32_t *labels
   store_labels(p, &v, slot, labels, row->n_labels);
   llmd__columns_clear(p, slot);
   llmd__ledger_slot(p->g, row->id);
+  llmd__health_slot(p->g, slot);
   step();
   if (slot >= v.head->n)
     v.head->n = slot + 1;
@@ -209,6 +211,8 @@ int llmd_pool_remove(llmd_pool *pool, llmd_endpoint_id id)
   row->flags = FORGET;
   step();
   row->id = 0;
+  step();
+  llmd__health_slot(pool->g, row->slot);
   return 0;
 }
 

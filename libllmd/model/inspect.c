@@ -273,9 +273,21 @@ static void inspect_charge(llmd__inspector *in, const llmd__charge *c)
     llmd__fault(in, c, "tickets", "a charge of %u requests and %lld tokens", requests, (long long)tokens);
 }
 
+/* Of the two bits that say how an endpoint is, one value is none. */
+static void inspect_health(llmd__inspector *in)
+{
+  for (uint32_t i = 0; i < in->g->caps.endpoints && !in->enough; i++) {
+    const llmd__health *h = &llmd__region_healths(in->g)[i];
+    uint64_t life = atomic_load_explicit(&h->life, memory_order_relaxed);
+    if ((life >> 46 & 3) == 3)
+      llmd__fault(in, h, "health", "state %llx is none", (unsigned long long)life);
+  }
+}
+
 void llmd__inspect_tickets(llmd__inspector *in)
 {
   const llmd__region *g = in->g;
+  inspect_health(in);
   for (uint32_t i = 0; i < g->caps.tickets && !in->enough; i++) {
     const llmd__ticket *r = &llmd__region_tickets(g)[i];
     uint64_t state = atomic_load_explicit(&r->state, memory_order_acquire);

@@ -81,6 +81,21 @@ static int64_t charge_tokens(const llmd_lane *l, uint32_t row)
   return t > 0 && t < 1e15 ? (int64_t)t : 0;
 }
 
+/* Ejected endpoints that were offered: the one that is charged is tried by this request, the others by somebody else. */
+static void settle_trials(llmd_lane *l, const llmd__charge_in *in, uint32_t n, llmd_ticket t)
+{
+  for (uint32_t i = 0; i < l->n_trials; i++) {
+    uint32_t k = 0;
+    while (k < n && in[k].endpoint != l->trial[i])
+      k++;
+    if (k < n)
+      llmd__health_tried(l->pool->g, l->trial[i], t);
+    else
+      llmd__health_untry(l->pool->g, l->trial[i], 0, l->now->mono);
+  }
+  l->n_trials = 0;
+}
+
 static void charge(llmd_lane *l, llmd_decision *d)
 {
   llmd__charge_in in[LLMD_MAX_PROFILES];
@@ -100,6 +115,7 @@ static void charge(llmd_lane *l, llmd_decision *d)
   d->ticket = llmd__ledger_reserve(l->pool->g, &l->charger, in, n, l->now->mono + l->pool->lease_ns);
   st->ticket = d->ticket;
   st->region = l->pool->g;
+  settle_trials(l, in, n, d->ticket);
 }
 
 /* What the request keeps for commit, when the lane has long been at other requests. */
@@ -237,6 +253,8 @@ static void decide_pinned(llmd_lane *l, llmd_decision *d)
   l->deciding = 0;
   if (d->status == LLMD_ROUTED)
     charge(l, d);
+  else
+    settle_trials(l, NULL, 0, 0);
   remember(l, d);
 }
 
@@ -276,6 +294,7 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->n_chains = 0;
   llmd__exact_begin(l);
   l->peer_row = LLMD__NONE;
+  l->n_trials = l->n_out = 0;
   l->scored = 0;
   l->n_why = 0;
   l->arena_used = 0;
@@ -290,11 +309,22 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->deadline = l->s->options.clock ? l->s->options.clock(l->s->options.clock_ud) + l->s->options.budget_ns : 0;
 }
 
+/* A decision that was not carried out is no trial. */
+static void take_back_trial(const llmd_lane *l, llmd_ticket t, uint64_t mono)
+{
+  llmd_endpoint_id id = llmd__health_any(l->pool->g) ? llmd__ledger_endpoint(l->pool->g, t) : 0;
+  if (id)
+    llmd__health_untry(l->pool->g, id, t, mono);
+}
+
 /* The lane turns to the request; what an earlier decision on it was charged goes back. */
 static void begin(llmd_lane *l, llmd_request *r, const llmd_now *now, uint64_t seed, llmd_decision *out)
 {
   llmd__request_sched *st = llmd__request_sched_state(r);
-  if (st->ticket && st->region == l->pool->g && !llmd__ledger_release(l->pool->g, st->ticket))
+  int charged = st->ticket && st->region == l->pool->g;
+  if (charged)
+    take_back_trial(l, st->ticket, now->mono);
+  if (charged && !llmd__ledger_release(l->pool->g, st->ticket))
     l->charger.hint = llmd__ledger_place(st->ticket);
   st->ticket = 0;
   st->n_chains = 0;

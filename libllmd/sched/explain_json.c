@@ -303,6 +303,15 @@ static void put_endpoints(llmd__json *w, const llmd_lane *l)
   llmd__json_end(w);
 }
 
+static void put_ejected(llmd__json *w, const llmd_lane *l)
+{
+  llmd__json_begin_list(w);
+  for (uint32_t i = 0; i < l->kept.n; i++)
+    if (l->kept.row[i].flags & LLMD__ROW_EJECTED)
+      put_name(w, l, i);
+  llmd__json_end(w);
+}
+
 static void put_all(llmd__json *w, const llmd_lane *l)
 {
   const llmd_decision *d = &l->last;
@@ -325,6 +334,8 @@ static void put_all(llmd__json *w, const llmd_lane *l)
   put_headers(w, d);
   llmd__json_key(w, "targets");
   put_targets(w, l, d);
+  llmd__json_key(w, "ejected");
+  put_ejected(w, l);
   llmd__json_key(w, "endpoints");
   put_endpoints(w, l);
 }

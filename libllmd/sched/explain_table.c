@@ -193,13 +193,13 @@ static size_t digits(uint64_t v)
   return n;
 }
 
-/* As many names as the line holds. */
-static void put_dropped(llmd__out *o, const llmd_lane *l, const uint32_t *row, uint32_t n, size_t at)
+/* As many names as the line holds, behind a word for them. */
+static void put_listed(llmd__out *o, const llmd_lane *l, const char *word, const uint32_t *row, uint32_t n, size_t at)
 {
   if (!n)
     return;
-  llmd__out_text(o, "  dropped");
-  at += 9;
+  llmd__out_text(o, word);
+  at += strlen(word);
   for (uint32_t i = 0; i < n; i++) {
     llmd_str name = llmd__why_name(l, row[i]);
     size_t shown, more = i + 1 < n ? 8 + digits(n - i - 1) : 0;
@@ -235,9 +235,19 @@ static void put_filter(llmd__out *o, const llmd_lane *l, const llmd__why *w)
   llmd__out_uint(o, w->n_before);
   llmd__out_text(o, " \xe2\x86\x92 ");
   llmd__out_uint(o, w->n);
-  put_dropped(o, l, dropped, n, MARK + strlen(name) + 5 + digits(w->n_before) + digits(w->n));
+  put_listed(o, l, "  dropped", dropped, n, MARK + strlen(name) + 5 + digits(w->n_before) + digits(w->n));
   put_error(o, w);
   llmd__out_text(o, "\n");
+}
+
+static void put_ejected(llmd__out *o, const llmd_lane *l)
+{
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < l->kept.n; i++)
+    if (l->kept.row[i].flags & LLMD__ROW_EJECTED)
+      l->order[n++] = i;
+  put_listed(o, l, "ejected:", l->order, n, 0);
+  llmd__out_text(o, n ? "\n" : "");
 }
 
 static void put_decider(llmd__out *o, const llmd_lane *l, const llmd__why *w)
@@ -442,6 +452,7 @@ int llmd_explain_table(const llmd_lane *lane, llmd_write_fn fn, void *ud)
     return LLMD_E_NONE;
   llmd__out_init(&o, fn, ud);
   put_head(&o, lane);
+  put_ejected(&o, lane);
   for (uint32_t i = 0; i < lane->n_why; i++)
     if (lane->why[i].kind == LLMD__WHY_DECIDER)
       put_decider(&o, lane, &lane->why[i]);

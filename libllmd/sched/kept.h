@@ -29,6 +29,7 @@ typedef struct llmd__kept {
   llmd_now now;
   llmd_request_view view;
   llmd__row *row;
+  uint8_t *ejected;          /* [rows] 1 = left out for that */
   llmd_endpoint_id *id;      /* of a replayed record's rows */
   llmd__kept_source *source; /* [sources] */
   double **column;           /* [columns] */

@@ -122,6 +122,7 @@ static void carve_kept(llmd_lane *l, carver *c)
   const llmd_scheduler *s = l->s;
   llmd__kept *k = &l->kept;
   k->row = carve(c, l->cap, sizeof *k->row);
+  k->ejected = carve(c, l->cap, sizeof *k->ejected);
   k->id = carve(c, l->cap, sizeof *k->id);
   k->source = carve(c, s->n_sources + 1, sizeof *k->source);
   k->column = carve(c, s->n_columns + 1, sizeof *k->column);

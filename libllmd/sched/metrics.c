@@ -135,6 +135,8 @@ static void give_region(walk *w)
           load(&g->tickets_expired));
   counter(w, "llmd_tickets_reclaimed_total", "Requests in flight of processes that died.",
           load(&g->tickets_reclaimed));
+  counter(w, "llmd_ejections_total", "Times that an endpoint was ejected because requests failed on it.",
+          load(&g->ejections));
   counter(w, "llmd_samples_refused_total", "Metric samples that were absurd.", load(&g->samples_refused));
   counter(w, "llmd_strings_refused_total", "Names not kept because the string pool was full.",
           load(&g->strings_refused));
@@ -240,7 +242,7 @@ static double in_flight(const llmd_scheduler *s, const llmd__row *r, int tokens)
   return v > 0 ? (double)v : 0;
 }
 
-/* What is said about each endpoint: kind 0 requests in flight, 1 tokens in flight, 2 waiting requests. */
+/* What is said about each endpoint: kind 0 requests in flight, 1 tokens in flight, 2 waiting requests, 3 ejected. */
 static void give_endpoints(walk *w, const llmd__snapshot *snap, const char *name, const char *help, uint32_t kind)
 {
   for (uint32_t i = 0; i < snap->n; i++) {
@@ -250,7 +252,9 @@ static void give_endpoints(walk *w, const llmd__snapshot *snap, const char *name
     size_t space = slash ? (size_t)(slash - full.ptr) : 0;
     char buf[NAME_ROOM], port[16];
     const char *const labels[] = {"endpoint_name", slash ? slash + 1 : full.ptr, "namespace", buf, "port", port};
-    double v = kind < 2 ? in_flight(w->s, r, kind == 1) : llmd__snapshot_value(w->s->pool, snap, i, LLMD_ATTR_WAITING);
+    double v = kind < 2    ? in_flight(w->s, r, kind == 1)
+               : kind == 2 ? llmd__snapshot_value(w->s->pool, snap, i, LLMD_ATTR_WAITING)
+                           : (double)llmd__health_unwell(w->s->pool->g, r->id);
     space = space < sizeof buf ? space : sizeof buf - 1;
     memcpy(buf, full.ptr, space);
     buf[space] = 0;
@@ -295,6 +299,7 @@ static void give_pool(walk *w)
   give_endpoints(w, &snap, "llm_d_epp_per_endpoint_queue_size", "Requests waiting at the endpoint.", 2);
   give_endpoints(w, &snap, "llm_d_epp_inflight_requests", "Requests in flight at the endpoint.", 0);
   give_endpoints(w, &snap, "llm_d_epp_inflight_tokens", "Tokens of requests in flight at the endpoint.", 1);
+  give_endpoints(w, &snap, "llmd_endpoint_ejected", "1 while the endpoint is out because requests failed on it.", 3);
   llmd__pool_glance_end(w->s->pool, lane);
 }
 

@@ -20,7 +20,8 @@ const char *llmd__reason_name(uint32_t reason)
 
 const char *llmd__ladder_name(uint32_t bit)
 {
-  static const char *const names[LLMD__LADDER_BITS] = {"plugin", "no-index", "stale", "robin", "budget", "open"};
+  static const char *const names[LLMD__LADDER_BITS] = {"plugin", "no-index", "stale", "robin",
+                                                       "budget", "open",     "ejected"};
   return name_at(names, LLMD__LADDER_BITS, bit);
 }
 

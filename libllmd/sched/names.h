@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define LLMD__LADDER_BITS 6u
+#define LLMD__LADDER_BITS 7u
 #define LLMD__REASONS 8u
 
 const char *llmd__status_name(uint32_t status);

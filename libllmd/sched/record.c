@@ -91,7 +91,7 @@ static void put_rows(llmd__out *o, const llmd_lane *l)
     put_u64(o, r->id);
     put_u32(o, r->port);
     put_u32(o, r->rank);
-    put_u32(o, r->flags & LLMD__ROW_DRAIN);
+    put_u32(o, r->flags & (LLMD__ROW_DRAIN | LLMD__ROW_EJECTED));
     put_str(o, llmd__kept_string(l, i, r->name));
     put_str(o, llmd__kept_string(l, i, r->address));
   }

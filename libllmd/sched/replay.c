@@ -207,7 +207,7 @@ static void get_rows(reader *r, llmd_lane *l)
     row->id = get_u64(r);
     row->port = get_u32(r);
     row->rank = get_u32(r);
-    row->flags = get_u32(r) & LLMD__ROW_DRAIN;
+    row->flags = get_u32(r) & (LLMD__ROW_DRAIN | LLMD__ROW_EJECTED);
     row->name = get_text(r, l);
     row->address = get_text(r, l);
     l->kept.id[i] = row->id;
@@ -321,7 +321,8 @@ static void run(llmd_lane *l, llmd_decision *d, uint32_t ladder)
   l->peer_row = l->facts.peer;
   memcpy(l->column_set, l->kept.column_set, l->s->n_columns);
   arm_sources(l);
-  l->ladder = ladder & (LLMD_LADDER_PLUGIN | LLMD_LADDER_NO_INDEX | LLMD_LADDER_STALE | LLMD_LADDER_BUDGET);
+  l->ladder = ladder & (LLMD_LADDER_PLUGIN | LLMD_LADDER_NO_INDEX | LLMD_LADDER_STALE | LLMD_LADDER_BUDGET |
+                        LLMD_LADDER_EJECTED);
   l->replaying = 1;
   l->all_id = l->kept.id;
   d->tokens = l->view.tokens;

@@ -116,6 +116,15 @@ static int is_there(const llmd_lane *l, llmd_endpoint_id id)
   return row < l->snap.n && l->snap.view.row[row].id == id;
 }
 
+/* The request that was to try an ejected endpoint may have gone elsewhere. */
+static void move_charge(const llmd_lane *l, llmd_ticket t, llmd_endpoint_id used, uint64_t mono)
+{
+  llmd_endpoint_id was = llmd__health_any(l->pool->g) ? llmd__ledger_endpoint(l->pool->g, t) : 0;
+  llmd__ledger_move(l->pool->g, t, used);
+  if (was && was != used)
+    llmd__health_untry(l->pool->g, was, t, mono);
+}
+
 int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_endpoint_id used, const llmd_now *now)
 {
   llmd_lane *l = lane;
@@ -130,7 +139,7 @@ int llmd_commit(llmd_lane *lane, llmd_request *r, const llmd_decision *d, llmd_e
     return LLMD_E_STALE;
   }
   if (d->ticket)
-    llmd__ledger_move(l->pool->g, d->ticket, used);
+    move_charge(l, d->ticket, used, now->mono);
   l->now = now;
   llmd__lane_ids(l);
   llmd__lane_attributes(l);
@@ -180,6 +189,35 @@ static void count_usage(const llmd_lane *l, const llmd_usage *u)
       llmd__count(l, LLMD__COUNT_PROMPT_TOKENS + i, (uint64_t)v[i]);
 }
 
+/* The endpoint of a failed request, if it is published. */
+static void count_failure(const llmd_lane *l, llmd_endpoint_id id, uint64_t mono)
+{
+  llmd__snapshot snap;
+  uint32_t slot = llmd__slot_of(id), row;
+  if (llmd__pool_pin(l->pool, l->slot, &snap))
+    return;
+  row = slot < l->cap ? snap.view.row_of[slot] : LLMD__NO_ROW;
+  if (row < snap.n && snap.view.row[row].id == id)
+    llmd__health_failed(l->pool->g, id, snap.n, mono);
+  llmd__pool_unpin(l->pool, l->slot);
+}
+
+/* What a report says of its endpoint. */
+static void tell_health(const llmd_lane *l, llmd_ticket t, uint32_t kind, uint64_t mono)
+{
+  llmd__region *g = l->pool->g;
+  llmd_endpoint_id id;
+  if (kind != LLMD_REPORT_ERROR && !llmd__health_any(g))
+    return;
+  id = llmd__ledger_endpoint(g, t);
+  if (kind == LLMD_REPORT_ERROR)
+    count_failure(l, id, mono);
+  else if (kind == LLMD_REPORT_CANCEL)
+    llmd__health_untry(g, id, t, mono);
+  else if (kind != LLMD_REPORT_PROGRESS)
+    llmd__health_worked(g, id, mono);
+}
+
 static int known_kind(uint32_t kind)
 {
   return kind >= LLMD_REPORT_FIRST && kind <= LLMD_REPORT_CANCEL;
@@ -204,6 +242,7 @@ int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_u
   lane->now = now;
   if (kind == LLMD_REPORT_FIRST)
     llmd__ledger_first(g, ticket);
+  tell_health(lane, ticket, kind, now->mono);
   llmd__report_plugins(lane, ticket, kind, usage);
   if (kind >= LLMD_REPORT_END) {
     rc = llmd__ledger_release(g, ticket);

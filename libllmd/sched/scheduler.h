@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "base/region.h"
+#include "model/health.h"
 #include "model/ledger.h"
 #include "model/pool.h"
 #include "model/request.h"
@@ -31,6 +32,7 @@
 #define LLMD__HOST_COLUMNS 64u
 #define LLMD__PROMPTS 64u /* prompts of one request that are looked at */
 #define LLMD__CHAINS 4u   /* ways of cutting them into blocks that one decision takes */
+#define LLMD__TRIALS 8u   /* ejected endpoints that one decision offers to try */
 #define LLMD__EXACT_SIZES 5u /* block sizes for the exact index: four of engines, one of the configuration */
 
 /* ---- compiled configuration ------------------------------------------------------------------------------------- */
@@ -92,8 +94,8 @@ enum {
   LLMD__COUNT_ROUTED,
   LLMD__COUNT_NEED,
   LLMD__COUNT_REJECTED,      /* + reason: 8 of them */
-  LLMD__COUNT_LADDER = LLMD__COUNT_REJECTED + 8, /* + bit number: 6 */
-  LLMD__COUNT_PLUGIN_ERRORS = LLMD__COUNT_LADDER + 6,
+  LLMD__COUNT_LADDER = LLMD__COUNT_REJECTED + 8, /* + bit number: 7 */
+  LLMD__COUNT_PLUGIN_ERRORS = LLMD__COUNT_LADDER + 7,
   LLMD__COUNT_PRODUCER_ERRORS,
   LLMD__COUNT_COMMITS,
   LLMD__COUNT_FIRST,
@@ -218,6 +220,9 @@ struct llmd_lane {
   llmd_request_view view;
   llmd_request_info info;
   uint32_t ladder, fresh; /* fresh: every row's metrics are fresh */
+  uint32_t n_trials;  /* ejected endpoints that only this decision may try */
+  llmd_endpoint_id trial[LLMD__TRIALS];
+  uint32_t n_out;     /* candidates but for their being ejected; kept.ejected marks them */
   uint32_t deciding;  /* tokens and chains are the current request's */
   uint32_t replaying; /* columns, candidates and facts come from a record */
   llmd__facts facts;

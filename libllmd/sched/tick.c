@@ -1,6 +1,7 @@
 /* The writer's turn: posts, leases, endpoints that left, slices of sweeping. */
 #include <string.h>
 
+#include "model/health.h"
 #include "model/ledger.h"
 #include "model/strings.h"
 #include "sched/state.h"
@@ -47,6 +48,7 @@ int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next)
   llmd__ledger_sweep(pool->g, &pool->sweep, SWEEP_SLICE, now->mono);
   if (now->mono - pool->recounted >= RECOUNT_NS) {
     llmd__ledger_recount(pool->g, pool->drift, pool->drift + (size_t)pool->g->caps.endpoints * 2);
+    llmd__health_recount(pool->g, &pool->health_drift);
     llmd__pool_index_compare(pool);
     pool->recounted = now->mono;
   }

@@ -6,6 +6,7 @@
 #include "sched/decision.h"
 
 #define UNKNOWN ((double)NAN)
+#define LEFT_OUT 2u /* keep[] of a row that would be a candidate, were it not ejected */
 
 /* ---- the request as plugins see it ------------------------------------------------------------------------------ */
 
@@ -129,6 +130,35 @@ static void mark(llmd_lane *l, const llmd_endpoint_id *ids, size_t n, uint8_t va
   }
 }
 
+/* keep[] of those that are ejected becomes 0, but for one that this request may try. A pool that has shrunk since may
+ * have more of them than may be out: the rest stays. So do all when nobody else is left. */
+static void leave_out_ejected(llmd_lane *l)
+{
+  llmd__region *g = l->pool->g;
+  uint32_t most = llmd__health_most(g, l->snap.n), in = 0;
+  for (uint32_t i = 0; i < l->snap.n; i++) {
+    uint32_t look = l->keep[i] ? llmd__health_look(g, l->all_id[i], l->now->mono) : LLMD__HEALTH_IN;
+    if (look == LLMD__HEALTH_DUE && l->n_trials < LLMD__TRIALS && llmd__health_try(g, l->all_id[i], l->now->mono))
+      l->trial[l->n_trials++] = l->all_id[i];
+    else if (look != LLMD__HEALTH_IN && l->n_out < most) {
+      l->keep[i] = LEFT_OUT;
+      l->n_out++;
+      continue;
+    }
+    in += l->keep[i];
+  }
+  if (!in && l->n_out) {
+    l->ladder |= LLMD_LADDER_EJECTED;
+    l->n_out = 0;
+  }
+  for (uint32_t i = 0; i < l->snap.n; i++) {
+    uint8_t out = l->keep[i] == LEFT_OUT && l->n_out;
+    if (l->s->options.explain)
+      l->kept.ejected[i] = out;
+    l->keep[i] = l->keep[i] && !out;
+  }
+}
+
 static void narrow(llmd_lane *l)
 {
   size_t n_subset = 0, n_exclude = 0;
@@ -141,8 +171,12 @@ static void narrow(llmd_lane *l)
   if (subset)
     mark(l, subset, n_subset, 1);
   mark(l, exclude, n_exclude, 0);
+  for (uint32_t i = 0; i < l->snap.n && l->snap.view.head->drained; i++)
+    l->keep[i] &= !(l->snap.view.row[i].flags & LLMD__ROW_DRAIN);
+  if (llmd__health_any(l->pool->g))
+    leave_out_ejected(l);
   for (uint32_t i = 0; i < l->snap.n; i++) {
-    if (!l->keep[i] || (l->snap.view.row[i].flags & LLMD__ROW_DRAIN))
+    if (!l->keep[i])
       continue;
     c->row[c->n] = i;
     c->id[c->n++] = l->all_id[i];
@@ -155,7 +189,7 @@ void llmd__list_candidates(llmd_lane *l)
   int subset = llmd__request_subset(l->req, &n_subset) != NULL;
   llmd__request_exclude(l->req, &n_exclude);
   l->start.version = ++l->version;
-  if (subset || n_exclude || l->snap.view.head->drained) {
+  if (subset || n_exclude || l->snap.view.head->drained || llmd__health_any(l->pool->g)) {
     narrow(l);
     return;
   }

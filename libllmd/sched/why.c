@@ -135,6 +135,8 @@ static void keep_columns(llmd_lane *l)
       memcpy(k->column[i], l->column[i], l->snap.n * sizeof **k->column);
   if (l->snap.n)
     memcpy(k->row, l->snap.view.row, l->snap.n * sizeof *k->row);
+  for (uint32_t i = 0; i < l->snap.n && l->n_out; i++)
+    k->row[i].flags |= k->ejected[i] ? LLMD__ROW_EJECTED : 0;
 }
 
 void llmd__why_keep(llmd_lane *l, const llmd_decision *d)

@@ -22,6 +22,7 @@
 #include "model/columns.h"
 #include "model/ledger.h"
 #include "model/strings.h"
+#include "model/health.h"
 #include "model/table.h"
 #include "sched/state.h"
 #include "step.h"
@@ -185,6 +186,22 @@ static void charge(work *w)
   must(w->t != 0);
 }
 
+/* Of three endpoints one may be out: b is, tried, out again, well, out. */
+static void ejected(work *w)
+{
+  for (uint32_t i = 0; i < 3; i++)
+    llmd__health_failed(w->p->g, w->b, 3, 1000000000);
+}
+
+static void tried(work *w)
+{
+  must(llmd__health_try(w->p->g, w->b, UINT64_C(9000000000)));
+  llmd__health_tried(w->p->g, w->b, 7);
+}
+
+static void not_tried(work *w) { llmd__health_untry(w->p->g, w->b, 7, UINT64_C(9000000000)); }
+static void works(work *w) { llmd__health_worked(w->p->g, w->b, UINT64_C(9000000000)); }
+
 static void move(work *w) { must(!llmd__ledger_move(w->p->g, w->t, w->b)); }
 static void first_token(work *w) { must(!llmd__ledger_first(w->p->g, w->t)); }
 static void release(work *w) { must(!llmd__ledger_release(w->p->g, w->t)); }
@@ -204,7 +221,8 @@ static void recount(work *w)
 static const stage stages[] = {
     {"add", add_one}, {"publish", publish}, {"relabel", relabel}, {"publish", publish}, {"set text", set_text},
     {"set models", set_models}, {"set", set_value}, {"drain", drain}, {"publish", publish},
-    {"attribute", new_attribute},
+    {"attribute", new_attribute}, {"ejected", ejected}, {"tried", tried}, {"not tried", not_tried}, {"tried", tried},
+    {"works", works}, {"ejected", ejected},
     {"charge", charge}, {"move", move}, {"first token", first_token}, {"release", release}, {"charge", charge},
     {"expire", expire}, {"recount", recount}, {"remove", remove_one}, {"publish", publish}, {"forget", forget},
     {"publish", publish}, {"publish", publish}, {"publish", publish}, {"sweep", sweep}, {"add again", add_again},
@@ -409,6 +427,23 @@ static void charges_come_back(work *w)
     fail("tickets are lost", NULL);
 }
 
+/* The count is that of the words, and as many may be out as before. */
+static void health_is_counted(work *w)
+{
+  llmd__region *g = w->p->g;
+  int64_t drift = 0;
+  for (uint32_t i = 0; i < 3; i++)
+    llmd__health_recount(g, &drift);
+  for (uint32_t i = 0; i < 3; i++)
+    llmd__health_failed(g, w->b, 3, UINT64_C(100000000000));
+  if (!llmd__health_unwell(g, w->b) || llmd__health_any(g) != 1)
+    fail("the count of the ejected is not theirs", NULL);
+  must(llmd__health_try(g, w->b, UINT64_MAX));
+  llmd__health_worked(g, w->b, UINT64_MAX);
+  if (llmd__health_any(g))
+    fail("an ejected endpoint is not counted back", NULL);
+}
+
 static void room_is_known(work *w)
 {
   llmd__region *g = w->p->g;
@@ -484,6 +519,7 @@ static void look(void *ud)
   publishing_goes_on(&w);
   endpoints_come_and_go(&w);
   charges_come_back(&w);
+  health_is_counted(&w);
   llmd_region_inspect(copy, len, NULL, tell, later);
   llmd_pool_close(w.p);
   alarm(0);

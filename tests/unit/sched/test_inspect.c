@@ -77,7 +77,7 @@ static void parts_follow_each_other(void **state)
     assert_true(p.bytes > 0);
     at += p.bytes;
   }
-  assert_int_equal(n, 11);
+  assert_int_equal(n, 12);
   assert_int_equal(at, len);
   free(mem);
 }
