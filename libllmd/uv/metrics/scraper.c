@@ -106,7 +106,7 @@ static void forget_values(llmd_scraper *s, llmd__target *t)
 
 static void age(llmd_scraper *s, llmd__target *t, uint64_t now)
 {
-  const uint64_t silent = now - t->answered;
+  const uint64_t silent = now > t->answered ? now - t->answered : 0; /* it may have come after the round's look at the clock */
   if (t->state != LLMD__TARGET_UNKNOWN && silent >= s->o.unknown_ms * MS) {
     t->state = LLMD__TARGET_UNKNOWN;
     note(s, LLMD_LOG_WARN, t, "still no metrics: its load is unknown", NULL);
