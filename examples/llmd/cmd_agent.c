@@ -1,4 +1,5 @@
 /* llmd agent: the process that feeds a machine's shared region. */
+#define _POSIX_C_SOURCE 200809L
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -58,6 +59,12 @@ struct program {
 
 static void watch_files(struct program *p);
 
+/* Where a policy stands that is not right. */
+static const char *policy_place(const struct program *p, const llmd_service *s)
+{
+  return s->policy_file[0] ? s->policy_file : p->file.path ? p->file.path : p->file.command;
+}
+
 static void reload(struct program *p)
 {
   llmd_err err = LLMD_ERR_INIT;
@@ -65,7 +72,7 @@ static void reload(struct program *p)
   if (p->stopping || service_read(&p->file, &next))
     return;
   if (llmd_agent_reload(p->agent, next, &err)) {
-    (void)shell_blame(next->policy_file[0] ? next->policy_file : p->file.command, &err);
+    (void)shell_blame(err.line ? policy_place(p, next) : p->file.command, &err);
     llmd_service_free(next);
     return;
   }
@@ -165,7 +172,7 @@ static int start(struct program *p)
   llmd_err err = LLMD_ERR_INIT;
   if (!llmd_agent_start(&o, &p->agent, &err))
     return 0;
-  return shell_blame(p->file.command, &err);
+  return shell_blame(err.line ? policy_place(p, p->service) : p->file.command, &err);
 }
 
 static void say_ready(const struct program *p)

@@ -127,6 +127,18 @@ static void put_in_flight(walk *k, llmd_endpoint_id id)
   llmd__json_end(&k->w);
 }
 
+static void put_health(walk *k, llmd_endpoint_id id)
+{
+  static const char *const states[] = {
+    [LLMD_HEALTH_WELL] = "well", [LLMD_HEALTH_EJECTED] = "ejected", [LLMD_HEALTH_HALF_OPEN] = "half-open"};
+  uint32_t state = 0;
+  uint64_t until = 0;
+  if (llmd_pool_health(k->pool, id, &state, &until) || state >= sizeof states / sizeof *states)
+    return;
+  llmd__json_key(&k->w, "health");
+  llmd__json_text(&k->w, states[state]);
+}
+
 static void put_index(walk *k, llmd_endpoint_id id)
 {
   llmd_index_row r = {.size = sizeof r};
@@ -159,6 +171,7 @@ static int put_endpoint(void *ud, llmd_endpoint_id id, const llmd_endpoint *e)
   put_set(k, "adapters", id, LLMD_ATTR_ACTIVE_MODELS);
   put_set(k, "adapters_waiting", id, LLMD_ATTR_WAITING_MODELS);
   put_in_flight(k, id);
+  put_health(k, id);
   put_index(k, id);
   llmd__json_end(&k->w);
   return 0;

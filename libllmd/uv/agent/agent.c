@@ -9,6 +9,7 @@
 
 #define TICK_MS 10u
 #define SECOND_MS 1000u
+#define MS UINT64_C(1000000)
 #define TRIES 100 /* of 10 ms: somebody else makes state in the region, or died in it */
 
 #define SAY(a, level, ...) llmd__log((a)->log, (a)->log_ud, level, "agent", __VA_ARGS__)
@@ -144,7 +145,7 @@ static int open_share(llmd_agent *a, llmd_err *err)
 {
   const llmd_service *s = a->service;
   llmd_share_options o = {.size = sizeof o, .path = s->region, .region = &s->caps, .log = a->log, .log_ud = a->log_ud,
-                          .stale_ns = (uint64_t)s->metrics.stale_ms * 1000000u};
+                          .stale_ns = s->metrics.stale_ms * MS};
   int rc;
   o.flags = LLMD_SHARE_WRITER | LLMD_SHARE_CREATE | (s->region_group ? LLMD_SHARE_GROUP : 0u);
   rc = llmd_share_open(&o, &a->share, err);
@@ -195,6 +196,19 @@ static void adopt(llmd_agent *a, llmd_scheduler *s)
   a->view.service = a->service;
 }
 
+/* For all deciders of the region. */
+static void set_health(llmd_agent *a)
+{
+  const struct llmd_service_health *h = &a->service->health;
+  llmd_health_options o = {.size = sizeof o, .failures = h->failures, .window_ns = h->window_ms * MS,
+                           .first_ns = h->eject_ms * MS, .longest_ns = h->eject_max_ms * MS,
+                           .most_percent = h->most_percent};
+  if (!h->most_percent) /* nobody may be out: then nobody is ejected */
+    o.failures = 0;
+  if (llmd_pool_set_health(llmd_share_pool(a->share), &o))
+    SAY(a, LLMD_LOG_WARN, "health: these limits are refused, and stay as they were; failures is 8 at most");
+}
+
 static void start_timers(llmd_agent *a)
 {
   (void)uv_timer_start(&a->tick, on_tick, TICK_MS, TICK_MS);
@@ -219,6 +233,7 @@ static int begin(llmd_agent *a, llmd_err *err)
   a->view.share = a->share;
   a->view.stats = a->stats;
   adopt(a, a->scheduler);
+  set_health(a);
   say_begun(a);
   if (a->service->admin[0])
     rc = llmd__admin_start(a->loop, a->service->admin, &a->view, &a->admin, err);
@@ -313,6 +328,7 @@ int llmd_agent_reload(llmd_agent *agent, const llmd_service *service, llmd_err *
   a->former = former;
   a->service = service;
   adopt(a, s);
+  set_health(a);
   a->view.reloads++;
   llmd__parts_renew(a);
   llmd__agent_release(a);
