@@ -20,6 +20,8 @@
 typedef struct llmd__client llmd__client;
 typedef struct llmd__leg llmd__leg;
 
+#define LLMD__LEG_PIECES 96u /* of a request, at most */
+
 /* Every field is set; times in ms, 0 = none. */
 typedef struct llmd__client_options {
   uint32_t connect_ms;

@@ -7,7 +7,6 @@
 #include "uv/http/client.h"
 
 #define LLMD__LEG_BUFFER 65536u /* one for all connections: what a read brings is handled before the next */
-#define LLMD__LEG_PIECES 96u    /* of a request */
 
 /* A ring through what is listed; the list itself is one of its links. */
 typedef struct llmd__link {
