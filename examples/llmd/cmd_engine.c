@@ -239,7 +239,7 @@ static int settle(struct job *j)
     return code;
   if (o->model.kv_tokens < 2 * j->block)
     return shell_usage(j->command, "--kv-tokens: less than two blocks");
-  if (j->most_tokens > o->model.kv_tokens)
+  if (j->most_tokens > o->model.kv_tokens && !o->instant)
     return shell_usage(j->command, "--max-model-len: more than the cache holds, %" PRIu32, o->model.kv_tokens);
   if (j->most_tokens == 0)
     j->most_tokens = o->model.kv_tokens < most ? o->model.kv_tokens : most;

@@ -137,8 +137,9 @@ static void put_rendered(struct engine *e, const struct engine_ask *ask, struct 
                   sim_mix(++e->numbers));
   put_ids(&ask->ids, ask->n_prompt, out);
   engine_text_add(out, ",\"token_offsets\":null,\"features\":null,\"content_parts\":null,\"sampling_params\":"
-                  "{\"temperature\":1.0,\"stop\":[],\"stop_token_ids\":[],\"max_tokens\":%" PRIu32 ",\"output_kind\":2},"
-                  "\"model\":\"", ask->n_answer);
+                  "{\"presence_penalty\":0.0,\"frequency_penalty\":0.0,\"repetition_penalty\":1.0,\"temperature\":1.0,"
+                  "\"stop\":[],\"stop_token_ids\":[],\"max_tokens\":%" PRIu32 ",\"output_kind\":2,\"skip_clone\":true,"
+                  "\"bad_words\":[],\"skip_reading_prefix_cache\":false},\"model\":\"", ask->n_answer);
   engine_text_quote(out, name, strlen(name));
   engine_text_add(out, "\",\"reasoning_ended\":null,\"reasoning_parser_kwargs\":null,\"return_token_ids\":null,"
                   "\"output_mode\":\"tokens\",\"stream\":%s,\"stream_options\":null,\"cache_salt\":",
