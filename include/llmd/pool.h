@@ -103,6 +103,7 @@ LLMD_API int llmd_pool_attribute(llmd_pool *pool, const char *name, const char *
 #define LLMD_ATTR_NUM_BLOCKS 5u   /* CacheNumBlocks */
 #define LLMD_ATTR_ACTIVE_MODELS 6u  /* set */
 #define LLMD_ATTR_WAITING_MODELS 7u /* set */
+#define LLMD_ATTR_HASH_ALGO 8u      /* text: how the engine names blocks (CacheHashAlgorithm: sha256, sha256_cbor, ...) */
 
 /* One value; NaN = unknown. Infinite, negative or absurd values of the pool's own attributes are refused (LLMD_E_RANGE)
  * and leave the value unknown: a bad sample never improves an endpoint. */
@@ -165,6 +166,9 @@ LLMD_API int llmd_pool_rewrite(llmd_pool *pool, const char *model, size_t len, c
 LLMD_API uint32_t llmd_pool_count(const llmd_pool *pool);
 /* Value of an F64 attribute; NaN unknown or no such endpoint. */
 LLMD_API double llmd_pool_value(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute);
+/* Value of an ID attribute, NUL-terminated, borrowed as long as it is published that some endpoint has it (copy what is
+ * to stay). LLMD_E_NONE: unknown. LLMD_E_STALE: no such endpoint. LLMD_E_TYPE: no such attribute. */
+LLMD_API int llmd_pool_text(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, llmd_str *out);
 /* Members of a set attribute (loaded adapters): at most cap into out, NUL-terminated, borrowed as long as it is
  * published that some endpoint has them (copy what is to stay). Returns how many there are. LLMD_E_STALE: no such
  * endpoint. LLMD_E_TYPE: not a set. */

@@ -14,7 +14,7 @@ static const struct {
 } core[] = {
     {"WaitingQueueSize", LLMD_TYPE_F64}, {"RunningRequestsSize", LLMD_TYPE_F64}, {"KVCacheUsagePercent", LLMD_TYPE_F64},
     {"MaxActiveModels", LLMD_TYPE_F64},  {"CacheBlockSize", LLMD_TYPE_F64},      {"CacheNumBlocks", LLMD_TYPE_F64},
-    {"ActiveModels", LLMD_TYPE_SET},     {"WaitingModels", LLMD_TYPE_SET},
+    {"ActiveModels", LLMD_TYPE_SET},     {"WaitingModels", LLMD_TYPE_SET},       {"CacheHashAlgorithm", LLMD_TYPE_ID},
 };
 #define N_CORE (sizeof core / sizeof *core)
 

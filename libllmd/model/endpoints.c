@@ -466,6 +466,37 @@ static int copy_models(const llmd_pool *p, const llmd__snapshot *s, uint32_t row
   return (int)set[0];
 }
 
+static int text_at(const llmd_pool *p, const llmd__snapshot *s, uint32_t row, uint32_t attribute, llmd_str *out)
+{
+  const llmd__attribute *a = llmd__region_attributes(p->g);
+  uint32_t text;
+  if (attribute >= s->view.head->n_attributes || a[attribute].type != LLMD_TYPE_ID ||
+      a[attribute].scope != LLMD_SCOPE_ENDPOINT)
+    return LLMD_E_TYPE;
+  text = llmd__column_id(&s->view, p->g, attribute)[row];
+  if (!text)
+    return LLMD_E_NONE;
+  *out = llmd__string_text(p->g, text);
+  return 0;
+}
+
+int llmd_pool_text(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, llmd_str *out)
+{
+  const llmd__row *row;
+  llmd__snapshot snap;
+  uint32_t lane;
+  int rc;
+  if (!pool || !out)
+    return LLMD_E_INVALID;
+  rc = llmd__pool_glance(pool, &lane, &snap);
+  if (rc)
+    return rc == LLMD_E_NONE ? LLMD_E_STALE : rc;
+  row = row_in(pool, &snap, id);
+  rc = row ? text_at(pool, &snap, (uint32_t)(row - snap.view.row), attribute, out) : LLMD_E_STALE;
+  llmd__pool_glance_end(pool, lane);
+  return rc;
+}
+
 int llmd_pool_models(const llmd_pool *pool, llmd_endpoint_id id, uint32_t attribute, llmd_str *out, uint32_t cap)
 {
   const llmd__row *row;

@@ -33,6 +33,7 @@ typedef struct llmd__engine_spec {
   llmd__metric_spec lora;                      /* an info series whose value says when: the largest is the newest */
   llmd__metric_spec cache_info;                /* an info series with these two as labels; */
   llmd_str block_size_label, num_blocks_label; /* len 0: block_size and num_gpu_blocks */
+  llmd_str hash_algo_label;                    /* how blocks are named; len 0: it does not say */
   llmd__metric_spec block_size, num_blocks;    /* for pages that have them as numbers, which win over the labels */
   const llmd__metric_spec *custom;             /* n_custom of them; the first LLMD__CUSTOM_MAX are read */
   uint32_t n_custom;

@@ -48,6 +48,7 @@ int llmd_pool_scrape(llmd_pool *pool, llmd_endpoint_id id, const char *page, siz
   n += set_if_known(pool, id, LLMD_ATTR_KV_USAGE, r.kv_usage);
   n += set_if_known(pool, id, LLMD_ATTR_BLOCK_SIZE, r.block_size);
   n += set_if_known(pool, id, LLMD_ATTR_NUM_BLOCKS, r.num_blocks);
+  n += r.hash_algo.len && !llmd_pool_set_text(pool, id, LLMD_ATTR_HASH_ALGO, r.hash_algo.ptr, r.hash_algo.len);
   if (r.lora_found) {
     n += set_if_known(pool, id, LLMD_ATTR_MAX_MODELS, r.max_lora);
     n += set_names(pool, id, LLMD_ATTR_ACTIVE_MODELS, &r.running_lora);

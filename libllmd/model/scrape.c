@@ -114,13 +114,18 @@ static double whole(double v)
   return v >= 0 ? (double)(int32_t)v : v;
 }
 
-/* A number that stands in a label. Python's way to say "not known" is None. */
+/* Python's way to say "not known" is None. */
+static int is_said(const llmd__label *l)
+{
+  return l->raw.len && !(l->raw.len == 4 && memcmp(l->raw.ptr, "None", 4) == 0);
+}
+
+/* A number that stands in a label. */
 static double label_number(const llmd__sample *s, llmd_str name, double low, double high, llmd__scrape_result *out)
 {
   llmd__label label;
   int64_t v;
-  if (!llmd__label_find(s->labels, name.ptr, name.len, &label) || label.raw.len == 0 ||
-      (label.raw.len == 4 && memcmp(label.raw.ptr, "None", 4) == 0))
+  if (!llmd__label_find(s->labels, name.ptr, name.len, &label) || !is_said(&label))
     return (double)NAN;
   if (llmd__parse_i64(label.raw.ptr, label.raw.len, &v) < 0) {
     refuse(out);
@@ -135,12 +140,24 @@ static llmd_str label_name(llmd_str own, const char *usual)
   return own.len ? own : name;
 }
 
+/* A word in a label. One that is too long is no word that anybody knows. */
+static void fill_hash_algo(const llmd__sample *s, llmd_str name, llmd__scrape_result *out)
+{
+  llmd__label label;
+  if (!name.len || !llmd__label_find(s->labels, name.ptr, name.len, &label) || !is_said(&label))
+    return;
+  if (label.raw.len > LLMD__HASH_ALGO_MAX ||
+      llmd__label_value(&label, out->hash_algo_text, LLMD__HASH_ALGO_MAX, &out->hash_algo) < 0)
+    refuse(out);
+}
+
 static void fill_cache(const struct series *all, const llmd__engine_spec *e, llmd__scrape_result *out)
 {
   if (all[CACHE_INFO].found) {
     const llmd__sample *s = &all[CACHE_INFO].sample;
     out->block_size = label_number(s, label_name(e->block_size_label, "block_size"), 1, BLOCK_SIZE_MAX, out);
     out->num_blocks = label_number(s, label_name(e->num_blocks_label, "num_gpu_blocks"), 0, COUNT_MAX, out);
+    fill_hash_algo(s, e->hash_algo_label, out);
   }
   if (all[BLOCK_SIZE].found)
     out->block_size = whole(value_of(&all[BLOCK_SIZE], 1, BLOCK_SIZE_MAX, out));
@@ -226,13 +243,15 @@ static void blank(llmd__scrape_result *out)
     out->custom[i] = (double)NAN;
   out->running_lora.n = out->running_lora.dropped = out->waiting_lora.n = out->waiting_lora.dropped = 0;
   out->lora_found = out->bad_sample = 0;
+  out->hash_algo.ptr = NULL;
+  out->hash_algo.len = 0;
   out->values_refused = 0;
 }
 
 static int count_found(const llmd__scrape_result *r)
 {
   const double fixed[] = {r->waiting, r->running, r->kv_usage, r->max_lora, r->block_size, r->num_blocks};
-  int n = r->lora_found;
+  int n = r->lora_found + (r->hash_algo.len != 0);
   for (uint32_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     n += !isnan(fixed[i]);
   for (uint32_t i = 0; i < LLMD__CUSTOM_MAX; i++)

@@ -11,6 +11,7 @@
 
 #define LLMD__LORA_MAX 64
 #define LLMD__LORA_TEXT_MAX 2048
+#define LLMD__HASH_ALGO_MAX 64
 
 /* Adapter names, each once, in the order of the page. Those beyond the first LLMD__LORA_MAX are only counted. */
 typedef struct llmd__lora_names {
@@ -21,6 +22,7 @@ typedef struct llmd__lora_names {
 typedef struct llmd__scrape_result {
   double waiting, running, kv_usage, max_lora, block_size, num_blocks; /* NaN: not found, or refused */
   double custom[LLMD__CUSTOM_MAX];                                     /* by the engine's list; NaN past its end too */
+  llmd_str hash_algo; /* len 0: not found */
   int lora_found; /* the page speaks of adapters, and the next two are what it says; none is an answer too */
   llmd__lora_names running_lora, waiting_lora;
   int bad_sample;          /* values_refused > 0 */
@@ -28,6 +30,7 @@ typedef struct llmd__scrape_result {
   uint32_t lines_refused;  /* malformed, too long or unfinished (base/exposition.h) */
   uint32_t values_refused; /* fields left at NaN for their value's sake, and adapter series whose time is absurd */
   size_t first_refused;    /* offset of the first refused line, when there is one */
+  char hash_algo_text[LLMD__HASH_ALGO_MAX];
   char lora_text[LLMD__LORA_TEXT_MAX]; /* adapter names that the page writes with escapes */
 } llmd__scrape_result;
 

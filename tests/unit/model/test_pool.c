@@ -311,11 +311,11 @@ static void custom_values_may_be_anything_finite(void **state)
   llmd_endpoint_id a = add(p, "10.0.0.1", 1);
   int i = llmd_pool_attribute(p, "Temperature", "dcgm-extractor", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT);
   (void)state;
-  assert_int_equal(i, 8);
-  assert_int_equal(llmd_pool_set(p, a, 8, -40), 0);
+  assert_int_equal(i, 9);
+  assert_int_equal(llmd_pool_set(p, a, 9, -40), 0);
   publish(p);
-  assert_true(llmd_pool_value(p, a, 8) == -40);
-  assert_int_equal(llmd_pool_set(p, a, 8, INFINITY), LLMD_E_RANGE);
+  assert_true(llmd_pool_value(p, a, 9) == -40);
+  assert_int_equal(llmd_pool_set(p, a, 9, INFINITY), LLMD_E_RANGE);
   llmd_pool_close(p);
 }
 
@@ -330,24 +330,25 @@ static void attributes_have_one_type_and_one_scope(void **state)
   assert_int_equal(llmd_pool_attribute(p, "WaitingQueueSize", NULL, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 0);
   assert_int_equal(llmd_pool_attribute(p, "WaitingModels", "", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 7);
   assert_int_equal(llmd_pool_attribute(p, "WaitingModels", "", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), LLMD_E_TYPE);
-  assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 8);
-  assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 8);
-  assert_int_equal(llmd_pool_attribute(p, "A", "y", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), 9);
+  assert_int_equal(llmd_pool_attribute(p, "CacheHashAlgorithm", NULL, LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), 8);
+  assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 9);
+  assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 9);
+  assert_int_equal(llmd_pool_attribute(p, "A", "y", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), 10);
   assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT), LLMD_E_TYPE);
   assert_int_equal(llmd_pool_attribute(p, "A", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT_REQUEST), LLMD_E_TYPE);
-  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 10);
-  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 10);
+  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 11);
+  assert_int_equal(llmd_pool_attribute(p, "S", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), 11);
   assert_int_equal(llmd_pool_attribute(p, "T", "x", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT), LLMD_E_FULL);
   assert_int_equal(llmd_pool_attribute(p, "B", "x", LLMD_TYPE_ID, LLMD_SCOPE_ENDPOINT_REQUEST), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_attribute(p, "", "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_attribute(p, longer, "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), LLMD_E_LIMIT);
-  assert_int_equal(llmd_pool_set(p, a, 9, 1), LLMD_E_TYPE);
+  assert_int_equal(llmd_pool_set(p, a, 10, 1), LLMD_E_TYPE);
   assert_int_equal(llmd_pool_set(p, a, LLMD_ATTR_ACTIVE_MODELS, 1), LLMD_E_TYPE);
   assert_int_equal(llmd_pool_set(p, a, 15, 1), LLMD_E_TYPE); /* no such attribute */
-  assert_int_equal(llmd_pool_set_text(p, a, 8, "x", 1), LLMD_E_TYPE);
-  assert_int_equal(llmd_pool_set_text(p, a, 9, "x", 1), 0);
-  assert_int_equal(llmd_pool_set_text(p, a, 9, NULL, 0), 0);
-  for (int i = 11; i < 16; i++) {
+  assert_int_equal(llmd_pool_set_text(p, a, 9, "x", 1), LLMD_E_TYPE);
+  assert_int_equal(llmd_pool_set_text(p, a, 10, "x", 1), 0);
+  assert_int_equal(llmd_pool_set_text(p, a, 10, NULL, 0), 0);
+  for (int i = 12; i < 16; i++) {
     snprintf(name, sizeof name, "N%d", i);
     assert_int_equal(llmd_pool_attribute(p, name, "x", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), i);
   }
@@ -417,8 +418,8 @@ static void only_the_writer_writes(void **state)
   assert_true(find(reader, "10.0.0.1:1") == 0);
   publish(writer);
   assert_true(find(reader, "10.0.0.1:1") == a);
-  assert_int_equal(llmd_pool_attribute(writer, "X", "y", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 8);
-  assert_int_equal(llmd_pool_attribute(reader, "X", "y", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 8);
+  assert_int_equal(llmd_pool_attribute(writer, "X", "y", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 9);
+  assert_int_equal(llmd_pool_attribute(reader, "X", "y", LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT), 9);
   assert_int_equal(llmd_pool_add(reader, &e, &id), LLMD_E_DENIED);
   assert_int_equal(llmd_pool_remove(reader, a), LLMD_E_DENIED);
   assert_int_equal(llmd_pool_drain(reader, a, 1), LLMD_E_DENIED);
@@ -447,21 +448,31 @@ static void scrapes_by_the_label_of_the_engine(void **state)
                              "vllm:kv_cache_usage_perc 0.5\n"
                              "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"a,b\","
                              "waiting_lora_adapters=\"\"} 1\n"
-                             "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"100\"} 1\n";
+                             "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"100\","
+                             "prefix_caching_hash_algo=\"sha256_cbor\"} 1\n";
+  static const char silent[] = "vllm:cache_config_info{block_size=\"16\",prefix_caching_hash_algo=\"None\"} 1\n";
   static const char sglang[] = "sglang:num_queue_reqs 2\nsglang:num_running_reqs 3\nsglang:token_usage 0.25\n"
                                "sglang:cache_config_info{page_size=\"64\",num_pages=\"10\"} 1\n";
   llmd_label engine[2] = {{{"zone", 4}, {"vllm", 4}}, {{"llm-d.ai/engine-type", 20}, {"sglang", 6}}};
   llmd_label old = {{"inference.networking.k8s.io/engine-type", 39}, {"sglang", 6}};
+  llmd_str algo;
   llmd_pool *p = small_pool(8);
   llmd_endpoint_id a = add(p, "10.0.0.1", 1), b = add(p, "10.0.0.2", 1), c = add(p, "10.0.0.3", 1);
   (void)state;
   assert_int_equal(llmd_pool_set_labels(p, b, engine, 2), 0);
   assert_int_equal(llmd_pool_set_labels(p, c, &old, 1), 0);
-  assert_int_equal(llmd_pool_scrape(p, a, vllm, sizeof vllm - 1, 5), 8);
+  assert_int_equal(llmd_pool_scrape(p, a, vllm, sizeof vllm - 1, 5), 9);
   assert_int_equal(llmd_pool_scrape(p, b, sglang, sizeof sglang - 1, 5), 5);
   assert_int_equal(llmd_pool_scrape(p, c, sglang, sizeof sglang - 1, 5), 5);
   assert_int_equal(llmd_pool_scrape(p, a, sglang, sizeof sglang - 1, 6), 0); /* not its engine: stays as it was */
+  assert_int_equal(llmd_pool_scrape(p, a, silent, sizeof silent - 1, 6), 1); /* so does what it is silent about */
   publish(p);
+  assert_int_equal(llmd_pool_text(p, a, LLMD_ATTR_HASH_ALGO, &algo), 0);
+  assert_true(algo.len == 11 && !strcmp(algo.ptr, "sha256_cbor"));
+  assert_int_equal(llmd_pool_text(p, b, LLMD_ATTR_HASH_ALGO, &algo), LLMD_E_NONE);
+  assert_int_equal(llmd_pool_text(p, 999, LLMD_ATTR_HASH_ALGO, &algo), LLMD_E_STALE);
+  assert_int_equal(llmd_pool_text(p, a, LLMD_ATTR_WAITING, &algo), LLMD_E_TYPE);
+  assert_int_equal(llmd_pool_text(p, a, 4000000000u, &algo), LLMD_E_TYPE);
   assert_true(llmd_pool_value(p, a, LLMD_ATTR_WAITING) == 4 && llmd_pool_value(p, a, LLMD_ATTR_RUNNING) == 7);
   assert_true(llmd_pool_value(p, a, LLMD_ATTR_KV_USAGE) == 0.5 && llmd_pool_value(p, a, LLMD_ATTR_MAX_MODELS) == 4);
   assert_true(llmd_pool_value(p, a, LLMD_ATTR_BLOCK_SIZE) == 16 && llmd_pool_value(p, a, LLMD_ATTR_NUM_BLOCKS) == 100);

@@ -57,6 +57,24 @@ static void reads_a_vllm_page(void **state)
   assert_int_equal(result.lines_refused, 0);
 }
 
+static void reads_how_blocks_are_named(void **state)
+{
+  (void)state;
+#define NAMED(algo) "vllm:cache_config_info{block_size=\"16\",prefix_caching_hash_algo=\"" algo "\"} 1\n"
+  assert_int_equal(scrape("vllm", NAMED("xxhash")), 2);
+  assert_true(result.hash_algo.len == 6 && !memcmp(result.hash_algo.ptr, "xxhash", 6));
+  assert_int_equal(scrape("vllm", NAMED("a\\\"b")), 2);
+  assert_true(result.hash_algo.len == 3 && !memcmp(result.hash_algo.ptr, "a\"b", 3));
+  assert_int_equal(scrape("vllm", NAMED("")), 1);
+  assert_int_equal(scrape("vllm", NAMED("None")), 1);
+  assert_int_equal(result.hash_algo.len, 0);
+  assert_int_equal(result.values_refused, 0);
+  assert_int_equal(scrape("vllm", NAMED("sixty-five bytes is more than any name has had until now, so no.x")), 1);
+  assert_int_equal(result.values_refused, 1);
+  assert_int_equal(scrape("sglang", "sglang:cache_config_info{page_size=\"64\",prefix_caching_hash_algo=\"x\"} 1\n"), 1);
+#undef NAMED
+}
+
 static void reads_the_other_engines(void **state)
 {
   (void)state;
@@ -284,7 +302,8 @@ static void real_pages_are_read_without_a_refusal(void **state)
       print_message("skipped: needs the recorded pages (LLMD_SHARED)\n");
       skip();
     }
-    assert_int_equal(llmd__scrape(llmd__engine_find("vllm", 4), page, n, &result), 5);
+    assert_int_equal(llmd__scrape(llmd__engine_find("vllm", 4), page, n, &result), 6);
+    assert_true(result.hash_algo.len == (strstr(pages[i].folder, "cbor") ? 11u : 6u));
     assert_true(result.waiting == pages[i].waiting && result.running == pages[i].running);
     assert_true(fabs(result.kv_usage - pages[i].kv_usage) < 1e-12);
     assert_true(result.block_size == 32 && result.num_blocks == 96);
@@ -300,7 +319,7 @@ static void real_pages_are_read_without_a_refusal(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reads_a_vllm_page),
-                                     cmocka_unit_test(reads_the_other_engines),
+                                     cmocka_unit_test(reads_how_blocks_are_named), cmocka_unit_test(reads_the_other_engines),
                                      cmocka_unit_test(newest_timestamp_wins_else_the_first),
                                      cmocka_unit_test(bad_numbers_are_refused),
                                      cmocka_unit_test(numbers_are_brought_into_range),
