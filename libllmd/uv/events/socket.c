@@ -23,7 +23,7 @@
 #define REPLAY_ROOM 2048     /* who answers a replay does not wait, he drops */
 #define FIRST_RETRY_MS 100
 #define CONNECT_MS 3000
-#define HANDSHAKE_MS 5000
+#define HANDSHAKE_MS 3000
 #define HEARTBEAT_MS 10000
 #define HEARTBEAT_LOST_MS 30000
 
@@ -182,11 +182,11 @@ static int meaning(uint16_t event)
   case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
     return LLMD__LINE_UP;
   case ZMQ_EVENT_DISCONNECTED:
-    return LLMD__LINE_DOWN;
-  case ZMQ_EVENT_CONNECT_RETRIED:
   case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
   case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
   case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+    return LLMD__LINE_DOWN;
+  case ZMQ_EVENT_CONNECT_RETRIED:
     return LLMD__LINE_FAILED;
   default:
     return 0;

@@ -20,8 +20,9 @@ typedef struct llmd__hub llmd__hub;
 typedef struct llmd__line llmd__line;
 
 #define LLMD__LINE_UP 1     /* somebody answers, and speaks the protocol */
-#define LLMD__LINE_DOWN 2   /* he is gone; the line connects again by itself */
-#define LLMD__LINE_FAILED 3 /* nobody there, or not the protocol; the line tries again */
+#define LLMD__LINE_DOWN 2   /* he is gone, or breaks the protocol. After the latter libzmq never tries again: whoever is
+                             * not up for long opens another line */
+#define LLMD__LINE_FAILED 3 /* nobody there; the line tries again */
 
 typedef struct llmd__line_calls {
   /* The parts of a message, borrowed for the call. n 0: it had more parts than any message that we know. */

@@ -15,6 +15,9 @@
 #define MOST_REFUSED 3u    /* tries to connect for a replay, within half a second */
 #define STRIKES_GUESSED 1u /* replays of which nothing came: then it is taken to answer none */
 #define STRIKES_TOLD 3u    /* ... unless it said that it does */
+#define SETTLE_NS (100 * MS) /* after which a new connection's subscription has surely arrived; what a replay ends with
+                              * would else be followed by messages that nobody gets, or knows of */
+#define LEAST_PATIENCE (1000 * MS)
 #define SELDOM 6u          /* times discover_ms, where nothing is wrong */
 
 static void begin_replay(llmd__speaker *s);
@@ -120,6 +123,13 @@ static void on_live(void *ud, const llmd_str *frame, uint32_t n)
   llmd__speaker_hear(ud, frame, n);
 }
 
+/* libzmq has tried a few times by then, if it tries at all. */
+static uint64_t patience(const llmd__speaker *s)
+{
+  const uint64_t twice = 2 * ms_to_ns(s->sub->config->retry_ms);
+  return twice > LEAST_PATIENCE ? twice : LEAST_PATIENCE;
+}
+
 static void on_live_state(void *ud, int what)
 {
   llmd__speaker *s = ud;
@@ -127,9 +137,10 @@ static void on_live_state(void *ud, int what)
   llmd_clock(&now);
   if (what == LLMD__LINE_UP) {
     s->up = 1;
-    is_new(s);
+    s->settles_at = now.mono + SETTLE_NS;
   } else if (s->up) {
     s->up = 0;
+    s->reopen_at = now.mono + patience(s);
     s->ask_at = now.mono + ms_to_ns(s->sub->config->discover_ms); /* it may come back elsewhere */
   }
 }
@@ -148,7 +159,10 @@ static void connect_live(llmd__speaker *s)
   char address[LLMD__ADDRESS_ROOM];
   llmd_str topic = {s->where.topic, s->where.topic_len};
   llmd__line_options o = {address, 0, s->sub->config->retry_ms, &live_calls, s};
+  llmd_now now;
   int rc;
+  llmd_clock(&now);
+  s->reopen_at = now.mono + patience(s);
   if (!s->where.told)
     topic = (llmd_str){s->sub->config->topic, strlen(s->sub->config->topic)};
   rc = llmd__where_spell(s->address, s->where.port, address);
@@ -189,6 +203,11 @@ static void on_replay_state(void *ud, int what)
 
 static const llmd__line_calls replay_calls = {on_replay, on_replay_state};
 
+static int can_be_asked(const llmd__speaker *s)
+{
+  return s->where.kind == LLMD__WHERE_SPEAKS || (s->up && !s->settles_at);
+}
+
 /* When it is there to be asked, and not too many others are. */
 static void begin_replay(llmd__speaker *s)
 {
@@ -196,7 +215,7 @@ static void begin_replay(llmd__speaker *s)
   llmd__line_options o = {address, 0, 0, &replay_calls, s};
   llmd_now now;
   int rc;
-  if (!s->wanted || s->sub->replays >= MOST_REPLAYS || !(s->up || s->where.kind == LLMD__WHERE_SPEAKS))
+  if (!s->wanted || s->sub->replays >= MOST_REPLAYS || !can_be_asked(s))
     return;
   llmd_clock(&now);
   s->wanted = s->replay_got = s->replay_refused = 0;
@@ -315,6 +334,14 @@ void llmd__speaker_tick(llmd__speaker *s, const llmd_now *now)
     ask_where(s, now);
   if (s->replay && (now->mono - s->replay_seen > QUIET_NS || now->mono - s->replay_begun > REPLAY_NS))
     replay_failed(s);
+  if (s->where.kind == LLMD__WHERE_LISTENS && s->known && !s->up && now->mono >= s->reopen_at) {
+    disconnect(s);
+    connect_live(s);
+  }
+  if (s->up && s->settles_at && now->mono >= s->settles_at) {
+    s->settles_at = 0;
+    is_new(s);
+  }
   begin_replay(s);
 }
 

@@ -54,6 +54,8 @@ struct llmd__speaker {
   uint64_t ask_at;       /* mono ns */
   llmd__line *live;
   uint32_t up;           /* its live line is connected */
+  uint64_t reopen_at;    /* mono ns, when it still is not */
+  uint64_t settles_at;   /* mono ns, until the new connection has settled; then 0 */
   uint32_t warned;
   /* the replay that libllmd asked for */
   uint32_t wanted;       /* it has not begun yet */
