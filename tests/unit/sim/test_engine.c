@@ -431,6 +431,66 @@ static void a_reset_forgets_all_and_loses_nobody(void **state)
   sim_engine_destroy(e);
 }
 
+/* One runs, two wait; the second one and then the first one leave. */
+static void a_request_given_up_leaves_nothing_behind(void **state)
+{
+  struct sim_model m = small_model(4096);
+  struct sim_engine *e;
+  struct sim_request q[3];
+  const struct sim_token *tokens;
+  struct sim_metrics metrics;
+  double duration, now = 0;
+  uint32_t waiting[3] = {9, 9, 9};
+  (void)state;
+  m.max_seqs = 1;
+  assert_int_equal(sim_engine_create(&e, &m, 16), 0);
+  for (uint32_t i = 0; i < 3; i++) {
+    q[i] = (struct sim_request){.id = i, .prompt_tokens = 100, .output_tokens = 10};
+    assert_int_equal(sim_engine_submit(e, &q[i], i), 0);
+  }
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(sim_engine_begin(e, &duration), 1);
+    now += duration;
+    (void)sim_engine_end(e, now, &tokens, NULL);
+  }
+  assert_int_equal(sim_engine_waiting(e, waiting, 1), 2);
+  assert_int_equal(waiting[0], 1);
+  assert_int_equal(waiting[1], 9);
+  assert_int_equal(sim_engine_cancel(e, 2), 1); /* the last one in the queue */
+  assert_int_equal(sim_engine_cancel(e, 2), 0);
+  assert_int_equal(sim_engine_cancel(e, 0), 1); /* in the middle of its answer */
+  sim_engine_metrics(e, &metrics);
+  assert_int_equal(metrics.running, 0);
+  assert_int_equal(metrics.waiting, 1);
+  assert_all_free(e);
+  assert_int_equal(sim_engine_submit(e, &q[2], 2), 0);
+  assert_int_equal(run_dry(e, &now), 20);
+  assert_all_free(e);
+  sim_engine_destroy(e);
+}
+
+static void every_token_is_told_when_asked_for(void **state)
+{
+  struct sim_model m = small_model(4096);
+  struct sim_engine *e;
+  struct sim_request q = {.prompt_tokens = 100, .output_tokens = 4};
+  const struct sim_token *tokens;
+  double duration;
+  const uint32_t what[] = {SIM_FIRST_TOKEN, SIM_NEXT_TOKEN, SIM_NEXT_TOKEN, SIM_LAST_TOKEN};
+  (void)state;
+  assert_int_equal(sim_engine_create(&e, &m, 16), 0);
+  sim_engine_tell_all(e);
+  assert_int_equal(sim_engine_submit(e, &q, 5), 0);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(sim_engine_begin(e, &duration), 1);
+    assert_int_equal(sim_engine_end(e, i, &tokens, NULL), 1);
+    assert_int_equal(tokens[0].what, what[i]);
+    assert_int_equal(tokens[0].tag, 5);
+  }
+  assert_int_equal(sim_engine_begin(e, &duration), 0);
+  sim_engine_destroy(e);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -447,6 +507,8 @@ int main(void)
     cmocka_unit_test(what_is_evicted_comes_back_from_cpu_memory),
     cmocka_unit_test(a_tier_without_room_forgets_the_oldest),
     cmocka_unit_test(a_reset_forgets_all_and_loses_nobody),
+    cmocka_unit_test(a_request_given_up_leaves_nothing_behind),
+    cmocka_unit_test(every_token_is_told_when_asked_for),
   };
   return cmocka_run_group_tests_name("sim/engine", tests, NULL, NULL);
 }

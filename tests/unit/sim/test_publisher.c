@@ -157,11 +157,76 @@ static void a_long_chain_is_told_in_pieces(void **state)
   sim_publisher_destroy(p);
 }
 
+/* ---- names that are an engine's own ---- */
+
+#define FIRST (UINT64_MAX - 9) /* and the nine after it, of which the last means nothing */
+#define SECOND ((uint64_t)5000)
+
+static uint32_t meant[BLOCK];
+
+static int mean(void *ud, uint64_t name, struct sim_meaning *out)
+{
+  static char salt[401];
+  (void)ud;
+  if (name == UINT64_MAX)
+    return -1;
+  for (uint32_t i = 0; i < BLOCK; i++)
+    meant[i] = (uint32_t)name + i;
+  memset(salt, 's', sizeof salt - 1);
+  *out = (struct sim_meaning){.tokens = meant, .lora = "adapter", .salt = salt};
+  return 0;
+}
+
+static int hear_own_names(void *ud, const llmd_batch_head *head, const llmd_event *e)
+{
+  uint32_t *heard = ud;
+  (void)head;
+  ++*heard;
+  if (e->kind != LLMD_EVENT_STORED)
+    return 0;
+  for (uint32_t i = 0; i < e->n_names; i++) {
+    assert_true(e->name[i] == (*heard == 1 ? FIRST : SECOND) + i);
+    for (uint32_t k = 0; k < BLOCK; k++)
+      assert_int_equal(e->token[i * BLOCK + k], e->name[i] == UINT64_MAX ? 0 : (uint32_t)e->name[i] + k);
+  }
+  assert_int_equal(e->lora.len, 7);
+  assert_int_equal(e->n_extra, *heard == 1 ? 1 : 0); /* the salt, in a prompt's first block; cut off at 256 bytes */
+  if (e->n_extra)
+    assert_int_equal(e->extra[0].text.len, 256);
+  return 0;
+}
+
+static void names_may_be_an_engines_own(void **state)
+{
+  struct sim_publisher *p;
+  const uint8_t *bytes;
+  size_t len;
+  uint32_t heard = 0;
+  const uint64_t parent = 3;
+  void *buffer = malloc(llmd_events_buffer(NULL));
+  (void)state;
+  assert_non_null(buffer);
+  assert_int_equal(sim_publisher_create(&p, BLOCK, 1), 0);
+  sim_publisher_mean(p, mean, NULL);
+  sim_publisher_stored(p, NULL, FIRST);
+  for (uint64_t before = FIRST; before != UINT64_MAX; before++)
+    sim_publisher_stored(p, &before, before + 1);
+  sim_publisher_stored(p, &parent, SECOND);
+  sim_publisher_removed(p, 7, 0);
+  assert_int_equal(sim_publisher_send(p, 1), 1);
+  assert_int_equal(sim_publisher_spell(p, sim_publisher_batch(p, 0), &bytes, &len), 0);
+  assert_int_equal(llmd_events_decode(bytes, len, NULL, buffer, hear_own_names, &heard, NULL), 3);
+  assert_int_equal(heard, 3);
+  free(buffer);
+  sim_publisher_destroy(p);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_step_is_one_batch_in_order), cmocka_unit_test(the_last_batches_are_kept),
     cmocka_unit_test(a_long_chain_is_told_in_pieces),
+    cmocka_unit_test(names_may_be_an_engines_own),
   };
   return cmocka_run_group_tests_name("sim/publisher", tests, NULL, NULL);
 }
