@@ -158,7 +158,7 @@ static void finish(struct engine *e)
   void *ud = e->done_ud;
   engine_model_close(e);
   free(e->table);
-  engine_text_free(&e->text);
+  engine_text_free(&e->filling);
   engine_text_free(&e->body);
   engine_text_free(&e->received);
   free(e);

@@ -100,8 +100,8 @@ struct engine {
   uint64_t due;           /* mono ns */
   struct sim_token *token; /* of the step that ended */
   uint32_t token_room;
-  struct engine_text text; /* scratch */
-  struct engine_text body;
+  struct engine_text body;     /* of the answer in the making */
+  struct engine_text filling;  /* of the metrics page */
   struct engine_text received;
   uint64_t numbers;
   uint64_t seen[1024];    /* hashes of connections that carried a request */
@@ -154,7 +154,7 @@ int engine_page(struct engine *e, llmd_http_call *http, const llmd_http_request 
 int engine_is_local(const llmd_http_request *request);
 
 /* engine_metrics.c */
-void engine_metrics_page(const struct engine *e, struct engine_text *out);
+void engine_metrics_page(struct engine *e, struct engine_text *out);
 void engine_count(struct engine_bucket_counts *h, const double *bounds, double value);
 extern const double engine_first_bounds[], engine_gap_bounds[], engine_whole_bounds[], engine_token_bounds[];
 

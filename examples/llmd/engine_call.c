@@ -124,7 +124,8 @@ static uint64_t breaks_after(const struct engine_call *call, size_t whole)
 static int begin(struct engine_call *call, const char *type, int64_t length)
 {
   const struct engine *e = call->engine;
-  const llmd_http_header headers[] = {{{"content-type", 12}, {type, strlen(type)}}, {{"server", 6}, {"llmd-engine", 11}},
+  const llmd_http_header headers[] = {{{"content-type", 12}, {type, strlen(type)}},
+                                      {{"server", 6}, {"llmd-engine", 11}},
                                       {{"x-engine", 8}, {e->address, strlen(e->address)}}};
   call->begun = 1;
   return llmd_http_begin(call->http, 200, headers, sizeof headers / sizeof headers[0], length);

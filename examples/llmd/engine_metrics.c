@@ -184,8 +184,8 @@ static void put_config(const struct page *p, const struct engine *e)
   const struct engine_options *o = &e->options;
   const uint32_t blocks = o->model.kv_tokens / o->block_size;
   head(p, "vllm:cache_config_info", "gauge", "How the cache is set up.");
-  engine_text_add(p->out, "vllm:cache_config_info{_block_size_resolved=\"True\",block_size=\"%" PRIu32 "\",cache_dtype="
-                  "\"auto\",enable_prefix_caching=\"True\",engine=\"0\",gpu_memory_utilization=\"0.92\",hash_block_size="
+  engine_text_add(p->out, "vllm:cache_config_info{_block_size_resolved=\"True\",block_size=\"%" PRIu32 "\","
+                  "cache_dtype=\"auto\",enable_prefix_caching=\"True\",engine=\"0\",gpu_memory_utilization=\"0.92\",hash_block_size="
                   "\"None\",is_attention_free=\"False\",kv_cache_size_tokens=\"%" PRIu32 "\",num_cpu_blocks=\"None\","
                   "num_gpu_blocks=\"%" PRIu32 "\",num_gpu_blocks_override=\"None\",prefix_caching_hash_algo=\"%s\","
                   "sliding_window=\"None\"} 1.0\n", o->block_size, blocks * o->block_size, blocks, o->algorithm);
@@ -222,7 +222,17 @@ static void put_padding(const struct page *p, size_t least)
 
 /* ---- the page ---- */
 
-static void put_page(const struct engine *e, const char *model, struct engine_text *out)
+/* It never changes, so it is made once, as long as the page is too short without it. */
+static void put_filling(struct engine *e, const struct page *p)
+{
+  const struct page filling = {&e->filling, p->model, p->started};
+  if (e->filling.len == 0 && p->out->len < e->options.page_bytes)
+    put_padding(&filling, e->options.page_bytes - p->out->len);
+  engine_text_put(p->out, e->filling.ptr, e->filling.len);
+  p->out->failed |= e->filling.failed;
+}
+
+static void put_page(struct engine *e, const char *model, struct engine_text *out)
 {
   const struct page p = {out, model, (double)e->started};
   const struct engine_figures *f = &e->figures;
@@ -235,11 +245,11 @@ static void put_page(const struct engine *e, const char *model, struct engine_te
   histogram(&p, "vllm:time_to_first_token_seconds", "Time to the first token.", engine_first_bounds, &f->first);
   histogram(&p, "vllm:inter_token_latency_seconds", "Time from token to token.", engine_gap_bounds, &f->gap);
   histogram(&p, "vllm:e2e_request_latency_seconds", "Time of whole requests.", engine_whole_bounds, &f->whole);
-  put_padding(&p, e->options.page_bytes);
+  put_filling(e, &p);
   put_config(&p, e);
 }
 
-void engine_metrics_page(const struct engine *e, struct engine_text *out)
+void engine_metrics_page(struct engine *e, struct engine_text *out)
 {
   struct engine_text model = {0}; /* a label's value is quoted nearly as JSON is */
   engine_text_quote(&model, e->options.models.name, strlen(e->options.models.name));
