@@ -25,7 +25,7 @@ struct command {
 extern const struct command cmd_check, cmd_decide, cmd_body, cmd_events, cmd_hash, cmd_index, cmd_metrics,
   cmd_replay, cmd_plugins, cmd_region, cmd_simulate;
 extern const struct command cmd_engine; /* with libuv */
-extern const struct command cmd_agent; /* with libllmd-uv */
+extern const struct command cmd_agent, cmd_serve; /* with libllmd-uv */
 
 #define SHELL_FORMAT(a, b) __attribute__((format(printf, a, b)))
 

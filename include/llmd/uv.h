@@ -175,7 +175,8 @@ typedef struct llmd_service {
  * keys, bad values: LLMD_E_* and err with line, column and path. */
 LLMD_API int llmd_service_read(const char *text, size_t len, const char *folder, llmd_service **out, llmd_err *err);
 /* One key over what the file says, as an option of a program does: "workers", "limits.body"; the value as it would stand
- * in the file, texts without quotes; files are relative to the current folder. */
+ * in the file, texts without quotes; "endpoints" also as "address:port,address:port"; files are relative to the current
+ * folder. */
 LLMD_API int llmd_service_set(llmd_service *service, const char *key, const char *value, llmd_err *err);
 /* NULL allowed. */
 LLMD_API void llmd_service_free(llmd_service *service);

@@ -77,9 +77,8 @@ static void put_number(page *t, const llmd__node *n)
 
 static void put_node(page *t, const llmd__node *n)
 {
-  int map = n->kind == LLMD__MAP;
-  if (!map && n->kind != LLMD__LIST)
-    go_to(t, n->line, n->column);
+  int map = n->kind == LLMD__MAP, nest = map || n->kind == LLMD__LIST;
+  go_to(t, n->line, nest && n->column > 1 ? n->column - 1 : n->column);
   switch (n->kind) {
   case LLMD__NULL: put(t, "null", 4); return;
   case LLMD__BOOL: put(t, n->integer ? "true" : "false", n->integer ? 4 : 5); return;

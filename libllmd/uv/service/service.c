@@ -541,6 +541,28 @@ static const llmd__setting *find_setting(const char *key)
   return NULL;
 }
 
+/* "10.0.0.1:8000,10.0.0.2:8000" as a list; NULL: it is something else, or no memory. */
+static char *as_list(const char *value)
+{
+  size_t first = strcspn(value, ","), n = strlen(value);
+  llmd_str host;
+  uint32_t port;
+  char *list = strpbrk(value, "/[{\n") || llmd__split_address(value, first, &host, &port) ? NULL : malloc(n + 3);
+  if (list)
+    (void)snprintf(list, n + 3, "[%s]", value);
+  return list;
+}
+
+static int set_value(box *b, const llmd__setting *s, const char *value, llmd_err *err);
+
+static int set_endpoints(box *b, const llmd__setting *s, const char *value, llmd_err *err)
+{
+  char *list = as_list(value);
+  int rc = set_value(b, s, list ? list : value, err);
+  free(list);
+  return rc;
+}
+
 /* A text is taken as it is, so that "[::1]:80" needs no quotes; what is more than that is read as in a file. */
 static int set_value(box *b, const llmd__setting *s, const char *value, llmd_err *err)
 {
@@ -570,7 +592,7 @@ int llmd_service_set(llmd_service *service, const char *key, const char *value, 
     return llmd__fail(err, LLMD_E_UNKNOWN_FIELD, 0, 0, key, "there is no such key");
   region = service->region;
   socket = service->tokens.socket;
-  rc = set_value(b, s, value, err);
+  rc = s->kind == LLMD__SET_ENDPOINTS ? set_endpoints(b, s, value, err) : set_value(b, s, value, err);
   if (!rc && settle(b, region, socket))
     rc = no_memory(err);
   if (rc && err && err->size >= sizeof *err) {

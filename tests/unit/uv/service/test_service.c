@@ -212,7 +212,7 @@ static void inline_parts(void **state)
                           "  - type: queue-scorer\n"
                           "  wrong: 1\n");
   static const char endpoints[] = "{\"endpoints\":[\n\n  {\"address\":\"10.0.0.1\",\"port\":8000},\n"
-                                  "  {\"address\":\"::1\",\"port\":8001},{\n";
+                                  "  {\"address\":\"::1\",\"port\":8001},\n {\"name\":";
   const char *wrong;
   size_t lines = 0;
   (void)state;
@@ -247,6 +247,10 @@ static void options(void **state)
   assert_int_equal(s->limits.body, 1 << 20);
   assert_int_equal(llmd_service_set(s, "endpoints", "[\"127.0.0.1:1\"]", &err), 0);
   assert_string_equal(s->endpoints.ptr, "{\"endpoints\":[{\"address\":\"127.0.0.1\",\"port\":1}]}");
+  assert_int_equal(llmd_service_set(s, "endpoints", "127.0.0.1:1,h:2", &err), 0);
+  assert_string_equal(s->endpoints.ptr, "{\"endpoints\":[{\"address\":\"127.0.0.1\",\"port\":1},"
+                                        "{\"address\":\"h\",\"port\":2}]}");
+  assert_int_equal(llmd_service_set(s, "endpoints", "no-such-file", &err), LLMD_E_IO);
   assert_int_equal(llmd_service_set(s, "region", "/dev/shm/x", &err), 0);
   assert_int_equal(s->region_is_default, 0);
   assert_int_equal(llmd_service_set(s, "policy", "{plugins: [{type: token-producer}]}", &err), 0);
