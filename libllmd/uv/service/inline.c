@@ -77,8 +77,9 @@ static void put_number(page *t, const llmd__node *n)
 
 static void put_node(page *t, const llmd__node *n)
 {
-  int map = n->kind == LLMD__MAP, nest = map || n->kind == LLMD__LIST;
-  go_to(t, n->line, nest && n->column > 1 ? n->column - 1 : n->column);
+  int map = n->kind == LLMD__MAP;
+  int block = map && n->first && n->first->key_line == n->line && n->first->key_column == n->column;
+  go_to(t, n->line, n->column - (block && n->column > 1)); /* a block has no brace of its own */
   switch (n->kind) {
   case LLMD__NULL: put(t, "null", 4); return;
   case LLMD__BOOL: put(t, n->integer ? "true" : "false", n->integer ? 4 : 5); return;

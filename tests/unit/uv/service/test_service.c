@@ -212,7 +212,7 @@ static void inline_parts(void **state)
                           "  - type: queue-scorer\n"
                           "  wrong: 1\n");
   static const char endpoints[] = "{\"endpoints\":[\n\n  {\"address\":\"10.0.0.1\",\"port\":8000},\n"
-                                  "  {\"address\":\"::1\",\"port\":8001},\n {\"name\":";
+                                  "  {\"address\":\"::1\",\"port\":8001},\n  {\"name\":";
   const char *wrong;
   size_t lines = 0;
   (void)state;
