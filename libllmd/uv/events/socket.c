@@ -165,9 +165,11 @@ static int take_messages(llmd__line *line, uint32_t *left, uint64_t until)
   for (uint32_t i = 0; i < most; i++) {
     if (!skip(line))
       return 1;
-    if (!take_message(line) || line->closing)
+    if (!take_message(line))
       return 0;
     --*left;
+    if (line->closing)
+      return 0;
     if (uv_hrtime() >= until)
       return 1;
   }

@@ -17,6 +17,7 @@
 #define STRIKES_TOLD 3u    /* ... unless it said that it does */
 #define SETTLE_NS (100 * MS) /* after which a new connection's subscription has surely arrived; what a replay ends with
                               * would else be followed by messages that nobody gets, or knows of */
+#define MOST_BLOCK 8192 /* tokens */
 #define LEAST_PATIENCE (1000 * MS)
 #define SELDOM 6u          /* times discover_ms, where nothing is wrong */
 
@@ -357,13 +358,19 @@ static uint32_t engine_of(const llmd_endpoint *e)
 
 void llmd__speaker_learn(llmd__speaker *s, const llmd_endpoint *e)
 {
-  const double size = llmd_pool_value(s->sub->feeder.pool, s->id, LLMD_ATTR_BLOCK_SIZE);
+  const llmd_pool *pool = s->sub->feeder.pool;
+  const double size = llmd_pool_value(pool, s->id, LLMD_ATTR_BLOCK_SIZE);
   const uint32_t engine = engine_of(e);
-  const uint32_t tokens = size >= 1 && size <= 8192 ? (uint32_t)size : s->block_tokens;
-  if (engine == s->engine && tokens == s->block_tokens)
+  const uint32_t tokens = size >= 1 && size <= MOST_BLOCK ? (uint32_t)size : s->block_tokens;
+  uint32_t scheme = s->scheme;
+  llmd_str name;
+  if (llmd_pool_text(pool, s->id, LLMD_ATTR_HASH_ALGO, &name) == 0)
+    scheme = llmd_hash_by_name(name.ptr, name.len);
+  if (engine == s->engine && tokens == s->block_tokens && scheme == s->scheme)
     return;
   s->engine = engine;
   s->block_tokens = tokens;
+  s->scheme = scheme;
   if (s->known)
     (void)tell(s);
 }

@@ -30,8 +30,8 @@ struct llmd_subscriber {
   uint32_t slots;
   llmd__speaker **by_source; /* [max_sources] */
   uint32_t max_sources;
-  uint32_t speakers, epoch, replays;
-  int32_t hash_attribute;
+  uint32_t speakers, epoch;
+  uint32_t replays;       /* under way */
   uint64_t bad;           /* messages that were nobody's */
   llmd_source_stats gone; /* of sources that are no more */
   uint32_t parts;         /* that are still closing */

@@ -357,3 +357,14 @@ void engine_drop(engine *e, uint32_t document)
   payload = batch_end(&b);
   engine_send(e, payload.ptr, payload.len, 0);
 }
+
+void engine_say_until_heard(engine *e, uint32_t document)
+{
+  for (uint64_t began = uv_hrtime(), next = 0; stand_blocks(e->stand, e, document) != DOC_BLOCKS;) {
+    if (uv_hrtime() >= next) {
+      engine_say(e, document);
+      next = uv_hrtime() + UINT64_C(20000000);
+    }
+    assert_true(stand_turn(e->stand, began));
+  }
+}

@@ -78,6 +78,9 @@ void engine_restart(engine *e);
 void engine_say(engine *e, uint32_t document);
 void engine_drop(engine *e, uint32_t document);
 void engine_lose(engine *e, uint32_t document);
+/* What is said before a subscription has arrived, or at the end of a connection, is lost, and nobody knows until the next
+ * message: says it again and again until the index has it. */
+void engine_say_until_heard(engine *e, uint32_t document);
 /* A payload of whatever kind. */
 void engine_send(engine *e, const void *payload, size_t len, int lose);
 

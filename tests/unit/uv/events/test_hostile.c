@@ -144,8 +144,7 @@ static void test_flood(void **state)
   assert_int_equal(pthread_create(&r.thread, NULL, flood, &r), 0);
   stand_until(&t, stand_stats(&t).messages > 20000);
   heard = m.ticks;
-  engine_say(quiet, 5);
-  stand_until(&t, stand_blocks(&t, quiet, 5) == DOC_BLOCKS);
+  engine_say_until_heard(quiet, 5);
   stand_until(&t, m.ticks > heard + 20 && stand_stats(&t).messages > 60000);
   atomic_store(&r.stop, 1);
   pthread_join(r.thread, NULL);
@@ -174,9 +173,8 @@ static void test_garbage(void **state)
     }
     say_parts(&r, 700, 3);
   }
-  engine_say(sound, 1);
-  stand_until(&t, stand_blocks(&t, sound, 1) == DOC_BLOCKS);
-  assert_int_equal(stand_stats(&t).blocks, DOC_BLOCKS);
+  engine_say_until_heard(sound, 1);
+  assert_int_equal(stand_blocks(&t, e, 1), 0);
   stand_stop(&t);
   close_rude(&r);
 }

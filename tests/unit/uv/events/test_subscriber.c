@@ -40,18 +40,6 @@ static engine *heard(uint32_t i, int replays)
   return e;
 }
 
-/* Without replays what was said before the subscription had arrived is lost: says a document until it is heard. */
-static void say_until_heard(engine *e, uint32_t document)
-{
-  for (uint64_t began = uv_hrtime(), next = 0; stand_blocks(&t, e, document) != DOC_BLOCKS;) {
-    if (uv_hrtime() >= next) {
-      engine_say(e, document);
-      next = uv_hrtime() + UINT64_C(20000000);
-    }
-    assert_true(stand_turn(&t, began));
-  }
-}
-
 /* ---- what an engine says ----------------------------------------------------------------------------------------- */
 
 static void test_live(void **state)
@@ -100,7 +88,7 @@ static void gap(int old_way)
   e->from = UINT64_MAX;
   engine_lose(e, 2);
   engine_lose(e, 3);
-  say_until_heard(e, 4);
+  engine_say_until_heard(e, 4);
   assert_int_equal(stand_blocks(&t, e, 2), DOC_BLOCKS);
   assert_int_equal(stand_blocks(&t, e, 3), DOC_BLOCKS);
   stand_until(&t, !stand_stats(&t).degraded);
@@ -125,9 +113,9 @@ static void test_gap_without_replay(void **state)
 {
   engine *e = heard(0, 0);
   (void)state;
-  say_until_heard(e, 1);
+  engine_say_until_heard(e, 1);
   engine_lose(e, 2);
-  say_until_heard(e, 3);
+  engine_say_until_heard(e, 3);
   assert_int_equal(stand_blocks(&t, e, 1), 0); /* what cannot be known is forgotten */
 }
 
@@ -190,7 +178,7 @@ static void test_reconnect_to_the_same_port(void **state)
   e->status = 404;
   stand_start(&t);
   stand_until(&t, stand_stats(&t).connected == 1);
-  say_until_heard(e, 1);
+  engine_say_until_heard(e, 1);
   engine_close(e);
   stand_until(&t, stand_stats(&t).connected == 0);
   {
@@ -202,7 +190,7 @@ static void test_reconnect_to_the_same_port(void **state)
     }
   }
   stand_until(&t, stand_stats(&t).connected == 1);
-  say_until_heard(e, 2);
+  engine_say_until_heard(e, 2);
 }
 
 /* Nobody answers at the port where replays are guessed to be: live events count all the same, and stay. */
@@ -215,10 +203,10 @@ static void test_no_replay_port(void **state)
   e->status = 404;
   stand_start(&t);
   stand_until(&t, stand_stats(&t).connected == 1);
-  say_until_heard(e, 1);
+  engine_say_until_heard(e, 1);
   stand_until(&t, t.subscriber->by_slot[(uint32_t)e->id]->mute);
-  say_until_heard(e, 2);
-  say_until_heard(e, 3);
+  engine_say_until_heard(e, 2);
+  engine_say_until_heard(e, 3);
   assert_int_equal(stand_blocks(&t, e, 2), DOC_BLOCKS);
   assert_int_equal(t.subscriber->replays, 0);
 }
@@ -236,7 +224,26 @@ static void test_replay_never_comes(void **state)
   stand_start(&t);
   s = NULL;
   stand_until(&t, t.subscriber->by_slot && (s = t.subscriber->by_slot[(uint32_t)e->id]) != NULL && s->mute);
-  say_until_heard(e, 1);
+  engine_say_until_heard(e, 1);
+}
+
+/* What its metrics tell of its blocks is known before it says anything. */
+static void test_told_by_metrics(void **state)
+{
+  const llmd_label sglang = {{LLMD_LABEL_ENGINE, strlen(LLMD_LABEL_ENGINE)}, {"sglang", 6}};
+  engine *e = engine_add(&t, 0);
+  llmd__speaker *s;
+  (void)state;
+  stand_start(&t);
+  stand_until(&t, stand_stats(&t).sources == 1);
+  s = t.subscriber->by_slot[(uint32_t)e->id];
+  assert_int_equal(s->scheme, LLMD_HASH_UNKNOWN);
+  assert_int_equal(s->block_tokens, 0);
+  assert_int_equal(s->engine, LLMD_SOURCE_VLLM);
+  assert_int_equal(llmd_pool_set(t.pool, e->id, LLMD_ATTR_BLOCK_SIZE, 32), 0);
+  assert_int_equal(llmd_pool_set_text(t.pool, e->id, LLMD_ATTR_HASH_ALGO, "sha256_cbor", 11), 0);
+  assert_int_equal(llmd_pool_set_labels(t.pool, e->id, &sglang, 1), 0);
+  stand_until(&t, s->scheme == LLMD_HASH_VLLM_SHA256_CBOR && s->block_tokens == 32 && s->engine == LLMD_SOURCE_SGLANG);
 }
 
 /* ---- which there are --------------------------------------------------------------------------------------------- */
@@ -315,7 +322,7 @@ static void test_bound(void **state)
     engine_say(told, d);
   stand_until(&t, stand_blocks(&t, told, 19) == DOC_BLOCKS);
   assert_int_equal(stand_blocks(&t, told, 1), DOC_BLOCKS);
-  say_until_heard(guessed, 3);
+  engine_say_until_heard(guessed, 3);
   assert_int_equal(stand_blocks(&t, told, 3), DOC_BLOCKS);
   stand_until(&t, stand_stats(&t).connected == 1);
   engine_say(connected, 1);
@@ -393,6 +400,7 @@ int main(void)
     AT_STAND(test_reconnect_to_the_same_port),
     AT_STAND(test_no_replay_port),
     AT_STAND(test_replay_never_comes),
+    AT_STAND(test_told_by_metrics),
     AT_STAND(test_removed),
     AT_STAND(test_takeover),
     AT_STAND(test_bound),
