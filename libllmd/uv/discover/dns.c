@@ -13,7 +13,7 @@
 #include <llmd/error.h>
 
 #define TRY_MS 1000
-#define TRIES 3
+#define TRIES 2
 
 typedef struct watch watch;
 struct watch {
