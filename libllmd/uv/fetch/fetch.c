@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -45,6 +46,7 @@ typedef struct watch {
   uv_poll_t poll;
   llmd__fetch *owner;
   curl_socket_t fd;
+  ino_t socket; /* what the descriptor is */
 } watch;
 
 struct llmd__fetch {
@@ -218,6 +220,29 @@ static int room_for(llmd__fetch *f, curl_socket_t fd)
   return 0;
 }
 
+static void on_watch_closed(uv_handle_t *h)
+{
+  watch *w = h->data;
+  llmd__fetch *f = w->owner;
+  free(w);
+  f->handles--;
+  if (f->closing && !f->inside)
+    end(f);
+}
+
+static void close_watch(llmd__fetch *f, curl_socket_t fd)
+{
+  uv_close((uv_handle_t *)&f->watch[fd]->poll, on_watch_closed);
+  f->watch[fd] = NULL;
+}
+
+/* What the descriptor is now; 0 = closed. */
+static ino_t socket_of(curl_socket_t fd)
+{
+  struct stat s;
+  return fstat(fd, &s) ? 0 : s.st_ino;
+}
+
 static watch *watch_of(llmd__fetch *f, curl_socket_t fd)
 {
   watch *w;
@@ -233,8 +258,21 @@ static watch *watch_of(llmd__fetch *f, curl_socket_t fd)
   w->poll.data = w;
   w->owner = f;
   w->fd = fd;
+  w->socket = socket_of(fd);
   f->handles++;
   return f->watch[fd] = w;
+}
+
+/* The connection rests, and its watch stays for the next request. libcurl (7.88) closes a socket that never got connected
+ * by itself, without close_socket: then the number may soon be another handle's, and the watch has to go while it is not. */
+static void rest(llmd__fetch *f, curl_socket_t fd)
+{
+  if (fd < 0 || (size_t)fd >= f->n_watch || !f->watch[fd])
+    return;
+  if (socket_of(fd) == f->watch[fd]->socket)
+    (void)uv_poll_stop(&f->watch[fd]->poll);
+  else
+    close_watch(f, fd);
 }
 
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *ud, void *of_socket)
@@ -243,11 +281,10 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *ud, void *of
   watch *w;
   (void)easy;
   (void)of_socket;
-  if (what == CURL_POLL_REMOVE) {
-    if (fd >= 0 && (size_t)fd < f->n_watch && f->watch[fd])
-      (void)uv_poll_stop(&f->watch[fd]->poll);
+  if (what == CURL_POLL_REMOVE)
+    rest(f, fd);
+  if (what == CURL_POLL_REMOVE || f->closing)
     return 0;
-  }
   w = watch_of(f, fd);
   if (!w)
     return -1;
@@ -256,23 +293,11 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *ud, void *of
   return 0;
 }
 
-static void on_watch_closed(uv_handle_t *h)
-{
-  watch *w = h->data;
-  llmd__fetch *f = w->owner;
-  free(w);
-  f->handles--;
-  if (f->closing && !f->inside)
-    end(f);
-}
-
 static int close_socket(void *ud, curl_socket_t fd)
 {
   llmd__fetch *f = ud;
-  if (fd >= 0 && (size_t)fd < f->n_watch && f->watch[fd]) {
-    uv_close((uv_handle_t *)&f->watch[fd]->poll, on_watch_closed);
-    f->watch[fd] = NULL;
-  }
+  if (fd >= 0 && (size_t)fd < f->n_watch && f->watch[fd])
+    close_watch(f, fd);
   return close(fd);
 }
 
@@ -619,11 +644,14 @@ static void on_timer_closed(uv_handle_t *h)
   end(f);
 }
 
-/* First curl and its sockets, then the loop's handles, then the memory. */
+/* The watches while their sockets are open, then curl, then the memory when the loop's handles have closed. */
 static void end(llmd__fetch *f)
 {
   if (f->multi) {
     f->inside++;
+    for (size_t i = 0; i < f->n_watch; i++)
+      if (f->watch[i])
+        close_watch(f, (curl_socket_t)i);
     free_slots(f);
     (void)curl_multi_cleanup(f->multi);
     f->multi = NULL;
