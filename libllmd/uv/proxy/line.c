@@ -1,5 +1,6 @@
 /* A line of the access log: what was asked, what became of it, and why it went where it went. */
 #include "uv/proxy/inner.h"
+#include "uv/proxy/refusal.h"
 #include "uv/proxy/text.h"
 
 #define LONGEST_PATH 512u
@@ -147,11 +148,11 @@ static void put_decision(llmd__text *t, const llmd__exchange *x)
 static void put_reason(llmd__text *t, const llmd__exchange *x)
 {
   const char *text = x->reason ? llmd_reason_text(x->reason) : x->why ? llmd__leg_text((int)x->why) : "";
+  if (x->reason && !text[0])
+    text = llmd__refusal_code(x->reason);
+  if (x->status == 499)
+    text = "client left";
   llmd_str s = {text, strlen(text)};
-  if (x->status == 499) {
-    s.ptr = "client left";
-    s.len = 11;
-  }
   if (s.len)
     put_str(t, "reason", s);
 }

@@ -1,5 +1,6 @@
 /* A worker of the proxy: what it is made of, reload, drain, and the one timer. */
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -15,9 +16,9 @@
 void llmd__proxy_random(llmd_proxy *p, void *out, size_t n)
 {
   if (p->random_left < n) {
-    /* The system's generator fails only where it does not exist; then ids repeat and seeds do not vary. */
-    (void)uv_random(NULL, NULL, p->random, sizeof p->random, 0, NULL);
-    p->random_left = sizeof p->random;
+    /* One call where libuv's makes sixteen. It fails only where there is no generator: then ids repeat. */
+    ssize_t got = getrandom(p->random, sizeof p->random, 0);
+    p->random_left = got > (ssize_t)n ? (uint32_t)got : sizeof p->random;
   }
   p->random_left -= (uint32_t)n;
   memcpy(out, p->random + p->random_left, n);

@@ -1,0 +1,625 @@
+/* The proxy between clients and engines, all on one loop: what passes, what is sent again, and that every charge is given
+ * back however a request ends (rig_stop checks that). */
+#include "rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char chat[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+static const char streaming[] = "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+static const char usage[] = RIG_JSON_ANSWER "100\r\nX-Engine: yes\r\nx-request-id: engine\r\nConnection: x-secret\r\n"
+  "X-Secret: 1\r\nx-gateway-destination-endpoint: 1.2.3.4:5\r\n\r\n"
+  "{\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"prompt_tokens_details\":{\"cached_tokens\":4}}}     ";
+
+static void has(const char *text, const char *what)
+{
+  if (!strstr(text, what))
+    fail_msg("no '%s' in: %s", what, text);
+}
+
+static void has_not(const char *text, const char *what)
+{
+  if (strstr(text, what))
+    fail_msg("'%s' in: %s", what, text);
+}
+
+static char *post_chat(rig *r)
+{
+  return rig_post(r, "/v1/chat/completions", "", chat, sizeof chat - 1);
+}
+
+static void expect_status(char *answer, const char *status)
+{
+  if (strncmp(answer, "HTTP/1.1 ", 9) || strncmp(answer + 9, status, 3))
+    fail_msg("not %s: %s", status, answer);
+  free(answer);
+}
+
+/* ---- conditions ---- */
+
+static int was_asked(void *ud)
+{
+  return ((rig_engine *)ud)->requests > 0;
+}
+
+static int has_lost_link(void *ud)
+{
+  return ((rig_engine *)ud)->closed > 0;
+}
+
+static int has_bytes(void *ud)
+{
+  return ((rig_client *)ud)->total > 0;
+}
+
+/* ---- whole answers ---- */
+
+static void test_whole(void **state)
+{
+  static rig r;
+  char *answer, *line;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].answer = usage;
+  answer = rig_post(&r, "/v1/chat/completions?a=b", "x-request-id: mine-1\r\nAccept-Encoding: gzip\r\n"
+                    "X-Forwarded-For: 9.9.9.9\r\ntraceparent: 00-1-2-3\r\nAuthorization: Bearer k\r\n", chat, sizeof chat - 1);
+  has(answer, "HTTP/1.1 200");
+  has(answer, "X-Engine: yes");
+  has(answer, "x-request-id: mine-1");
+  has(answer, "\"cached_tokens\":4");
+  has_not(answer, "engine\r\n");
+  has_not(answer, "X-Secret");
+  has_not(answer, "1.2.3.4");
+  has(r.engine[0].seen, "POST /v1/chat/completions?a=b HTTP/1.1\r\n");
+  has(r.engine[0].seen, "X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\n");
+  has(r.engine[0].seen, "traceparent: 00-1-2-3\r\n");
+  has(r.engine[0].seen, "Authorization: Bearer k\r\n");
+  has(r.engine[0].seen, "x-request-id: mine-1\r\n");
+  has(r.engine[0].seen, chat);
+  has_not(r.engine[0].seen, "gzip");
+  line = rig_log(&r);
+  has(line, "\"id\":\"mine-1\"");
+  has(line, "\"prompt_tokens\":7,\"output_tokens\":3,\"cached_tokens\":4");
+  has(line, "\"path\":\"/v1/chat/completions\"");
+  has(line, "\"endpoint\":\"127.0.0.1:");
+  free(line);
+  free(answer);
+  rig_stop(&r);
+}
+
+static void test_kept_connection(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "");
+  for (int i = 0; i < 5; i++)
+    expect_status(post_chat(&r), "200");
+  assert_int_equal(r.engine[0].connections, 1);
+  assert_int_equal(r.engine[0].requests, 5);
+  rig_stop(&r);
+}
+
+static void test_methods(void **state)
+{
+  static const char *const requests[] = {
+    "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "DELETE /v1/files/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "POST /reset HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+  };
+  static const char head[] = "HEAD /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  static const char connect[] = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\n\r\n";
+  static rig r;
+  char *answer;
+  (void)state;
+  rig_start(&r, 1, "");
+  for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+    expect_status(rig_ask(&r, requests[i], strlen(requests[i])), "200");
+    assert_memory_equal(r.engine[0].seen, requests[i], strcspn(requests[i], "\r"));
+  }
+  has(r.engine[0].seen, "Content-Length: 0");
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n";
+  answer = rig_ask(&r, head, sizeof head - 1);
+  has(answer, "Content-Length: 77");
+  free(answer);
+  expect_status(rig_ask(&r, connect, sizeof connect - 1), "501");
+  rig_stop(&r);
+}
+
+/* Unparsed, byte for byte. */
+static void test_multipart(void **state)
+{
+  static const char body[] = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n\xff\xfe\x00{\"kv_transfer_params\":1}\r\n--x--";
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "");
+  expect_status(rig_post(&r, "/v1/audio/transcriptions", "Content-Type: multipart/form-data; boundary=x\r\n", body,
+                         sizeof body - 1), "200");
+  assert_memory_equal(r.engine[0].seen + r.engine[0].seen_len - (sizeof body - 1), body, sizeof body - 1);
+  rig_stop(&r);
+}
+
+static void test_large_body(void **state)
+{
+  const size_t n = 3u << 20;
+  static rig r;
+  char *body = malloc(n);
+  (void)state;
+  assert_non_null(body);
+  memset(body, 'a', n);
+  memcpy(body, "{\"prompt\":\"", 11);
+  memcpy(body + n - 2, "\"}", 2);
+  rig_start(&r, 1, "");
+  for (int i = 0; i < 2; i++)
+    expect_status(rig_post(&r, "/v1/completions", "", body, n), "200");
+  assert_int_equal(r.engine[0].requests, 2);
+  free(body);
+  rig_stop(&r);
+}
+
+/* ---- streams ---- */
+
+static void test_stream(void **state)
+{
+  static const char stream[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    "1b\r\ndata: {\"choices\":[{\"a\":1}]}\r\n2\r\n\n\n\r\n"
+    "3d\r\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_to\r\n"
+    "f\r\nkens\":5}}\n\ndata\r\n"
+    "a\r\n: [DONE]\n\n\r\n0\r\n\r\n";
+  static rig r;
+  char *answer, *line;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].answer = stream;
+  answer = rig_post(&r, "/v1/chat/completions", "", streaming, sizeof streaming - 1);
+  has(r.engine[0].seen, "\"stream_options\":{\"include_usage\":true}");
+  has(answer, "data: {\"choices\":[{\"a\":1}]}\n\n");
+  has(answer, "data: [DONE]\n\n");
+  has_not(answer, "usage");
+  has(answer, "\r\n0\r\n\r\n");
+  line = rig_log(&r);
+  has(line, "\"stream\":true");
+  has(line, "\"prompt_tokens\":9,\"output_tokens\":5");
+  has(line, "\"ttft_ms\":");
+  free(line);
+  free(answer);
+  rig_stop(&r);
+}
+
+/* An engine that breaks off: the client must see that its answer is not whole. */
+static void test_broken_stream(void **state)
+{
+  static rig r;
+  char *answer;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].does = RIG_LAST;
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       "9\r\ndata: 1\n\n\r\n";
+  answer = rig_post(&r, "/v1/chat/completions", "", streaming, sizeof streaming - 1);
+  has_not(answer, "\r\n0\r\n\r\n");
+  free(answer);
+  rig_stop(&r);
+}
+
+static void test_answer_until_close(void **state)
+{
+  static rig r;
+  char *answer;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].does = RIG_LAST;
+  r.engine[0].answer = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it";
+  answer = post_chat(&r);
+  has(answer, "all of it");
+  has(answer, "\r\n0\r\n\r\n");
+  free(answer);
+  rig_stop(&r);
+}
+
+/* ---- failures ---- */
+
+static void test_refused(void **state)
+{
+  static rig r;
+  char *line;
+  (void)state;
+  rig_start(&r, 3, "");
+  rig_engine_down(&r, 0);
+  rig_engine_down(&r, 1);
+  for (int i = 0; i < 12; i++)
+    expect_status(post_chat(&r), "200");
+  assert_int_equal(r.engine[2].requests, 12);
+  line = rig_log(&r);
+  has(line, "\"attempts\":2");
+  free(line);
+  rig_stop(&r);
+}
+
+static void test_reset(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 2, "");
+  r.engine[0].does = RIG_RESET;
+  r.engine[1].does = RIG_CLOSE;
+  for (int i = 0; i < 4; i++)
+    expect_status(post_chat(&r), "502");
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests, 8); /* each once a request: there is no third */
+  r.engine[1].does = RIG_ANSWER;
+  for (int i = 0; i < 8; i++)
+    expect_status(post_chat(&r), "200");
+  rig_stop(&r);
+}
+
+/* What may have had an effect is not sent again. */
+static void test_not_repeatable(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 2, "");
+  r.engine[0].does = r.engine[1].does = RIG_CLOSE;
+  expect_status(rig_post(&r, "/v1/files", "", "x", 1), "502");
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests, 1);
+  rig_stop(&r);
+}
+
+static void test_bounded_retries(void **state)
+{
+  static rig r;
+  char *answer;
+  (void)state;
+  rig_start(&r, 4, "upstream: {retries: 1}\n");
+  for (int i = 0; i < 4; i++)
+    r.engine[i].does = RIG_CLOSE;
+  answer = post_chat(&r);
+  has(answer, "HTTP/1.1 502");
+  has(answer, "{\"error\":{\"message\":\"no engine answered: ");
+  has(answer, "\"type\":\"server_error\",\"param\":null,\"code\":\"engine_unreachable\"}}");
+  free(answer);
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests + r.engine[2].requests + r.engine[3].requests, 2);
+  rig_stop(&r);
+}
+
+/* A kept connection that its engine closes as the next request arrives: again on a new one, to the same engine. */
+static void test_stale(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "upstream: {retries: 0}\n");
+  expect_status(post_chat(&r), "200");
+  r.engine[0].does = RIG_CLOSE;
+  expect_status(post_chat(&r), "502"); /* the new one is closed, too */
+  assert_int_equal(r.engine[0].requests, 3);
+  assert_int_equal(r.engine[0].connections, 2);
+  rig_stop(&r);
+}
+
+static void test_malformed(void **state)
+{
+  static const char *const answers[] = {
+    "HTTP/2 200 OK\r\n\r\n", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 777 Odd\r\nContent-Length: 0\r\n\r\n",
+  };
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "");
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    r.engine[0].answer = answers[i];
+    expect_status(post_chat(&r), "502");
+  }
+  rig_stop(&r);
+}
+
+static void test_timeouts(void **state)
+{
+  static rig r;
+  char *line;
+  (void)state;
+  rig_start(&r, 2, "upstream: {first_byte: 200ms}\n");
+  r.engine[0].does = r.engine[1].does = RIG_SILENT;
+  expect_status(post_chat(&r), "504");
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests, 1);
+  line = rig_log(&r);
+  has(line, "\"reason\":\"no answer in time\"");
+  free(line);
+  rig_stop(&r);
+  rig_start(&r, 1, "limits: {total: 300ms}\n");
+  r.engine[0].does = RIG_SILENT;
+  expect_status(post_chat(&r), "504");
+  rig_stop(&r);
+  rig_start(&r, 1, "upstream: {idle: 200ms}\n");
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+  free(post_chat(&r)); /* ends: the client is not left waiting */
+  rig_stop(&r);
+}
+
+/* ---- clients ---- */
+
+static void test_client_leaves(void **state)
+{
+  static rig r;
+  rig_client c;
+  char text[512], *line;
+  int n;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].does = RIG_SILENT;
+  n = snprintf(text, sizeof text, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+               sizeof chat - 1, chat);
+  rig_client_open(&r, &c, text, (size_t)n);
+  rig_until(&r, was_asked, &r.engine[0]);
+  assert_int_equal(rig_inflight(&r), 1);
+  rig_client_close(&c);
+  rig_until(&r, has_lost_link, &r.engine[0]);
+  assert_int_equal(rig_inflight(&r), 0);
+  line = rig_log(&r);
+  has(line, "\"status\":499");
+  free(line);
+  free(c.got);
+  /* in the midst of an answer */
+  r.engine[0].closed = r.engine[0].requests = 0;
+  r.engine[0].does = RIG_ANSWER;
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+  rig_client_open(&r, &c, text, (size_t)n);
+  rig_until(&r, has_bytes, &c);
+  rig_client_close(&c);
+  rig_until(&r, has_lost_link, &r.engine[0]);
+  free(c.got);
+  rig_stop(&r);
+}
+
+static int settled(void *ud)
+{
+  static uint64_t last, since;
+  rig_engine *e = ud;
+  uint64_t now = uv_hrtime();
+  if (e->flooded != last || !e->flooded) {
+    last = e->flooded;
+    since = now;
+  }
+  return e->flooded && now - since > 500000000u;
+}
+
+static int has_flood(void *ud)
+{
+  rig_client *c = ud;
+  return c->total > c->rig->engine[0].flood;
+}
+
+static void on_taken(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+  rig_client *c = stream->data;
+  (void)buf;
+  if (n > 0)
+    c->total += (uint64_t)n;
+}
+
+static void on_space(uv_handle_t *h, size_t wanted, uv_buf_t *out)
+{
+  static char buffer[65536];
+  (void)h;
+  (void)wanted;
+  *out = uv_buf_init(buffer, sizeof buffer);
+}
+
+static int never_reads(void *ud)
+{
+  rig_client *c = ud;
+  c->keep = -1;
+  return 1;
+}
+
+/* A client that does not read stops the engine; the proxy holds no more than it says. */
+static void test_back_pressure(void **state)
+{
+  static rig r;
+  rig_client c;
+  char text[512];
+  int n;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].does = RIG_FLOOD;
+  r.engine[0].flood = UINT64_C(256) << 20;
+  n = snprintf(text, sizeof text, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+               sizeof chat - 1, chat);
+  rig_client_open(&r, &c, text, (size_t)n);
+  rig_until(&r, never_reads, &c);
+  rig_until(&r, settled, &r.engine[0]);
+  assert_in_range(r.engine[0].flooded, 1, UINT64_C(64) << 20); /* the sockets' buffers, and 256 KiB */
+  uv_read_start((uv_stream_t *)&c.tcp, on_space, on_taken);
+  rig_until(&r, has_flood, &c);
+  rig_client_close(&c);
+  free(c.got);
+  rig_stop(&r);
+}
+
+/* ---- the pool and the policy change meanwhile ---- */
+
+static void publish(rig *r)
+{
+  llmd_now now;
+  llmd_clock(&now);
+  assert_int_equal(llmd_pool_publish(r->pool, &now), 0);
+}
+
+static void test_empty_pool(void **state)
+{
+  static rig r;
+  char *answer;
+  (void)state;
+  rig_start(&r, 1, "");
+  assert_int_equal(llmd_pool_remove(r.pool, r.engine[0].id), 0);
+  publish(&r);
+  answer = post_chat(&r);
+  has(answer, "HTTP/1.1 503");
+  has(answer, "x-llm-d-request-dropped-reason: rejected-no-endpoints");
+  has(answer, "\"code\":\"no_endpoints\"");
+  free(answer);
+  rig_stop(&r);
+}
+
+static void test_removed_meanwhile(void **state)
+{
+  static rig r;
+  rig_client c;
+  char text[512];
+  int n;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].does = RIG_SILENT;
+  n = snprintf(text, sizeof text,
+               "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+               sizeof chat - 1, chat);
+  rig_client_open(&r, &c, text, (size_t)n);
+  rig_until(&r, was_asked, &r.engine[0]);
+  assert_int_equal(llmd_pool_remove(r.pool, r.engine[0].id), 0);
+  publish(&r);
+  rig_engine_send(&r.engine[0], usage, strlen(usage), 0);
+  rig_client_finish(&c);
+  has(c.got, "HTTP/1.1 200");
+  free(c.got);
+  rig_stop(&r);
+}
+
+static void test_reload(void **state)
+{
+  static rig r;
+  rig_client c;
+  char text[512];
+  llmd_err err = LLMD_ERR_INIT;
+  llmd_service *other, *bad;
+  int n;
+  (void)state;
+  rig_start(&r, 2, "");
+  r.engine[0].does = r.engine[1].does = RIG_SILENT;
+  n = snprintf(text, sizeof text,
+               "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+               sizeof chat - 1, chat);
+  rig_client_open(&r, &c, text, (size_t)n);
+  while (!r.engine[0].requests && !r.engine[1].requests)
+    uv_run(&r.loop, UV_RUN_ONCE);
+  bad = rig_service("policy: {kind: EndpointPickerConfig, apiVersion: llm-d.ai/v1alpha1, plugins: [{type: nonsense}]}\n");
+  assert_true(llmd_proxy_reload(r.proxy, bad, &err) < 0);
+  llmd_service_free(bad);
+  for (int i = 0; i < 20; i++) {
+    other = rig_service("log: {access: \"\"}\npolicy: {kind: EndpointPickerConfig, apiVersion: llm-d.ai/v1alpha1, "
+                        "plugins: [{type: queue-scorer}, {type: max-score-picker}], schedulingProfiles: [{name: default, "
+                        "plugins: [{pluginRef: queue-scorer}, {pluginRef: max-score-picker}]}]}\n");
+    assert_int_equal(llmd_proxy_reload(r.proxy, other, &err), 0);
+    llmd_service_free(r.service);
+    r.service = other;
+  }
+  /* The first engine fails now: what was decided by the old policy goes to the other, decided by the new one. */
+  rig_engine *had = &r.engine[r.engine[0].requests ? 0 : 1], *next = &r.engine[r.engine[0].requests ? 1 : 0];
+  next->does = RIG_ANSWER;
+  had->does = RIG_CLOSE;
+  rig_engine_down(&r, had == &r.engine[0] ? 0 : 1);
+  rig_client_finish(&c);
+  has(c.got, "HTTP/1.1 200");
+  assert_int_equal(next->requests, 1);
+  free(c.got);
+  rig_stop(&r);
+}
+
+static void on_drained(void *ud)
+{
+  ((rig *)ud)->done = 1;
+}
+
+static int is_over(void *ud)
+{
+  return ((rig *)ud)->done;
+}
+
+static void test_drain(void **state)
+{
+  static rig r;
+  rig_client c;
+  char text[512];
+  int n;
+  (void)state;
+  rig_start(&r, 1, "");
+  r.engine[0].does = RIG_SILENT;
+  n = snprintf(text, sizeof text, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+               sizeof chat - 1, chat);
+  rig_client_open(&r, &c, text, (size_t)n);
+  rig_until(&r, was_asked, &r.engine[0]);
+  llmd_proxy_drain(r.proxy, on_drained, &r);
+  for (int i = 0; i < 10; i++)
+    uv_run(&r.loop, UV_RUN_ONCE);
+  assert_int_equal(r.done, 0);
+  rig_engine_send(&r.engine[0], usage, strlen(usage), 0);
+  rig_client_finish(&c);
+  has(c.got, "HTTP/1.1 200");
+  has(c.got, "Connection: close");
+  rig_until(&r, is_over, &r);
+  free(c.got);
+  rig_stop(&r);
+}
+
+static void test_drain_ends(void **state)
+{
+  static rig r;
+  rig_client c;
+  char text[512];
+  int n;
+  (void)state;
+  rig_start(&r, 1, "limits: {drain: 100ms}\n");
+  r.engine[0].does = RIG_SILENT;
+  n = snprintf(text, sizeof text, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+               sizeof chat - 1, chat);
+  rig_client_open(&r, &c, text, (size_t)n);
+  rig_until(&r, was_asked, &r.engine[0]);
+  llmd_proxy_drain(r.proxy, on_drained, &r);
+  rig_until(&r, is_over, &r);
+  rig_client_finish(&c);
+  free(c.got);
+  rig_stop(&r);
+}
+
+static void test_models(void **state)
+{
+  static const char list[] = "GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  static const char one[] = "GET /v1/models/org%2Fbig HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  static const char none[] = "GET /v1/models/tiny HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  static rig r;
+  llmd_str names[2] = {{"org/big", 7}, {"small", 5}};
+  char *answer;
+  int attribute;
+  (void)state;
+  rig_start(&r, 2, "");
+  expect_status(rig_ask(&r, list, sizeof list - 1), "200"); /* nobody has said: an engine is asked */
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests, 1);
+  attribute = llmd_pool_attribute(r.pool, "Models", "llmd", LLMD_TYPE_SET, LLMD_SCOPE_ENDPOINT);
+  assert_true(attribute >= 0);
+  assert_int_equal(llmd_pool_set_models(r.pool, r.engine[0].id, (uint32_t)attribute, names, 2), 0);
+  assert_int_equal(llmd_pool_set_models(r.pool, r.engine[1].id, (uint32_t)attribute, names, 1), 0);
+  publish(&r);
+  answer = rig_ask(&r, list, sizeof list - 1);
+  has(answer, "{\"object\":\"list\",\"data\":[{\"id\":\"org/big\",\"object\":\"model\",\"created\":");
+  has(answer, "\"owned_by\":\"llmd\"},{\"id\":\"small\",");
+  assert_null(strstr(strstr(answer, "org/big") + 7, "org/big"));
+  free(answer);
+  expect_status(rig_ask(&r, one, sizeof one - 1), "200");
+  expect_status(rig_ask(&r, none, sizeof none - 1), "404");
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests, 1);
+  rig_stop(&r);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_whole),        cmocka_unit_test(test_kept_connection), cmocka_unit_test(test_methods),
+    cmocka_unit_test(test_multipart),    cmocka_unit_test(test_large_body),      cmocka_unit_test(test_stream),
+    cmocka_unit_test(test_broken_stream), cmocka_unit_test(test_answer_until_close),
+    cmocka_unit_test(test_refused),      cmocka_unit_test(test_reset),           cmocka_unit_test(test_not_repeatable),
+    cmocka_unit_test(test_bounded_retries), cmocka_unit_test(test_stale),        cmocka_unit_test(test_malformed),
+    cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
+    cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
+    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
