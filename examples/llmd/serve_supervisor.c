@@ -22,6 +22,7 @@
 #define LIVED_MS 10000      /* who lived that long is started again at once */
 #define FIRST_DELAY_MS 100u /* else, from the second time on; doubles */
 #define MOST_DELAY_MS 5000u
+#define SAME_MS 500         /* two signals so close to each other are one wish (timeout(1) sends two) */
 #define MAX_ARGS (2 * SERVICE_SETTINGS + 16)
 
 struct supervisor;
@@ -51,6 +52,7 @@ struct supervisor {
   uint32_t n;      /* children; the agent is the first when there is one */
   struct child *child;
   int told, stopping, code;
+  uint64_t stopped_at;
 };
 
 static void start_child(struct child *c);
@@ -282,12 +284,14 @@ static void stop(struct supervisor *s, int code)
 {
   uint64_t patience = (uint64_t)s->serve->service->limits.drain_ms + LATE_MS;
   s->stopping = 1;
+  s->stopped_at = uv_now(&s->loop);
   s->code = code;
   for (uint32_t i = 0; i < s->n; i++) {
     (void)uv_timer_stop(&s->child[i].again);
     if (s->child[i].running && s->child[i].number >= 0)
       (void)uv_process_kill(&s->child[i].process, SIGTERM);
   }
+  serve_unlisten(&s->socket); /* who comes now is told at once that there is nobody */
   (void)uv_timer_start(&s->deadline, on_late, patience, 0);
   stop_on(s);
 }
@@ -295,6 +299,8 @@ static void stop(struct supervisor *s, int code)
 static void on_stop(uv_signal_t *handle, int signum)
 {
   struct supervisor *s = handle->data;
+  if (s->stopping && uv_now(&s->loop) - s->stopped_at < SAME_MS)
+    return;
   if (s->stopping) {
     serve_say(s->serve, LLMD_LOG_WARN, "signal %d again: stopping at once", signum);
     kill_all(s);

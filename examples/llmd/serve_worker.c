@@ -106,7 +106,7 @@ static void on_term(uv_signal_t *handle, int signum)
   struct worker *w = handle->data;
   (void)signum;
   if (w->stopping)
-    _exit(EXIT_RIGHT); /* asked twice: now; the agent gives back what was in flight */
+    return; /* an init system tells everybody, and the supervisor tells us again; in a hurry it kills */
   w->stopping = 1;
   llmd_proxy_drain(w->proxy, on_drained, w);
 }
