@@ -350,6 +350,9 @@ def checks(llmd):
     same('plan', [line.split()[0] for line in out.splitlines()],
          ['listen', 'admin', 'region', 'agent', 'policy', 'endpoints'])
     same('workers', '3 workers' in out, True)
+    example = os.path.join(HERE, '..', '..', 'examples', 'llmd', 'serve.yaml')
+    code, out, err = said(example)
+    same('the example', (code, err, '2 from' in out), (0, '', True))
     code, _, err = said('--endpoints', '/no/such/pool.yaml')
     same('code', code, 1)
     same('why', 'No such file' in err, True)
