@@ -275,8 +275,8 @@ def usage(house):
         if answer.returncode != 2 or text not in answer.stderr.decode():
             raise Wrong(f'{args}: exit code {answer.returncode}, {answer.stderr.decode()}')
     house.write('workerz: 3\n')
-    for args, text in (((house.file,), 'workerz'), (('--set', 'metrics.period=never', '--endpoints', house.pool), 'metrics.period'),
-                       (('/nowhere.yaml',), '/nowhere.yaml')):
+    for args, text in (((house.file,), 'workerz'), (('/nowhere.yaml',), '/nowhere.yaml'),
+                       (('--set', 'metrics.period=never', '--endpoints', house.pool), 'metrics.period')):
         answer = run('--region', house.region, *args)
         if answer.returncode != 1 or text not in answer.stderr.decode():
             raise Wrong(f'{args}: exit code {answer.returncode}, {answer.stderr.decode()}')
@@ -484,9 +484,9 @@ def reloads(house):
     until('the pool file is watched', lambda: len(agent.endpoints()) == 3)
     after = {e['name']: (e['slot'], e['generation']) for e in agent.endpoints()}
     same('those that were there', {n: after[n] for n in before}, before)
+    policy = 'apiVersion: llm-d.ai/v1alpha1, kind: EndpointPickerConfig, plugins: [{type: no-such-plugin}]'
     for text, complaint in (('nonsense: true\n', 'nonsense'), ('policy: nowhere.yaml\n', 'nowhere.yaml'),
-                            ('policy: {apiVersion: llm-d.ai/v1alpha1, kind: EndpointPickerConfig, plugins: [{type: no-such-plugin}]}\n',
-                             'no-such-plugin')):
+                            (f'policy: {{{policy}}}\n', 'no-such-plugin')):
         house.write(text)
         agent.process.send_signal(signal.SIGHUP)
         until(f'told of {complaint}', lambda: agent.said(complaint))

@@ -16,8 +16,8 @@
 #include "uv/admin/page.h"
 #include "uv/stats/stats.h"
 
-/* What the pages are about. It belongs to the agent, which keeps it up to date; it is read at each request, in the loop's
- * thread. */
+/* What the pages are about. It belongs to the agent, which keeps it up to date; it is read at each request, in the
+ * loop's thread. */
 typedef struct llmd__admin_view {
   llmd_share *share;
   const llmd_service *service;

@@ -1,5 +1,5 @@
-/* /metrics: what the library says of itself by a scheduler, then the agent's own families. Each family stands once, with
- * its head, and its samples follow each other. */
+/* /metrics: what the library says of itself by a scheduler, what workers counted, then the agent's own families. Each
+ * family stands once, with its head, and its samples follow each other. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

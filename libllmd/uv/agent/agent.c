@@ -178,7 +178,7 @@ static int create_at_last(llmd_agent *a, llmd_err *err)
 /* Does a policy read engines' events? The effective one says it: plugins that others need are in it, too. */
 static uint32_t is_precise(const llmd_scheduler *s)
 {
-  static const char type[] = "precise-prefix-cache-producer";
+  static const char type[] = "precise-prefix-cache-"; /* producer, or the older scorer that is both in one */
   llmd__page page = {0};
   uint32_t found = !llmd_scheduler_write_config(s, llmd__page_write, &page) && page.len &&
                    memmem(page.text, page.len, type, sizeof type - 1);

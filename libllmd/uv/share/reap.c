@@ -14,8 +14,8 @@ static int bury(llmd_share *s, uint32_t slot, uint64_t entry)
   int lanes = llmd_pool_reclaim(s->pool, bare(entry));
   if (entry & LLMD__OWNER_LEFT)
     return 0;
-  llmd__log(s->log, s->log_ud, LLMD_LOG_WARN, "share", "process %u died; its %d lanes and what it had in flight are free",
-            pid, lanes > 0 ? lanes : 0);
+  llmd__log(s->log, s->log_ud, LLMD_LOG_WARN, "share",
+            "process %u died; its %d lanes and what it had in flight are free", pid, lanes > 0 ? lanes : 0);
   return 1;
 }
 
@@ -47,7 +47,8 @@ static int reap_lanes(llmd_share *s)
   for (uint32_t i = 0; !llmd_region_lane_at(s->mem, s->len, i, &lane); i++) {
     if (!is_replaced(s, lane.owner) || llmd_pool_reclaim(s->pool, lane.owner) < 0)
       continue;
-    llmd__log(s->log, s->log_ud, LLMD_LOG_WARN, "share", "a process died whose slot is in use again; its lanes are free");
+    llmd__log(s->log, s->log_ud, LLMD_LOG_WARN, "share",
+              "a process died whose slot is in use again; its lanes are free");
     n++;
   }
   return n;
