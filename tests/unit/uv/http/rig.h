@@ -20,7 +20,7 @@
 
 #include <llmd/http.h>
 
-#define FLOOD (4u << 20)
+#define FLOOD (16u << 20) /* more than sockets hold */
 
 typedef struct rig {
   uv_loop_t loop;
