@@ -3,10 +3,11 @@
 
     proxy.py BUILDDIR [--sizes 1,15,220] [--concurrency 1,8,64] [--pairs 9] [--seconds 2] [--stream] [--memory] [--json]
 
-Eight engines that answer at once (bench_upstream), and two proxies before them: nginx, which takes them in turn, and
+Eight engines that answer at once (bench_upstream), and proxies before them: nginx, which takes them in turn, and
 `llmd serve` with llm-d's default policy (approximate prefix index). Both write a buffered access log. A pair is one run of
 each; its ratio is CPU per request of one over the other, as the kernel counts it for all of a proxy's processes. Printed:
-medians over the pairs, with the ratios' least and most.
+medians over the pairs, with the ratios' least and most. nginx comes twice: with its default buffers, which put a body of
+more than 16 KB into a file, and as somebody who knows would set it up, with room for the whole body in memory.
 
   --sizes        KB of prompt in a request
   --stream       also server-sent events: 100 a response
@@ -32,6 +33,7 @@ import time
 ENGINES = 8
 NGINX = '''
 daemon off;
+user root;
 worker_processes 1;
 pid {dir}/nginx.pid;
 error_log {dir}/nginx.err;
@@ -40,7 +42,7 @@ events {{ worker_connections 30000; }}
 http {{
   access_log {dir}/nginx.log combined buffer=64k;
   client_max_body_size 64m;
-  client_body_buffer_size 1m;
+  {body}
   client_body_temp_path {dir}/body;
   proxy_temp_path {dir}/proxy;
   fastcgi_temp_path {dir}/fcgi;
@@ -172,15 +174,15 @@ class Proxy:
         return (cpu_of(self.process.pid) - before) / requests, requests / us * 1e6, p50
 
 
-def start_nginx(folder, ports, buffering):
+def start_nginx(name, folder, ports, buffering, body=''):
     port = free_port()
     conf = f'{folder}/nginx-{port}.conf'
     with open(conf, 'w', encoding='ascii') as f:
-        f.write(NGINX.format(dir=folder, port=port, buffering=buffering,
+        f.write(NGINX.format(dir=folder, port=port, buffering=buffering, body=body,
                              servers=' '.join(f'server 127.0.0.1:{p};' for p in ports)))
     process = subprocess.Popen(['nginx', '-p', folder, '-c', conf], stderr=subprocess.DEVNULL)
     wait_port(port)
-    return Proxy('nginx', process, port)
+    return Proxy(name, process, port)
 
 
 def start_serve(folder, build, ports):
@@ -201,21 +203,22 @@ def row(args, name, value, unit, **more):
         print(json.dumps({'row': name, 'value': round(value, 3), 'unit': unit, **more}))
     else:
         tail = ''.join(f'  {k} {v:.2f}' if isinstance(v, float) else f'  {k} {v}' for k, v in more.items())
-        print(f'{name:52s} {value:10.2f} {unit}{tail}')
+        print(f'{name:66s} {value:10.2f} {unit}{tail}')
     sys.stdout.flush()
 
 
 def compare(args, folder, proxies, kb, concurrency, label, path):
+    """llmd, the last of them, beside each of the others."""
     seen = {p.name: [] for p in proxies}
     for pair in range(args.pairs):
         for p in proxies if pair % 2 == 0 else proxies[::-1]:
             seen[p.name].append(p.measure(folder, kb, concurrency, args.seconds, path))
-    ratios = sorted(a[0] / b[0] for a, b in zip(seen['llmd'], seen['nginx']))
     median = {n: [statistics.median(v[i] for v in s) for i in range(3)] for n, s in seen.items()}
-    row(args, f'serve / nginx, CPU a request, {label}', statistics.median(ratios), 'x',
-        least=ratios[0], most=ratios[-1], llmd_us=median['llmd'][0], nginx_us=median['nginx'][0],
-        llmd_rps=median['llmd'][1], nginx_rps=median['nginx'][1], llmd_p50_us=median['llmd'][2],
-        nginx_p50_us=median['nginx'][2])
+    for other in [p.name for p in proxies[:-1]]:
+        ratios = sorted(a[0] / b[0] for a, b in zip(seen['llmd'], seen[other]))
+        row(args, f'serve / {other}, CPU a request, {label}', statistics.median(ratios), 'x',
+            least=ratios[0], most=ratios[-1], us=median['llmd'][0], other_us=median[other][0],
+            rps=median['llmd'][1], other_rps=median[other][1], p50_us=median['llmd'][2], other_p50_us=median[other][2])
     return median
 
 
@@ -273,7 +276,9 @@ def main():
             started.append(upstream)
             ports = list(map(int, upstream.stdout.readline().split()))
             proxies = []
-            for start in (lambda: start_nginx(folder, ports, 'on'), lambda: start_serve(folder, args.build, ports)):
+            for start in (lambda: start_nginx('nginx', folder, ports, 'on'),
+                          lambda: start_nginx('nginx, 1 MB buffer', folder, ports, 'on', 'client_body_buffer_size 1m;'),
+                          lambda: start_serve(folder, args.build, ports)):
                 proxies.append(start())
                 started.append(proxies[-1].process)
             for kb in map(int, filter(None, args.sizes.split(','))):
@@ -287,14 +292,14 @@ def main():
                         for name in ('llmd', 'nginx'):
                             row(args, f'{name}, added to the median time, {kb} KB, 1 at a time', median[name][2] - alone, 'us')
             if args.stream:
-                passing = start_nginx(folder, ports, 'off')
+                passing = start_nginx('nginx', folder, ports, 'off')
                 started.append(passing.process)
                 write_bodies(folder, 1)
                 for concurrency in map(int, args.concurrency.split(',')):
-                    compare(args, folder, [passing, proxies[1]], 1, concurrency, f'100 events, {concurrency} at a time',
+                    compare(args, folder, [passing, proxies[-1]], 1, concurrency, f'100 events, {concurrency} at a time',
                             '/v1/chat/completions?events=100')
             if args.memory:
-                memory(args, proxies[1])
+                memory(args, proxies[-1])
         finally:
             for p in started[::-1]:
                 p.send_signal(signal.SIGTERM)
