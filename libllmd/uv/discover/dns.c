@@ -1,4 +1,4 @@
-/* The one file that touches c-ares. Its sockets are watched by uv_poll; its clock is llmd__dns_tick. */
+/* The one file that touches c-ares. Its sockets are watched on the loop; its clock is llmd__dns_tick. */
 #include "uv/discover/dns.h"
 
 #define CARES_NO_DEPRECATED
@@ -8,27 +8,18 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include <llmd/error.h>
+
+#include "uv/watch.h"
 
 #define TRY_MS 1000
 #define TRIES 2
 
-typedef struct watch watch;
-struct watch {
-  uv_poll_t poll;
-  llmd__dns *dns;
-  watch *next;
-  ares_socket_t fd;
-};
-
 struct llmd__dns {
-  uv_loop_t *loop;
   ares_channel channel;
-  watch *watches;
-  uint32_t open; /* poll handles that the loop has */
-  uint32_t closing;
+  llmd__watches watches;
+  uint32_t closing; /* 1 = being closed, 2 = c-ares is gone */
   void (*done)(void *ud);
   void *done_ud;
 };
@@ -41,75 +32,31 @@ typedef struct question {
 
 /* ---- sockets ----------------------------------------------------------------------------------------------------- */
 
-static void end(llmd__dns *d)
+static void end(void *ud)
 {
-  if (!d->closing || d->open)
+  llmd__dns *d = ud;
+  if (d->closing < 2 || d->watches.open)
     return;
   if (d->done)
     d->done(d->done_ud);
+  llmd__watches_free(&d->watches);
   free(d);
 }
 
-static void on_poll(uv_poll_t *p, int status, int events)
+static void on_ready(void *ud, int fd, int readable, int writable)
 {
-  watch *w = p->data;
-  const int both = status < 0; /* c-ares finds out what is wrong by trying */
-  ares_process_fd(w->dns->channel, both || (events & UV_READABLE) ? w->fd : ARES_SOCKET_BAD,
-                  both || (events & UV_WRITABLE) ? w->fd : ARES_SOCKET_BAD);
+  llmd__dns *d = ud;
+  ares_process_fd(d->channel, readable ? fd : ARES_SOCKET_BAD, writable ? fd : ARES_SOCKET_BAD);
 }
 
-static void on_watch_closed(uv_handle_t *h)
-{
-  watch *w = h->data;
-  llmd__dns *d = w->dns;
-  free(w);
-  d->open--;
-  end(d);
-}
-
-static void unwatch(llmd__dns *d, ares_socket_t fd)
-{
-  for (watch **w = &d->watches; *w; w = &(*w)->next)
-    if ((*w)->fd == fd) {
-      watch *gone = *w;
-      *w = gone->next;
-      uv_close((uv_handle_t *)&gone->poll, on_watch_closed);
-      return;
-    }
-}
-
-static watch *watch_of(llmd__dns *d, ares_socket_t fd)
-{
-  watch *w = d->watches;
-  while (w && w->fd != fd)
-    w = w->next;
-  if (w)
-    return w;
-  w = calloc(1, sizeof *w);
-  if (!w || uv_poll_init(d->loop, &w->poll, fd)) {
-    free(w);
-    return NULL; /* its question ends by time */
-  }
-  w->poll.data = w;
-  w->dns = d;
-  w->fd = fd;
-  w->next = d->watches;
-  d->watches = w;
-  d->open++;
-  return w;
-}
-
+/* A socket that cannot be watched: its question ends by time. */
 static void on_state(void *ud, ares_socket_t fd, int readable, int writable)
 {
   llmd__dns *d = ud;
-  watch *w;
-  if (!readable && !writable) {
-    unwatch(d, fd);
-    return;
-  }
-  w = watch_of(d, fd);
-  if (w)
-    (void)uv_poll_start(&w->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_poll);
+  if (!readable && !writable)
+    llmd__watches_drop(&d->watches, fd);
+  else
+    (void)llmd__watches_set(&d->watches, fd, readable, writable);
 }
 
 void llmd__dns_tick(llmd__dns *d)
@@ -324,7 +271,7 @@ int llmd__dns_open(struct uv_loop_s *loop, const char *servers, llmd__dns **out)
     ares_library_cleanup();
     return rc;
   }
-  d->loop = loop;
+  d->watches = (llmd__watches){.loop = loop, .on_ready = on_ready, .on_closed = end, .ud = d};
   *out = d;
   return 0;
 }
@@ -334,11 +281,9 @@ void llmd__dns_close(llmd__dns *d, void (*done)(void *ud), void *ud)
   d->closing = 1;
   d->done = done;
   d->done_ud = ud;
-  d->open++; /* c-ares closes its sockets now, each with an unwatch */
-  ares_destroy(d->channel);
+  ares_destroy(d->channel); /* closes its sockets, each with a word to on_state */
   ares_library_cleanup();
-  while (d->watches)
-    unwatch(d, d->watches->fd);
-  d->open--;
+  llmd__watches_drop_all(&d->watches);
+  d->closing = 2;
   end(d);
 }

@@ -3,26 +3,23 @@
  *   uv_poll per socket ─┐                        ┌─► a slot's easy handle: body grows in the slot's buffer
  *   one uv_timer ───────┴─► curl_multi_socket ───┴─► finished ones: fn, and the slot is free again
  *
- * A slot is an easy handle with its buffer; options that never change are set once, when it is made. A socket's poll
- * handle lives as long as the socket, not as long as a request: curl names a socket anew for each request. */
+ * A slot is an easy handle with its buffer; options that never change are set once, when it is made. */
 #include "uv/fetch/fetch.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include <llmd/error.h>
 
+#include "uv/fetch/rules.h"
+#include "uv/watch.h"
+
 #define FIRST_ROOM 4096u
 #define KEEP_ROOM (256u * 1024u) /* a slot that waits holds no more */
-#define PATH_MAX_BYTES 2048u
-#define URL_MAX (PATH_MAX_BYTES + 96u)
 
 typedef struct slot slot;
 struct slot {
@@ -42,15 +39,7 @@ struct slot {
   int refused; /* what the callbacks found: an LLMD_E code */
 };
 
-typedef struct watch {
-  uv_poll_t poll;
-  llmd__fetch *owner;
-  curl_socket_t fd;
-  ino_t socket; /* what the descriptor is */
-} watch;
-
 struct llmd__fetch {
-  uv_loop_t *loop;
   CURLM *multi;
   uv_timer_t timer;
   llmd__fetch_options o;
@@ -58,10 +47,9 @@ struct llmd__fetch {
   uint32_t n_slots, room_slots, busy;
   slot *free;
   uint64_t counter;
-  watch **watch; /* by descriptor */
-  size_t n_watch;
+  llmd__watches watches;
   uint32_t inside;  /* calls of curl's or of fn's that are under way: the memory stays */
-  uint32_t handles; /* of the loop, not closed yet */
+  uint32_t timer_open;
   uint32_t closing;
   void (*done)(void *ud);
   void *done_ud;
@@ -105,43 +93,6 @@ static size_t on_body(char *p, size_t size, size_t n, void *ud)
   return len;
 }
 
-/* The value of the header when it has this name. */
-static int value_of(const char *line, size_t len, const char *name, llmd_str *out)
-{
-  const size_t n = strlen(name);
-  size_t from = n + 1;
-  if (len <= n || line[n] != ':' || strncasecmp(line, name, n) != 0)
-    return 0;
-  while (from < len && (line[from] == ' ' || line[from] == '\t'))
-    from++;
-  while (len > from && (unsigned char)line[len - 1] <= ' ')
-    len--;
-  out->ptr = line + from;
-  out->len = len - from;
-  return 1;
-}
-
-/* A page that was compressed although nobody asked for it; a body that is too large is refused before it comes. */
-static int head_says_no(const slot *s, const char *line, size_t len)
-{
-  llmd_str v;
-  uint64_t bytes = 0;
-  if ((line[0] | 0x20) != 'c' && (line[0] | 0x20) != 't')
-    return 0;
-  if (value_of(line, len, "content-encoding", &v))
-    return v.len && !(v.len == 8 && strncasecmp(v.ptr, "identity", 8) == 0) ? LLMD_E_UNSUPPORTED : 0;
-  if (value_of(line, len, "transfer-encoding", &v))
-    return v.len == 7 && strncasecmp(v.ptr, "chunked", 7) == 0 ? 0 : LLMD_E_UNSUPPORTED;
-  if (!value_of(line, len, "content-length", &v))
-    return 0;
-  for (size_t i = 0; i < v.len && bytes <= s->most; i++) {
-    if (v.ptr[i] < '0' || v.ptr[i] > '9')
-      return LLMD_E_SYNTAX;
-    bytes = bytes * 10 + (uint64_t)(v.ptr[i] - '0');
-  }
-  return bytes > s->most ? LLMD_E_LIMIT : 0;
-}
-
 static size_t on_head(char *p, size_t size, size_t n, void *ud)
 {
   slot *s = ud;
@@ -150,7 +101,7 @@ static size_t on_head(char *p, size_t size, size_t n, void *ud)
   s->head += (uint32_t)(len < UINT32_MAX / 2 ? len : UINT32_MAX / 2);
   if (s->head > s->owner->o.max_head)
     return refuse(s, LLMD_E_LIMIT);
-  rc = len ? head_says_no(s, p, len) : 0;
+  rc = llmd__fetch_judge(p, len, s->most);
   return rc ? refuse(s, rc) : len;
 }
 
@@ -181,11 +132,16 @@ static void on_timer(uv_timer_t *t)
   act(t->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
-static void on_poll(uv_poll_t *p, int status, int events)
+static void on_ready(void *ud, int fd, int readable, int writable)
 {
-  watch *w = p->data;
-  int what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
-  act(w->owner, w->fd, status < 0 ? CURL_CSELECT_ERR : what);
+  act(ud, fd, (readable ? CURL_CSELECT_IN : 0) | (writable ? CURL_CSELECT_OUT : 0));
+}
+
+static void on_watch_closed(void *ud)
+{
+  llmd__fetch *f = ud;
+  if (f->closing && !f->inside)
+    end(f);
 }
 
 static int set_timer(CURLM *multi, long ms, void *ud)
@@ -201,103 +157,23 @@ static int set_timer(CURLM *multi, long ms, void *ud)
   return 0;
 }
 
-static int room_for(llmd__fetch *f, curl_socket_t fd)
-{
-  size_t n = f->n_watch ? f->n_watch : 64;
-  watch **p;
-  if (fd < 0)
-    return LLMD_E_INVALID;
-  if ((size_t)fd < f->n_watch)
-    return 0;
-  while (n <= (size_t)fd)
-    n *= 2;
-  p = realloc(f->watch, n * sizeof *p);
-  if (!p)
-    return LLMD_E_NOMEM;
-  memset(p + f->n_watch, 0, (n - f->n_watch) * sizeof *p);
-  f->watch = p;
-  f->n_watch = n;
-  return 0;
-}
-
-static void on_watch_closed(uv_handle_t *h)
-{
-  watch *w = h->data;
-  llmd__fetch *f = w->owner;
-  free(w);
-  f->handles--;
-  if (f->closing && !f->inside)
-    end(f);
-}
-
-static void close_watch(llmd__fetch *f, curl_socket_t fd)
-{
-  uv_close((uv_handle_t *)&f->watch[fd]->poll, on_watch_closed);
-  f->watch[fd] = NULL;
-}
-
-/* What the descriptor is now; 0 = closed. */
-static ino_t socket_of(curl_socket_t fd)
-{
-  struct stat s;
-  return fstat(fd, &s) ? 0 : s.st_ino;
-}
-
-static watch *watch_of(llmd__fetch *f, curl_socket_t fd)
-{
-  watch *w;
-  if (room_for(f, fd))
-    return NULL;
-  if (f->watch[fd])
-    return f->watch[fd];
-  w = calloc(1, sizeof *w);
-  if (!w || uv_poll_init(f->loop, &w->poll, fd)) {
-    free(w);
-    return NULL;
-  }
-  w->poll.data = w;
-  w->owner = f;
-  w->fd = fd;
-  w->socket = socket_of(fd);
-  f->handles++;
-  return f->watch[fd] = w;
-}
-
-/* The connection rests, and its watch stays for the next request. libcurl (7.88) closes a socket that never got connected
- * by itself, without close_socket: then the number may soon be another handle's, and the watch has to go while it is not. */
-static void rest(llmd__fetch *f, curl_socket_t fd)
-{
-  if (fd < 0 || (size_t)fd >= f->n_watch || !f->watch[fd])
-    return;
-  if (socket_of(fd) == f->watch[fd]->socket)
-    (void)uv_poll_stop(&f->watch[fd]->poll);
-  else
-    close_watch(f, fd);
-}
-
+/* libcurl (7.88) closes a socket that never got connected by itself, without close_socket: the watches notice. */
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *ud, void *of_socket)
 {
   llmd__fetch *f = ud;
-  watch *w;
   (void)easy;
   (void)of_socket;
   if (what == CURL_POLL_REMOVE)
-    rest(f, fd);
+    llmd__watches_rest(&f->watches, fd);
   if (what == CURL_POLL_REMOVE || f->closing)
     return 0;
-  w = watch_of(f, fd);
-  if (!w)
-    return -1;
-  (void)uv_poll_start(&w->poll, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-                      on_poll);
-  return 0;
+  return llmd__watches_set(&f->watches, fd, what & CURL_POLL_IN, what & CURL_POLL_OUT) ? -1 : 0;
 }
 
 static int close_socket(void *ud, curl_socket_t fd)
 {
   llmd__fetch *f = ud;
-  if (fd >= 0 && (size_t)fd < f->n_watch && f->watch[fd])
-    close_watch(f, fd);
+  llmd__watches_drop(&f->watches, fd);
   return close(fd);
 }
 
@@ -391,28 +267,6 @@ static void give_slot(slot *s)
 
 /* ---- a request --------------------------------------------------------------------------------------------------- */
 
-static int write_url(const llmd__fetch_request *r, char out[URL_MAX])
-{
-  unsigned char raw[16];
-  char address[INET6_ADDRSTRLEN];
-  int family = AF_INET;
-  if (!r->address || !r->path || r->path[0] != '/' || r->port < 1 || r->port > 65535 || !r->fn)
-    return LLMD_E_INVALID;
-  if (inet_pton(AF_INET, r->address, raw) != 1) {
-    family = AF_INET6;
-    if (inet_pton(AF_INET6, r->address, raw) != 1)
-      return LLMD_E_INVALID;
-  }
-  for (const char *p = r->path; *p; p++)
-    if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f || *p == '#')
-      return LLMD_E_INVALID;
-  if (strlen(r->path) > PATH_MAX_BYTES || !inet_ntop(family, raw, address, sizeof address))
-    return LLMD_E_INVALID;
-  (void)snprintf(out, URL_MAX, family == AF_INET ? "http://%s:%u%s" : "http://[%s]:%u%s", address, (unsigned)r->port,
-                 r->path);
-  return 0;
-}
-
 static int set_post(slot *s, const llmd__fetch_request *r)
 {
   char line[160];
@@ -460,9 +314,9 @@ static int prepare(slot *s, const llmd__fetch_request *r, const char *url)
 
 int llmd__fetch_go(llmd__fetch *f, const llmd__fetch_request *request, uint64_t *number)
 {
-  char url[URL_MAX];
+  char url[LLMD__FETCH_URL];
   slot *s;
-  int rc = f->closing ? LLMD_E_STATE : write_url(request, url);
+  int rc = f->closing ? LLMD_E_STATE : llmd__fetch_url(request, url);
   if (rc)
     return rc;
   s = take_slot(f);
@@ -481,19 +335,6 @@ int llmd__fetch_go(llmd__fetch *f, const llmd__fetch_request *request, uint64_t 
   if (number)
     *number = s->number;
   return 0;
-}
-
-static const char *text_of(int rc)
-{
-  switch (rc) {
-  case LLMD_E_TIMEOUT: return "no answer in time";
-  case LLMD_E_CLOSED: return "no connection, or it broke off";
-  case LLMD_E_LIMIT: return "larger than the limit";
-  case LLMD_E_UNSUPPORTED: return "compressed, which nobody asked for";
-  case LLMD_E_SYNTAX: return "not HTTP";
-  case LLMD_E_NOMEM: return "out of memory";
-  default: return "failed";
-  }
 }
 
 static int code_of(const slot *s, CURLcode rc)
@@ -529,7 +370,7 @@ static void finish(slot *s, CURLcode result)
   s->busy = 0;
   f->busy--;
   if (a.rc) {
-    a.text = text_of(a.rc);
+    a.text = llmd__fetch_text(a.rc);
   } else {
     s->body[s->len] = 0;
     a.status = (uint32_t)status;
@@ -604,7 +445,7 @@ int llmd__fetch_open(struct uv_loop_s *loop, const llmd__fetch_options *options,
     curl_global_cleanup();
     return LLMD_E_NOMEM;
   }
-  f->loop = loop;
+  f->watches = (llmd__watches){.loop = loop, .on_ready = on_ready, .on_closed = on_watch_closed, .ud = f};
   if (options)
     f->o = *options;
   fill_options(&f->o);
@@ -616,7 +457,7 @@ int llmd__fetch_open(struct uv_loop_s *loop, const llmd__fetch_options *options,
     return LLMD_E_NOMEM;
   }
   f->timer.data = f;
-  f->handles = 1;
+  f->timer_open = 1;
   *out = f;
   return 0;
 }
@@ -640,7 +481,7 @@ static void free_slots(llmd__fetch *f)
 static void on_timer_closed(uv_handle_t *h)
 {
   llmd__fetch *f = h->data;
-  f->handles--;
+  f->timer_open = 0;
   end(f);
 }
 
@@ -649,9 +490,7 @@ static void end(llmd__fetch *f)
 {
   if (f->multi) {
     f->inside++;
-    for (size_t i = 0; i < f->n_watch; i++)
-      if (f->watch[i])
-        close_watch(f, (curl_socket_t)i);
+    llmd__watches_drop_all(&f->watches);
     free_slots(f);
     (void)curl_multi_cleanup(f->multi);
     f->multi = NULL;
@@ -659,11 +498,11 @@ static void end(llmd__fetch *f)
     uv_close((uv_handle_t *)&f->timer, on_timer_closed);
     f->inside--;
   }
-  if (f->handles)
+  if (f->timer_open || f->watches.open)
     return;
   if (f->done)
     f->done(f->done_ud);
-  free(f->watch);
+  llmd__watches_free(&f->watches);
   free(f);
 }
 

@@ -1,9 +1,12 @@
 /* The control plane's HTTP client against engines that behave and engines that do not. */
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -76,11 +79,12 @@ static int enough(void *ud)
 
 static void ask(rig *r, const llmd__fetch_request *q)
 {
+  const uint32_t others = llmd__fetch_count(r->f);
   r->want = r->answers + 1;
   assert_int_equal(llmd__fetch_go(r->f, q, NULL), 0);
   engine_until(&r->loop, enough, r, "an answer");
   assert_int_equal(r->answers, r->want);
-  assert_int_equal(llmd__fetch_count(r->f), 0);
+  assert_int_equal(llmd__fetch_count(r->f), others);
 }
 
 static void get(rig *r)
@@ -424,6 +428,84 @@ static void nobody_listens(void **state)
   close_rig(&r);
 }
 
+/* What was a refused one's descriptor is another one's next. */
+static void refusals_and_answers_in_turns(void **state)
+{
+  rig r;
+  llmd__fetch_request good, bad;
+  engine gone, other;
+  (void)state;
+  open_rig(&r, well);
+  engine_start(&gone, &r.loop, well, NULL);
+  engine_stop(&gone);
+  good = bad = request(&r, "/");
+  bad.port = gone.port;
+  for (int i = 0; i < 40; i++) {
+    unsigned had;
+    r.want = r.answers + 9;
+    for (int k = 0; k < 9; k++)
+      assert_int_equal(llmd__fetch_go(r.f, k % 3 ? &bad : &good, NULL), 0);
+    engine_until(&r.loop, enough, &r, "nine answers");
+    had = r.e.requests;
+    engine_start(&other, &r.loop, well, NULL); /* takes numbers that are free now */
+    ask(&r, &bad);
+    assert_int_equal(r.rc, LLMD_E_CLOSED);
+    ask(&r, &good);
+    assert_int_equal(r.rc, 0);
+    assert_int_equal(r.e.requests, had + 1);
+    engine_stop(&other);
+    if (i % 2 && r.e.callers)
+      caller_hang_up(r.e.callers);
+  }
+  close_rig(&r);
+}
+
+/* A listener that accepts nobody, with room for one or two: connections to it stay half open. */
+static int deaf_listener(unsigned *port)
+{
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof a;
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  assert_true(fd >= 0);
+  assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+  assert_int_equal(listen(fd, 0), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+  *port = ntohs(a.sin_port);
+  return fd;
+}
+
+/* Given up while it connects, by time, by hand and by closing: libcurl closes such a socket without telling. */
+static void given_up_while_connecting(void **state)
+{
+  rig r;
+  llmd__fetch_request q;
+  uint64_t number[8];
+  unsigned port;
+  const int deaf = deaf_listener(&port);
+  (void)state;
+  open_rig(&r, well);
+  q = request(&r, "/");
+  q.port = port;
+  q.connect_ms = 50;
+  q.total_ms = 100;
+  r.want = 8;
+  for (int i = 0; i < 8; i++)
+    assert_int_equal(llmd__fetch_go(r.f, &q, NULL), 0);
+  engine_until(&r.loop, enough, &r, "all are given up");
+  assert_int_equal(r.rc, LLMD_E_TIMEOUT);
+  q.connect_ms = q.total_ms = 20000;
+  for (int i = 0; i < 8; i++)
+    assert_int_equal(llmd__fetch_go(r.f, &q, &number[i]), 0);
+  engine_pass(&r.loop, 20);
+  for (int i = 0; i < 4; i++)
+    llmd__fetch_cancel(r.f, number[i]);
+  get(&r);
+  assert_int_equal(r.rc, 0);
+  assert_int_equal(llmd__fetch_count(r.f), 4);
+  close_rig(&r);
+  assert_int_equal(close(deaf), 0);
+}
+
 static void what_is_no_address_is_not_asked(void **state)
 {
   static const char *const addresses[] = {"localhost", "", "127.0.0.1:80", "127.1", "0x7f000001", "[::1]", "::1%lo",
@@ -555,6 +637,8 @@ int main(void)
       cmocka_unit_test(the_environment_does_not_matter),
       cmocka_unit_test(each_is_refused),
       cmocka_unit_test(nobody_listens),
+      cmocka_unit_test(refusals_and_answers_in_turns),
+      cmocka_unit_test(given_up_while_connecting),
       cmocka_unit_test(what_is_no_address_is_not_asked),
       cmocka_unit_test(cancelled_ones_stay_silent),
       cmocka_unit_test(closing_ends_everything),
