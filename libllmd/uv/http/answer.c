@@ -10,7 +10,7 @@
 
 #define PIECES_AT_ONCE 30
 
-/* ---- the call ----------------------------------------------------------------------------------------------------- */
+/* ---- the call -------------------------------------------------------------------------------------------------- */
 
 const llmd_http_request *llmd_http_request_of(const llmd_http_call *call)
 {
@@ -56,7 +56,7 @@ uint64_t llmd_http_sent(const llmd_http_call *call)
   return call->sent;
 }
 
-/* ---- heads -------------------------------------------------------------------------------------------------------- */
+/* ---- heads ----------------------------------------------------------------------------------------------------- */
 
 static const char *reason_of(uint32_t status)
 {
@@ -210,7 +210,7 @@ int llmd_http_begin(llmd_http_call *call, uint32_t status, const llmd_http_heade
   return begin(call, status, NULL, headers, n, length);
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------------------------- */
 
 static int send_pieces(llmd__connection *c, llmd_str first, const llmd_str *piece, uint32_t n, llmd_str last)
 {
@@ -302,7 +302,7 @@ void llmd_http_abort(llmd_http_call *call)
   llmd__connection_gone(c, 1);
 }
 
-/* ---- the server's own ------------------------------------------------------------------------------------------------ */
+/* ---- the server's own ------------------------------------------------------------------------------------------ */
 
 static void send_text(llmd__connection *c, const char *text, size_t len)
 {

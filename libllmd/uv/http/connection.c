@@ -1,4 +1,4 @@
-/* A connection: reading, requests in turn, the end of each, and its own end. */
+/* A connection: its beginning and end, what libuv tells of it, what takes too long. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,15 +9,12 @@
 #include "base/alloc.h"
 #include "uv/http/server.h"
 
-#define BODY_AT_ONCE 524288u /* more is only held once it has come: an announcement costs no memory */
-#define READS_AT_ONCE 8
-
 static uint64_t now_of(const llmd__connection *c)
 {
   return uv_now(c->server->loop);
 }
 
-/* ---- the end of a connection ---------------------------------------------------------------------------------------- */
+/* ---- the end of a connection ----------------------------------------------------------------------------------- */
 
 static void unlink_later(llmd__connection *c)
 {
@@ -128,7 +125,7 @@ static void finish(llmd__connection *c)
   llmd__connection_poll(c);
 }
 
-/* ---- the end of a call ---------------------------------------------------------------------------------------------- */
+/* ---- the end of a call ----------------------------------------------------------------------------------------- */
 
 void llmd__connection_flushed(llmd__connection *c)
 {
@@ -166,179 +163,9 @@ void llmd__connection_end_call(llmd__connection *c)
   }
 }
 
-/* The server answers by itself and closes. A host that knows of the call loses it. */
-static void refuse(llmd__connection *c, uint32_t status, const char *text)
-{
-  llmd_http_server *s = c->server;
-  if (c->call.begun && c->call.open) {
-    llmd__server_report(s, c, 0, text);
-    llmd__connection_gone(c, 1);
-    return;
-  }
-  llmd__answer_refusal(c, status, text);
-  llmd__server_report(s, c, status, text);
-  if (c->closed)
-    return;
-  if (c->call.open && c->call.known) {
-    c->call.known = 0;
-    if (s->handler.on_gone != NULL)
-      s->handler.on_gone(s->handler.ud, &c->call);
-  }
-  if (c->closed)
-    return;
-  c->keep = 0;
-  c->unread = 1;
-  llmd__connection_end_call(c);
-}
+/* ---- events ---------------------------------------------------------------------------------------------------- */
 
-/* ---- requests -------------------------------------------------------------------------------------------------------- */
-
-static void begin_request(llmd__connection *c)
-{
-  c->phase = LLMD__HEAD;
-  c->since = now_of(c);
-  c->first_byte = uv_hrtime();
-}
-
-static void open_call(llmd__connection *c)
-{
-  llmd_http_server *s = c->server;
-  llmd_http_call *call = &c->call;
-  const llmd__http_head *head = &c->reader.head;
-  memset(call, 0, sizeof *call);
-  call->of = c;
-  call->open = 1;
-  call->request = (llmd_http_request){
-    .size = sizeof call->request, .n_headers = head->n_headers, .header = head->header, .method = head->method,
-    .target = head->target, .client = { c->client, c->client_len }, .number = ++s->number, .begun = c->first_byte,
-    .minor = head->minor,
-    .has_body = head->framing == LLMD__HTTP_CHUNKED || (head->framing == LLMD__HTTP_LENGTH && head->length != 0) };
-  s->requests++;
-  s->n_calls++;
-  c->calls++;
-  c->keep = 0;
-}
-
-static int reserve(llmd__connection *c, size_t need)
-{
-  int rc = llmd__http_body_reserve(&c->server->bodies, &c->call.body, need);
-  if (rc == LLMD_E_LIMIT)
-    refuse(c, 503, "too many bodies are held");
-  else if (rc < 0)
-    refuse(c, 503, "out of memory");
-  return rc;
-}
-
-/* more: bytes of the body have come with the head. */
-static void got_head(llmd__connection *c, int more)
-{
-  llmd_http_server *s = c->server;
-  const llmd__http_head *head = &c->reader.head;
-  open_call(c);
-  c->phase = LLMD__BODY;
-  c->since = c->byte_at = now_of(c);
-  if (s->handler.on_head != NULL) {
-    c->call.known = 1;
-    s->handler.on_head(s->handler.ud, &c->call);
-    if (c->closed || c->phase != LLMD__BODY)
-      return;
-    if (c->call.begun) {
-      c->phase = LLMD__ANSWER;
-      return;
-    }
-  }
-  if (!c->call.request.has_body)
-    return;
-  uint64_t known = head->framing == LLMD__HTTP_LENGTH ? head->length : 0;
-  if (known != 0 && reserve(c, known < BODY_AT_ONCE ? (size_t)known : BODY_AT_ONCE) < 0)
-    return;
-  if (head->expect && !more)
-    llmd__answer_continue(c);
-}
-
-static void got_body(llmd__connection *c, llmd_str piece)
-{
-  llmd__http_body *body = &c->call.body;
-  if (reserve(c, body->len + piece.len) < 0)
-    return;
-  memcpy(body->ptr + body->len, piece.ptr, piece.len);
-  body->len += piece.len;
-  c->byte_at = now_of(c);
-}
-
-static void got_request(llmd__connection *c)
-{
-  llmd_http_server *s = c->server;
-  c->phase = LLMD__ANSWER;
-  if (c->call.begun) /* it was refused by its head */
-    return;
-  c->call.request.body = (llmd_str){ c->call.body.ptr, c->call.body.len };
-  c->call.known = 1;
-  s->handler.on_request(s->handler.ud, &c->call);
-}
-
-/* Reads requests from bytes until they are used up or an answer must come first. Returns how many were used. */
-static size_t process(llmd__connection *c, const char *data, size_t len)
-{
-  size_t at = 0;
-  c->running = 1;
-  while (!c->closed && c->phase <= LLMD__BODY) {
-    size_t used = 0;
-    llmd_str piece;
-    if (c->phase == LLMD__IDLE && at < len)
-      begin_request(c);
-    int rc = llmd__http_feed(&c->reader, data + at, len - at, &used, &piece);
-    at += used;
-    if (rc == LLMD__HTTP_MORE)
-      break;
-    if (rc < 0)
-      refuse(c, c->reader.status, c->reader.text);
-    else if (rc == LLMD__HTTP_HEAD)
-      got_head(c, at < len);
-    else if (rc == LLMD__HTTP_BODY)
-      got_body(c, piece);
-    else
-      got_request(c);
-  }
-  if (!c->closed && c->phase == LLMD__HEAD && !llmd__http_midway(&c->reader))
-    c->phase = LLMD__IDLE; /* a blank line before a request */
-  c->running = 0;
-  return at;
-}
-
-/* ---- bytes that wait ------------------------------------------------------------------------------------------------- */
-
-static void keep_input(llmd__connection *c, const char *data, size_t len)
-{
-  char *p = llmd__realloc(&c->server->limits.alloc, c->in, c->in_cap, len);
-  if (p == NULL) {
-    llmd__connection_gone(c, 1);
-    return;
-  }
-  memcpy(p, data, len);
-  c->in = p;
-  c->in_begin = 0;
-  c->in_end = c->in_cap = len;
-}
-
-static void resume(llmd__connection *c)
-{
-  c->in_begin += process(c, c->in + c->in_begin, c->in_end - c->in_begin);
-  if (c->closed || c->phase > LLMD__BODY)
-    return;
-  llmd__free(&c->server->limits.alloc, c->in, c->in_cap); /* all is used: an unfinished head is the reader's */
-  c->in = NULL;
-  c->in_begin = c->in_end = c->in_cap = 0;
-  if (c->stopped) {
-    c->stopped = 0;
-    llmd__connection_poll(c);
-  }
-}
-
-/* ---- events ---------------------------------------------------------------------------------------------------------- */
-
-/* Bytes read, 0 = none now; the connection may be closed after it. */
-static size_t receive(llmd__connection *c, struct iovec *vec, size_t n)
+size_t llmd__connection_receive(llmd__connection *c, struct iovec *vec, size_t n)
 {
   struct msghdr m = { .msg_iov = vec, .msg_iovlen = n };
   ssize_t got;
@@ -352,49 +179,6 @@ static size_t receive(llmd__connection *c, struct iovec *vec, size_t n)
   if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
     llmd__connection_gone(c, 0);
   return 0;
-}
-
-/* Where the next bytes of a body of known length go. */
-static size_t room_of_body(llmd__connection *c)
-{
-  llmd__http_body *body = &c->call.body;
-  uint64_t left = c->phase == LLMD__BODY ? llmd__http_body_left(&c->reader) : 0;
-  if (left == 0)
-    return 0;
-  if (body->len == body->cap) {
-    size_t more = left < body->len ? (size_t)left : body->len;
-    if (reserve(c, body->len + (more != 0 ? more : 1)) < 0)
-      return 0;
-  }
-  size_t room = body->cap - body->len;
-  return room < left ? room : (size_t)left;
-}
-
-static void read_some(llmd__connection *c)
-{
-  llmd_http_server *s = c->server;
-  for (int i = 0; i < READS_AT_ONCE; i++) {
-    size_t room = room_of_body(c);
-    if (c->closed || c->phase > LLMD__BODY)
-      return;
-    struct iovec vec[2] = { { NULL, room }, { s->buffer, LLMD__HTTP_READ } };
-    if (room != 0)
-      vec[0].iov_base = c->call.body.ptr + c->call.body.len;
-    size_t n = room != 0 ? receive(c, vec, 2) : receive(c, vec + 1, 1);
-    if (n == 0)
-      return;
-    size_t direct = n < room ? n : room;
-    if (direct != 0) {
-      c->call.body.len += direct;
-      c->byte_at = now_of(c);
-      llmd__http_body_skip(&c->reader, direct);
-    }
-    size_t used = process(c, s->buffer, n - direct);
-    if (!c->closed && used < n - direct && (c->phase == LLMD__ANSWER || c->phase == LLMD__FLUSH))
-      keep_input(c, s->buffer + used, n - direct - used);
-    if (n < room + LLMD__HTTP_READ || c->closed || c->phase > LLMD__BODY)
-      return;
-  }
 }
 
 /* While an answer is due: has the client gone, or does it send more than we want now? */
@@ -416,7 +200,7 @@ static void look(llmd__connection *c)
 static void discard(llmd__connection *c)
 {
   struct iovec vec = { c->server->buffer, LLMD__HTTP_READ };
-  (void)receive(c, &vec, 1);
+  (void)llmd__connection_receive(c, &vec, 1);
 }
 
 static void on_readable(llmd__connection *c)
@@ -426,9 +210,9 @@ static void on_readable(llmd__connection *c)
   else if (c->phase > LLMD__BODY)
     look(c);
   else if (c->in_begin != c->in_end)
-    resume(c);
+    llmd__request_resume(c);
   else
-    read_some(c);
+    llmd__request_read(c);
 }
 
 static void on_writable(llmd__connection *c)
@@ -482,7 +266,7 @@ void llmd__connection_poll(llmd__connection *c)
   (void)uv_poll_start(&c->poll, want, on_event); /* cannot fail for an open handle */
 }
 
-/* ---- turns and time -------------------------------------------------------------------------------------------------- */
+/* ---- turns and time -------------------------------------------------------------------------------------------- */
 
 static void on_turn(uv_timer_t *timer)
 {
@@ -495,7 +279,7 @@ static void on_turn(uv_timer_t *timer)
     if (c->broken)
       llmd__connection_gone(c, 1);
     else if (c->phase <= LLMD__BODY && c->in_begin != c->in_end)
-      resume(c);
+      llmd__request_resume(c);
   }
   if (s->later != NULL && !s->closing)
     llmd__server_turn(s);
@@ -524,9 +308,9 @@ static void check_body(llmd__connection *c, uint64_t now)
   uint64_t took = now - c->since;
   uint64_t got = c->call.body.len;
   if (now - c->byte_at >= o->body_ms)
-    refuse(c, 408, "no more of the body came");
+    llmd__request_refuse(c, 408, "no more of the body came");
   else if (took >= o->body_ms && got < took / 1000 * o->body_rate)
-    refuse(c, 408, "the body came too slowly");
+    llmd__request_refuse(c, 408, "the body came too slowly");
 }
 
 void llmd__connection_check(llmd__connection *c, uint64_t now)
@@ -538,7 +322,7 @@ void llmd__connection_check(llmd__connection *c, uint64_t now)
   } else if (c->phase == LLMD__BODY) {
     check_body(c, now);
   } else if (c->phase == LLMD__HEAD && now - c->since >= o->head_ms) {
-    refuse(c, 408, "the head came too slowly");
+    llmd__request_refuse(c, 408, "the head came too slowly");
   } else if (c->phase == LLMD__IDLE && now - c->since >= o->idle_ms) {
     llmd__connection_close(c, 0);
   } else if (c->phase == LLMD__LINGER && now - c->since >= LLMD__HTTP_LINGER_MS) {
@@ -546,7 +330,7 @@ void llmd__connection_check(llmd__connection *c, uint64_t now)
   }
 }
 
-/* ---- the beginning --------------------------------------------------------------------------------------------------- */
+/* ---- the beginning --------------------------------------------------------------------------------------------- */
 
 static llmd__connection *new_connection(llmd_http_server *s)
 {

@@ -40,7 +40,7 @@ static int malformed(llmd__http_reader *r, const char *text)
   return llmd__http_fail(r, 400, LLMD_E_SYNTAX, text);
 }
 
-/* ---- small readers ------------------------------------------------------------------------------------------------ */
+/* ---- small readers --------------------------------------------------------------------------------------------- */
 
 static size_t run_of(llmd_str s, uint8_t which)
 {
@@ -100,7 +100,7 @@ const llmd_http_header *llmd__http_find(const llmd__http_head *head, const char 
   return NULL;
 }
 
-/* ---- bytes -------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------------------------- */
 
 /* Every line ends with CR LF already, so a CR too many stands alone. Counting instead of branching lets the compiler take
  * sixteen bytes at a time. */
@@ -121,7 +121,7 @@ static int check_bytes(llmd__http_reader *r)
   return 0;
 }
 
-/* ---- first lines -------------------------------------------------------------------------------------------------- */
+/* ---- first lines ----------------------------------------------------------------------------------------------- */
 
 /* "HTTP/1.0" or "HTTP/1.1". */
 static int read_version(llmd__http_reader *r, llmd_str s)
@@ -177,7 +177,7 @@ static int read_status_line(llmd__http_reader *r, const char *line, const char *
   return 0;
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------ */
+/* ---- headers --------------------------------------------------------------------------------------------------- */
 
 static int read_header(llmd__http_reader *r, const char *line, const char *end, llmd_http_header *out)
 {
@@ -196,7 +196,7 @@ static int read_header(llmd__http_reader *r, const char *line, const char *end, 
   return 0;
 }
 
-/* ---- what headers mean -------------------------------------------------------------------------------------------- */
+/* ---- what headers mean ----------------------------------------------------------------------------------------- */
 
 /* The headers that decide where a message ends and whom it is for. */
 typedef struct framers {

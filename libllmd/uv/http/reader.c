@@ -59,7 +59,7 @@ void llmd__http_answers_head(llmd__http_reader *r)
   r->head_request = 1;
 }
 
-/* ---- the head ----------------------------------------------------------------------------------------------------- */
+/* ---- the head -------------------------------------------------------------------------------------------------- */
 
 static int reserve(llmd__http_reader *r, size_t need)
 {
@@ -191,7 +191,7 @@ static int feed_head(llmd__http_reader *r, const char *data, size_t len, size_t 
   return rc;
 }
 
-/* ---- the body ----------------------------------------------------------------------------------------------------- */
+/* ---- the body -------------------------------------------------------------------------------------------------- */
 
 static int take_body(llmd__http_reader *r, const char *data, size_t len, size_t *used, llmd_str *piece)
 {

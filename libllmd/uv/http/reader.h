@@ -101,7 +101,7 @@ int llmd__http_midway(const llmd__http_reader *r);
 uint64_t llmd__http_body_left(const llmd__http_reader *r);
 void llmd__http_body_skip(llmd__http_reader *r, uint64_t n);
 
-/* ---- for all who handle headers ----------------------------------------------------------------------------------- */
+/* ---- for all who handle headers -------------------------------------------------------------------------------- */
 /* Equal but for the case of letters; name in lower case. */
 int llmd__http_is(llmd_str s, const char *name);
 /* value is a comma-separated list of tokens and has this one (lower case). */

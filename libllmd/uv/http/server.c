@@ -10,7 +10,7 @@
 
 #define ACCEPT_AT_ONCE 16
 
-/* ---- options -------------------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------------------- */
 
 static void set32(uint32_t *field, uint32_t value)
 {
@@ -53,7 +53,7 @@ static uint32_t period_of(const llmd_http_options *o)
   return least / 4 > 10 ? least / 4 : 10;
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------------------------- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -143,7 +143,7 @@ void llmd_http_close(llmd_http_server *server, void (*done)(void *ud), void *ud)
   close_handle((uv_handle_t *)&server->turn);
 }
 
-/* ---- the clock ------------------------------------------------------------------------------------------------------ */
+/* ---- the clock ------------------------------------------------------------------------------------------------- */
 
 static void on_accept(uv_poll_t *poll, int status, int events);
 
@@ -173,7 +173,7 @@ void llmd__server_watch(llmd_http_server *s)
   (void)uv_timer_start(&s->sweep, on_sweep, s->sweep_ms, s->sweep_ms);
 }
 
-/* ---- clients -------------------------------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------------------------- */
 
 static void report(llmd_http_server *s, llmd_str client, uint32_t status, const char *text)
 {
@@ -230,7 +230,7 @@ static void on_accept(uv_poll_t *poll, int status, int events)
   }
 }
 
-/* ---- the beginning --------------------------------------------------------------------------------------------------- */
+/* ---- the beginning --------------------------------------------------------------------------------------------- */
 
 static int start_handles(llmd_http_server *s)
 {

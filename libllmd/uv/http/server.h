@@ -17,9 +17,10 @@
 #define LLMD__HTTP_READ 65536u    /* the server's reading buffer */
 #define LLMD__HTTP_QUEUE 4096u    /* first size of a queue; emptied ones of this size are kept */
 #define LLMD__HTTP_KEPT 256u      /* of connections and queues that wait for another use */
-#define LLMD__HTTP_LINGER_MS 2000u /* for the client to read why it was refused */
+#define LLMD__HTTP_LINGER_MS 5000u /* for the client to read why it was refused */
 
 typedef struct llmd__connection llmd__connection;
+struct iovec;
 
 enum { LLMD__IDLE, LLMD__HEAD, LLMD__BODY, LLMD__ANSWER, LLMD__FLUSH, LLMD__LINGER };
 
@@ -100,7 +101,7 @@ struct llmd_http_server {
   char *buffer;     /* LLMD__HTTP_READ bytes */
 };
 
-/* ---- connection.c -------------------------------------------------------------------------------------------------- */
+/* ---- connection.c ---------------------------------------------------------------------------------------------- */
 void llmd__connection_open(llmd_http_server *s, int fd, const struct sockaddr *address);
 /* Closes the descriptor, frees what it holds. The memory of the connection itself stays until libuv's callback. */
 void llmd__connection_close(llmd__connection *c, int reset);
@@ -119,14 +120,24 @@ void llmd__connection_check(llmd__connection *c, uint64_t now);
 /* The server goes: memory that waits for another use. */
 void llmd__connection_free_spare(llmd_http_server *s);
 
-/* ---- answer.c ------------------------------------------------------------------------------------------------------ */
+/* Bytes read, 0 = none now; the connection may be closed after it. */
+size_t llmd__connection_receive(llmd__connection *c, struct iovec *vec, size_t n);
+
+/* ---- request.c ------------------------------------------------------------------------------------------------- */
+/* Reads what the socket has, and asks the host. */
+void llmd__request_read(llmd__connection *c);
+/* The same with bytes that have waited for an answer to end. */
+void llmd__request_resume(llmd__connection *c);
+/* The server answers by itself and closes. A host that knows of the call loses it. */
+void llmd__request_refuse(llmd__connection *c, uint32_t status, const char *text);
+
+/* ---- answer.c -------------------------------------------------------------------------------------------------- */
 /* The server's own answer; the connection closes behind it. */
 void llmd__answer_refusal(llmd__connection *c, uint32_t status, const char *text);
 /* "100 Continue" */
 void llmd__answer_continue(llmd__connection *c);
 
-/* ---- out.c --------------------------------------------------------------------------------------------------------- */
-struct iovec;
+/* ---- out.c ----------------------------------------------------------------------------------------------------- */
 /* Appends to the queue. LLMD_E_NOMEM. */
 int llmd__out_add(llmd__connection *c, const char *p, size_t len);
 /* Sends the queue and, behind it, these; what the socket does not take is queued. vec[0] is left free for the queue; vec
@@ -139,7 +150,7 @@ void llmd__out_drop(llmd__connection *c);
 /* Bytes that wait. */
 size_t llmd__out_pending(const llmd__connection *c);
 
-/* ---- server.c ------------------------------------------------------------------------------------------------------ */
+/* ---- server.c -------------------------------------------------------------------------------------------------- */
 void llmd__server_report(llmd_http_server *s, const llmd__connection *c, uint32_t status, const char *text);
 /* Connections have gone: is anybody waiting for that? */
 void llmd__server_left(llmd_http_server *s);

@@ -317,7 +317,7 @@ static void test_block_shrinks(void **state)
 
 static int read_with(const llmd_allocator *a, void *ctx)
 {
-  static const char text[] = GET "A: " "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
+  static const char text[] = GET "A: " "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
     "Host: a\r\nB: \r\nC: \r\nD: \r\nE: \r\nF: \r\nG: \r\nH: \r\nI: \r\nJ: \r\nK: \r\nL: \r\nM: \r\nN: \r\nO: \r\n"
     "P: \r\nQ: \r\nR: \r\nS: \r\nT: \r\nU: \r\nV: \r\nW: \r\nX: \r\nY: \r\nZ: \r\n0: \r\n1: \r\n2: \r\n\r\n";
   llmd__http_limits failing = { .max_head = 4096, .max_headers = 100, .max_body = 1, .alloc = *a };
