@@ -139,6 +139,8 @@ static int run(int argc, char **argv)
   if (argc - optind > 1)
     return shell_usage(argv[0], "one FILE at a time");
   serve.file.path = argv[optind];
+  if (serve.file.path && strcmp(serve.file.path, "-") == 0)
+    return shell_usage(argv[0], "a file is needed here, not standard input: each process reads it, also again");
   return run_mode(&serve, &asked);
 }
 

@@ -26,7 +26,7 @@ void serve_say(const struct serve *serve, int level, const char *format, ...) __
 
 /* ---- a file that is right (serve_check.c) ------------------------------------------------------------------------ */
 
-/* Reads file and options, also again, and whether the policy is right. 0, or EXIT_REFUSED with a line on standard error. */
+/* Reads file and options, also again; the policy must be right, too. 0, or EXIT_REFUSED with a line on standard error. */
 int serve_read(const struct serve *serve, llmd_service **out);
 /* Says what would run, the pool file read, too. */
 int serve_check(const struct serve *serve);
@@ -47,8 +47,8 @@ void serve_unlisten(struct serve_socket *s);
 
 int serve_supervise(struct serve *serve); /* exit code */
 int serve_work(struct serve *serve, unsigned number);
-/* In a child: end with the parent, whose process number this is. 0, or EXIT_REFUSED: it has gone already. SIGINT, which a
- * terminal sends to all at once, is left to the parent. */
+/* In a child: end with the parent, whose process number this is. 0, or EXIT_REFUSED: it has gone already. SIGINT, which
+ * a terminal sends to all at once, is left to the parent. */
 int serve_follow(unsigned long parent);
 
 #endif

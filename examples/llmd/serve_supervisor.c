@@ -1,5 +1,5 @@
-/* The supervisor: binds the socket, starts the agent and the workers, starts them again when they die, and hands on what
- * it is told by signals.
+/* The supervisor: binds the socket, starts the agent and the workers, starts them again when they die, and hands on
+ * what it is told by signals.
  *
  *   starting ──all workers ready──► serving ──TERM──► draining: workers ──all gone──► agent ──gone──► the end
  *      │ a child that gives up by itself                  second TERM, or too late: killed
@@ -19,7 +19,7 @@
 
 #define WATCH_MS 1000
 #define LATE_MS 5000        /* a drained worker's grace, and the agent's */
-#define LIVED_MS 10000      /* who lived that long is started again at once */
+#define LIVED_MS 1000       /* who lived that long is started again at once */
 #define FIRST_DELAY_MS 100u /* else, from the second time on; doubles */
 #define MOST_DELAY_MS 5000u
 #define SAME_MS 500         /* two signals so close to each other are one wish (timeout(1) sends two) */
@@ -126,8 +126,9 @@ static uint32_t count_running(const struct supervisor *s)
 
 static void end_loop(struct supervisor *s)
 {
-  uv_handle_t *const handle[] = {(uv_handle_t *)&s->term,     (uv_handle_t *)&s->interrupt, (uv_handle_t *)&s->hangup,
-                                 (uv_handle_t *)&s->deadline, (uv_handle_t *)&s->watch[0],  (uv_handle_t *)&s->watch[1]};
+  uv_handle_t *const handle[] = {
+    (uv_handle_t *)&s->term,     (uv_handle_t *)&s->interrupt, (uv_handle_t *)&s->hangup,
+    (uv_handle_t *)&s->deadline, (uv_handle_t *)&s->watch[0],  (uv_handle_t *)&s->watch[1]};
   for (size_t i = 0; i < sizeof handle / sizeof *handle; i++)
     uv_close(handle[i], NULL);
   for (uint32_t i = 0; i < s->n; i++) {
@@ -187,7 +188,8 @@ static void on_exit_of(uv_process_t *process, int64_t status, int signal)
   struct supervisor *s = c->s;
   char text[32];
   if (!s->stopping && signal)
-    serve_say(s->serve, LLMD_LOG_WARN, "%s (process %d) was ended by signal %d", name_of(c, text), process->pid, signal);
+    serve_say(s->serve, LLMD_LOG_WARN, "%s (process %d) was ended by signal %d", name_of(c, text), process->pid,
+              signal);
   else if (!s->stopping)
     serve_say(s->serve, LLMD_LOG_WARN, "%s (process %d) ended with code %" PRId64, name_of(c, text), process->pid,
               status);

@@ -3,8 +3,8 @@
 
     supervisor.py LLMD
 
-Prints TAP. What passes through the proxy is tested elsewhere; engines here are `llmd engine --instant` and a server that
-answers when it is told to. Every step waits for what it wants to see.
+Prints TAP. What passes through the proxy is tested elsewhere; engines here are `llmd engine --instant` and a server
+that answers when it is told to. Every step waits for what it wants to see.
 """
 import http.client
 import json
@@ -92,7 +92,7 @@ class Program:
 
 class Serve(Program):
     def __init__(self, llmd, folder, args):
-        super().__init__(folder, 'serve', llmd + ['serve', '--listen', '127.0.0.1:0', '--set', 'limits.drain=30s'] + args)
+        super().__init__(folder, 'serve', llmd + ['serve', '--listen', '127.0.0.1:0'] + args)
 
     def port(self):
         return int(self.find(r'^serve: listening on 127\.0\.0\.1:(\d+)$')[0])

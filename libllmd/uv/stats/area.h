@@ -59,7 +59,7 @@ typedef struct llmd__seat {
 
 typedef struct llmd__stats_area {
   _Atomic uint32_t layout; /* 0 = nobody was here yet */
-  _Atomic uint32_t used;   /* series given out, but for "other"; some of them to processes that died before using them */
+  _Atomic uint32_t used;   /* series given out, but for "other"; some to processes that died before using them */
   _Atomic uint64_t count[LLMD__STATS_COUNTS];
   _Atomic uint64_t decided[LLMD__DECIDED_CELLS];
   _Atomic uint32_t index[LLMD__STATS_INDEX]; /* numbers of series by their hash; written once, from 0 */

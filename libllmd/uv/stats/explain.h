@@ -1,5 +1,5 @@
-/* The last decisions that were explained, of all processes on a share: a ring of texts. A writer that dies halfway, or is
- * overtaken, leaves a slot that readers skip. */
+/* The last decisions that were explained, of all processes on a share: a ring of texts. A writer that dies halfway, or
+ * is overtaken, leaves a slot that readers skip. */
 #ifndef LLMD_UV_STATS_EXPLAIN_H
 #define LLMD_UV_STATS_EXPLAIN_H
 

@@ -197,7 +197,7 @@ static void files(void **state)
   assert_int_equal(rmdir(folder), 0);
 }
 
-/* What an inline document's own reader says is wrong stands in the line of the file, and nearly always in its column. */
+/* What an inline document's own reader says is wrong has the line of the file, and nearly always the column. */
 static void inline_parts(void **state)
 {
   llmd_service *s = reads("workers: 1\n"

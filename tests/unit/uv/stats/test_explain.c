@@ -144,8 +144,10 @@ static void killed(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(order, set_up, tear_down), cmocka_unit_test_setup_teardown(room, set_up, tear_down),
-    cmocka_unit_test_setup_teardown(torn, set_up, tear_down), cmocka_unit_test_setup_teardown(killed, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(order, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(room, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(torn, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(killed, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
