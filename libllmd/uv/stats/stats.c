@@ -127,16 +127,14 @@ static uint32_t clean(const llmd_str *from, char *out)
   size_t room = from->len < LLMD__STATS_LABEL ? from->len : LLMD__STATS_LABEL;
   size_t i = 0;
   while (i < room) {
-    uint32_t cp = 0;
-    size_t n = llmd__utf8_read(from->ptr + i, from->len - i, &cp);
+    uint32_t cp = (unsigned char)from->ptr[i];
+    size_t n = cp < 0x80 ? 1 : llmd__utf8_read(from->ptr + i, from->len - i, &cp);
     if (n > room - i)
       break;
-    if (n == 0 || cp < ' ' || cp == 0x7f) {
-      out[i++] = '?';
-      continue;
-    }
-    memcpy(out + i, from->ptr + i, n);
-    i += n;
+    out[i] = n == 0 || cp < ' ' || cp == 0x7f ? '?' : from->ptr[i];
+    if (n > 1)
+      memcpy(out + i, from->ptr + i, n);
+    i += n ? n : 1;
   }
   return (uint32_t)i;
 }
@@ -151,13 +149,16 @@ static void name_of(const llmd__stats_key *key, name *out)
 
 static uint64_t hash_of(const name *n)
 {
-  uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (uint32_t)n->priority; /* FNV-1a; a slash after each text */
-  for (uint32_t k = 0; k < 3; k++) {
-    for (uint32_t i = 0; i < n->len[k]; i++)
-      h = (h ^ (unsigned char)n->label[k][i]) * UINT64_C(0x100000001b3);
-    h = (h ^ '/') * UINT64_C(0x100000001b3);
-  }
-  return h ^ (h >> 32);
+  uint64_t h = UINT64_C(0x9e3779b97f4a7c15) ^ (uint32_t)n->priority;
+  for (uint32_t k = 0; k < 3; k++)
+    for (uint32_t i = 0; i <= n->len[k]; i += 8) { /* at least once: where a text ends counts */
+      uint64_t word = n->len[k];
+      uint32_t left = n->len[k] - i;
+      memcpy(&word, n->label[k] + i, left < 8 ? left : 8);
+      h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
+      h ^= h >> 32;
+    }
+  return h;
 }
 
 static int is_named(const llmd__series *s, const name *n)
