@@ -147,6 +147,8 @@ static int decide_one(struct session *s, const struct decide *d, llmd_request *r
 {
   llmd_decision decision = {.size = sizeof decision};
   int rc = llmd_decide(s->lane, r, &s->now, d->seed + number, &decision), code;
+  if (rc == 0 && decision.status == LLMD_NEED_TOKENS && !llmd_request_no_tokens(r)) /* nobody here renders prompts */
+    rc = llmd_decide(s->lane, r, &s->now, d->seed + number, &decision);
   if (rc)
     return shell_refuse(d->options.command, "%s", llmd_strerror(rc));
   code = print_decision(s, d);

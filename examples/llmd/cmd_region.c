@@ -60,8 +60,8 @@ static size_t figures(const llmd_region_stats *s, struct figure *out)
     {"ring_bytes_fullest", s->ring_most, s->ring_bytes}, {"states", s->states, s->max_states},
     {"states_in_the_making", s->making, 0}, {"state_bytes", s->state_used, s->state_bytes},
     {"state_bytes_free_again", s->state_free, 0}, {"prefix_bytes_each", CAP_ONLY, s->prefix_bytes},
-    {"index_bytes", CAP_ONLY, s->index_bytes}, {"strings_refused", s->strings_refused, 0},
-    {"strings_freed", s->strings_freed, 0}, {"posts_dropped", s->posts_dropped, 0},
+    {"index_bytes", CAP_ONLY, s->index_bytes}, {"token_bytes", CAP_ONLY, s->token_bytes},
+    {"strings_refused", s->strings_refused, 0}, {"strings_freed", s->strings_freed, 0}, {"posts_dropped", s->posts_dropped, 0},
     {"tickets_refused", s->tickets_full, 0}, {"tickets_expired", s->tickets_expired, 0},
     {"tickets_reclaimed", s->tickets_reclaimed, 0}, {"ejected", s->ejected, 0}, {"ejections", s->ejections, 0},
     {"samples_refused", s->samples_refused, 0},
@@ -111,8 +111,8 @@ static void print_lanes(const struct region *r)
 
 static const char *kind_name(uint32_t kind)
 {
-  return kind == LLMD_STATE_TABLE ? "table" : kind == LLMD_STATE_PREFIX ? "prefix" : kind == LLMD_STATE_INDEX ? "index"
-                                                                                                              : "?";
+  static const char *const names[] = {"?", "table", "prefix", "index", "tokens"};
+  return names[kind <= LLMD_STATE_TOKENS ? kind : 0];
 }
 
 static void print_states(const struct region *r)

@@ -394,7 +394,12 @@ typedef struct llmd_plugin {
   /* Any kind. Headers for the response to the client, given the endpoint that served. key and value may point into buf
    * (1024 bytes) or live as long as self. Returns how many, at most cap. Pure. */
   int (*respond)(const void *self, const llmd_identity *served, char *buf, llmd_pair *out, uint32_t cap);
+
+  /* Any kind. What decisions of the configuration want of the host: LLMD_NEEDS_* bits. Pure; asked once, at load. */
+  uint32_t (*needs)(const void *self);
 } llmd_plugin;
+
+#define LLMD_NEEDS_TOKENS 1u /* real token ids of prompts that are text (LLMD_NEED_TOKENS) */
 
 /* The one symbol of a loadable module: a NULL-terminated list of its plugins. abi is the core's LLMD_PLUGIN_ABI. */
 typedef const llmd_plugin *const *(*llmd_module_fn)(uint32_t abi);

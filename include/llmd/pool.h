@@ -11,6 +11,7 @@
 #include <llmd/error.h>
 #include <llmd/log.h>
 #include <llmd/region.h>
+#include <llmd/request.h>
 #include <llmd/types.h>
 
 LLMD_BEGIN
@@ -43,7 +44,8 @@ LLMD_API void llmd_pool_close(llmd_pool *pool);
 LLMD_API int llmd_pool_forked(llmd_pool *pool, uint64_t owner, uint32_t flags);
 /* (writer) The host knows that the process `owner` is dead: its lanes and what they pinned are free again, and so is
  * room of plugin state that it was making; its requests in flight are given back, unless another process has reported on
- * them since it decided. Returns the number of lanes. Until then a dead reader's pin keeps one buffer from being published into, and its lanes count against max_lanes. */
+ * them since it decided. Returns the number of lanes. Until then a dead reader's pin keeps one buffer from being published
+ * into, and its lanes count against max_lanes. */
 LLMD_API int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner);
 
 /* ---- endpoints (writer) ----------------------------------------------------------------------------------------- */
@@ -147,6 +149,21 @@ LLMD_API int llmd_pool_set_health(llmd_pool *pool, const llmd_health_options *op
 #define LLMD_HEALTH_HALF_OPEN 2u /* a request tries it; after then another may */
 /* How an endpoint is: *until is mono ns, 0 when it is well. Any process. LLMD_E_STALE: no such endpoint. */
 LLMD_API int llmd_pool_health(const llmd_pool *pool, llmd_endpoint_id id, uint32_t *state, uint64_t *until);
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
+/* A cache in the region of what renderers made of prompts (llmd_region_options.token_bytes of its state_bytes, made at
+ * first need): llmd_decide finds it there before it asks (LLMD_NEED_TOKENS). What was stored longest ago goes first. */
+
+/* The name of a prompt's tokens: made with the region's secret of all that a renderer sees of the request (dialect,
+ * model as rewritten, the body but for how to sample and send), so the same before and after its edits. For whoever
+ * renders what others ask for; a request that was decided has it (llmd_request_token_key). LLMD_E_STATE: the body is
+ * not complete, or was cut. LLMD_E_NONE: not the text prompt of an OpenAI chat or completion. */
+LLMD_API int llmd_pool_token_key(const llmd_pool *pool, const llmd_request *r, llmd_key *out);
+/* (writer) Files the tokens of a prompt, and what stands at placeholders among them (request.h), all copied.
+ * LLMD_E_LIMIT: larger than half the cache, or more than 64 features or 8 KiB of their names: not kept. LLMD_E_FULL: the
+ * region has no room for the cache. */
+LLMD_API int llmd_pool_tokens_put(llmd_pool *pool, const llmd_key *key, const uint32_t *ids, size_t n,
+                                  const llmd_feature *features, size_t n_features);
 
 /* ---- tables of the host (writer of this process; schedulers see them at once) ----------------------------------- */
 /* InferenceObjective: name -> priority. remove: priority NULL. */

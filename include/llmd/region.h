@@ -33,6 +33,7 @@ typedef struct llmd_region_options {
   const uint8_t *secret;   /* LLMD_SECRET_BYTES random bytes, copied; NULL = derived from seed (tests, simulations) */
   uint64_t seed;
   uint64_t index_bytes;    /* [64 MiB] of state_bytes for the exact prefix index (prefix.h), once somebody asks for it */
+  uint64_t token_bytes;    /* [16 MiB] of state_bytes for tokens of prompts (pool.h), once a configuration wants them */
 } llmd_region_options;
 
 /* Bytes a region with these options needs (NULL = defaults). Never fails. */
@@ -77,6 +78,7 @@ typedef struct llmd_region_stats {
   uint64_t posts;        /* bytes in all rings that the writer has not applied */
   uint64_t strings_refused, strings_freed, posts_dropped, tickets_full, tickets_expired, samples_refused;
   uint64_t tickets_reclaimed; /* requests in flight of processes that died */
+  uint64_t token_bytes;
   uint64_t ejected, ejections; /* endpoints that are out for their failures; times that one went out */
 } llmd_region_stats;
 /* LLMD_E_MISMATCH: as llmd_region_check. */
@@ -103,6 +105,7 @@ LLMD_API int llmd_region_lane_at(const void *mem, size_t len, uint32_t i, llmd_r
 #define LLMD_STATE_TABLE 1u
 #define LLMD_STATE_PREFIX 2u /* approximate index */
 #define LLMD_STATE_INDEX 3u  /* exact index (prefix.h): llmd_index_open may be called on its bytes */
+#define LLMD_STATE_TOKENS 4u /* tokens of prompts */
 /* One piece of plugin state, by number from 0; LLMD_E_NONE after the last. */
 typedef struct llmd_region_state {
   uint32_t size;

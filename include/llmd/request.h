@@ -146,6 +146,11 @@ LLMD_API int llmd_request_find_header(const llmd_request *r, const char *name, s
 
 /* Real token ids of the prompt (from a tokenizer). Borrowed until reset. Suppresses the token producers. */
 LLMD_API int llmd_request_set_tokens(llmd_request *r, const uint32_t *ids, size_t n);
+/* There are none to be had: decide without them (llmd_decide says LLMD_NEED_TOKENS no more). */
+LLMD_API int llmd_request_no_tokens(llmd_request *r);
+/* The name of the prompt's tokens in the region's cache (llmd_pool_tokens_put, pool.h), once llmd_decide has looked for
+ * them; stays until reset. LLMD_E_NONE: it has not, since nothing wants them, or the prompt is no text. */
+LLMD_API int llmd_request_token_key(const llmd_request *r, llmd_key *out);
 /* What stands at placeholder tokens among them: an image, a video, ... as the renderer names it (vLLM: the item's hash).
  * The exact prefix index tells two images apart by it; without it a prompt with attachments is unknown there from the
  * first of them on. */
@@ -187,8 +192,9 @@ typedef struct llmd_edit {
 /* The edits to apply: the model rewrite (every top-level "model"; a new member where a complete body has none), and the
  * removal of fields that a client must not set: kv_transfer_params, ec_transfer_params, bootstrap_*, and mm_* but for
  * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body; and what
- * llmd_request_ask_usage asked for. What they leave is valid JSON. Two that insert may have one place: in this order. Of a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed
- * cap), or the body's error: a body that was refused could not be searched, so do not send it on. */
+ * llmd_request_ask_usage asked for. What they leave is valid JSON. Two that insert may have one place: in this order. Of
+ * a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed cap), or the body's error:
+ * a body that was refused could not be searched, so do not send it on. */
 LLMD_API int llmd_request_edits(const llmd_request *r, llmd_edit *out, size_t cap);
 
 LLMD_END

@@ -70,7 +70,10 @@ LLMD_API int llmd_lane_switch(llmd_lane *lane, llmd_scheduler *s);
 /* ---- deciding --------------------------------------------------------------------------------------------------- */
 #define LLMD_ROUTED 1u
 #define LLMD_NEED_BODY 2u   /* the body is not complete */
-#define LLMD_NEED_TOKENS 3u /* token ids are wanted from whoever does I/O for the host */
+/* Token ids are wanted from whoever does I/O for the host: the configuration has a token-producer with a real tokenizer
+ * (vllm), and the prompt is text that the region's cache does not know. llmd_request_set_tokens, or
+ * llmd_request_no_tokens, and decide again. */
+#define LLMD_NEED_TOKENS 3u
 #define LLMD_QUEUED 4u      /* flow control holds it: tick and call again */
 #define LLMD_REJECTED 5u
 

@@ -56,6 +56,7 @@ static void limit(llmd__caps *c)
   at_most64(&c->state_bytes, UINT64_C(1) << 44);
   at_most64(&c->prefix_bytes, UINT64_C(1) << 44);
   at_most64(&c->index_bytes, UINT64_C(1) << 44);
+  at_most64(&c->token_bytes, UINT64_C(1) << 44);
 }
 
 /* Chains of strings: on average one or none in each, however short they are. */
@@ -83,12 +84,14 @@ static void read_caps(llmd__caps *c, const llmd_region_options *o)
   c->state_bytes = pick64(zero.state_bytes, 160u << 20);
   c->prefix_bytes = pick64(zero.prefix_bytes, 64u << 20);
   c->index_bytes = pick64(zero.index_bytes, 64u << 20);
+  c->token_bytes = pick64(zero.token_bytes, 16u << 20);
   limit(c);
   c->ring_bytes = (c->ring_bytes + 63u) & ~63u;
   c->string_bytes = up(c->string_bytes);
   c->state_bytes = up(c->state_bytes);
   c->prefix_bytes = up(c->prefix_bytes);
   c->index_bytes = up(c->index_bytes);
+  c->token_bytes = up(c->token_bytes);
   c->string_slots = slots_for(c->string_bytes);
 }
 
@@ -199,7 +202,7 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
 static int are_caps(const llmd__caps *c)
 {
   llmd__caps most = *c;
-  uint64_t odd = c->string_bytes | c->state_bytes | c->prefix_bytes | c->index_bytes | c->ring_bytes;
+  uint64_t odd = c->string_bytes | c->state_bytes | c->prefix_bytes | c->index_bytes | c->token_bytes | c->ring_bytes;
   limit(&most);
   return !memcmp(&most, c, sizeof *c) && c->endpoints && c->attributes >= 16 && c->lanes > LLMD__SPARE_LANES &&
          c->tickets && c->ring_bytes && c->string_bytes && !(odd & (ALIGN - 1)) &&

@@ -26,7 +26,7 @@
 typedef struct llmd__caps {
   uint32_t endpoints, attributes, labels, models, lanes, tickets;
   uint32_t ring_bytes, string_slots;
-  uint64_t string_bytes, state_bytes, prefix_bytes, index_bytes;
+  uint64_t string_bytes, state_bytes, prefix_bytes, index_bytes, token_bytes;
 } llmd__caps;
 
 typedef struct llmd__region {

@@ -166,6 +166,7 @@ static void add_caps(const llmd__region *g, llmd_region_stats *s)
   s->state_bytes = c->state_bytes;
   s->prefix_bytes = c->prefix_bytes;
   s->index_bytes = c->index_bytes;
+  s->token_bytes = c->token_bytes;
   s->ring_bytes = c->ring_bytes;
 }
 

@@ -501,4 +501,5 @@ void llmd__reader_reset(llmd__reader *r)
   r->priority = 0;
   r->stream = r->attached = r->saturated = 0;
   memset(&r->usage, 0, sizeof r->usage);
+  r->members = r->more_members = 0;
 }

@@ -92,6 +92,14 @@ static const char *key_text(const llmd__reader *r, const llmd__span *key, char *
   return buf;
 }
 
+static void note_member(llmd__reader *r, uint64_t at)
+{
+  if (r->members < LLMD__MEMBERS)
+    r->member[r->members++] = at;
+  else
+    r->more_members = 1;
+}
+
 int llmd__field_key(llmd__reader *r, const llmd__span *key)
 {
   char buf[64];
@@ -100,6 +108,8 @@ int llmd__field_key(llmd__reader *r, const llmd__span *key)
   if (in == MEAN_SKIP)
     return 0;
   const char *text = key_text(r, key, buf, sizeof buf);
+  if (in == MEAN_ROOT)
+    note_member(r, key->offset - 1);
   if (is_carrier(in)) {
     int forbidden = llmd__edits_forbids(text, key->decoded < sizeof buf ? (size_t)key->decoded : sizeof buf);
     if (llmd__edits_member(&r->edits, key->offset - 1, forbidden))

@@ -14,6 +14,35 @@ int llmd_request_set_tokens(llmd_request *r, const uint32_t *ids, size_t n)
   return 0;
 }
 
+int llmd_request_no_tokens(llmd_request *r)
+{
+  if (!r)
+    return LLMD_E_INVALID;
+  r->no_tokens = 1;
+  return 0;
+}
+
+int llmd__request_gave_up_tokens(const llmd_request *r)
+{
+  return r->no_tokens != 0;
+}
+
+int llmd__request_has_ids(const llmd_request *r)
+{
+  const llmd__prompt *p = &r->reader.prompt;
+  return r->host_ids || (llmd__prompt_count(p) && llmd__prompt_at(p, 0)->kind == LLMD_SEGMENT_IDS);
+}
+
+int llmd_request_token_key(const llmd_request *r, llmd_key *out)
+{
+  if (!r || !out)
+    return LLMD_E_INVALID;
+  if (!r->sched.token_keyed)
+    return LLMD_E_NONE;
+  *out = r->sched.token_key;
+  return 0;
+}
+
 int llmd_request_set_features(llmd_request *r, const llmd_feature *features, size_t n)
 {
   if (!r || (!features && n))

@@ -23,6 +23,7 @@ struct llmd_request {
   /* what the host set */
   const uint32_t *host_ids;
   size_t n_host_ids;
+  uint32_t no_tokens; /* the host cannot get ids */
   const llmd_feature *features;
   size_t n_features;
   int32_t priority;

@@ -27,6 +27,7 @@ struct llmd_pool {
   struct llmd_index *_Atomic index;
   void (*_Atomic index_close)(struct llmd_index *index);
   uint32_t mismatched;  /* tick: endpoints whose metrics told another block size than the index has, last time */
+  uint64_t tokens_off, tokens_bytes; /* writer: the cache of tokens in the region, 0 = not looked for yet */
   int64_t health_drift; /* last seen difference between the count of ejected endpoints and them */
   int64_t *drift;       /* [endpoints][2] last seen difference between totals and records */
   struct llmd__tables *tables; /* objectives and rewrites: model/tables.c */

@@ -17,6 +17,7 @@
 
 #define LLMD__DEPTH 64u
 #define LLMD__NOWHERE UINT64_MAX
+#define LLMD__MEMBERS 48u /* of the top-level object whose places are kept */
 
 /* Where the automaton stands. A token's parts survive the end of a piece. */
 typedef struct llmd__body {
@@ -78,6 +79,8 @@ typedef struct llmd__reader {
   int64_t priority;
   uint8_t stream, attached, saturated;
   llmd__usage_asked usage;
+  uint8_t members, more_members;
+  uint64_t member[LLMD__MEMBERS]; /* their keys' quotes */
 } llmd__reader;
 
 /* Forgets the body. dialect, the caps and the rooms' sizes stay. */

@@ -118,6 +118,7 @@ void llmd_request_reset(llmd_request *r)
   r->path_len = 0;
   r->host_ids = NULL;
   r->n_host_ids = 0;
+  r->no_tokens = 0;
   r->features = NULL;
   r->n_features = 0;
   r->priority = 0;

@@ -19,6 +19,14 @@ int llmd__request_tokens(const llmd_request *r, uint32_t *out, size_t cap, uint3
 /* What stands at placeholders among the host's ids; n = 0 when it said nothing. */
 const llmd_feature *llmd__request_features(const llmd_request *r, size_t *n);
 
+/* Are there real ids, of the host or in the body? */
+int llmd__request_has_ids(const llmd_request *r);
+/* The host has said that there are none to be had. */
+int llmd__request_gave_up_tokens(const llmd_request *r);
+/* rendered.c: the bytes of a complete body that a renderer of prompts sees, in pieces. */
+typedef void (*llmd__bytes_fn)(void *ud, const char *ptr, size_t len);
+void llmd__request_rendered(const llmd_request *r, llmd__bytes_fn fn, void *ud);
+
 /* The same count without writing them (cheap: from byte counts where possible). */
 uint64_t llmd__request_token_count(const llmd_request *r);
 
@@ -62,6 +70,8 @@ typedef struct llmd__request_sched {
   llmd__request_chain chain[LLMD__REQUEST_CHAINS];
   uint32_t n_columns, n_targets; /* of value: what producers said about the targets */
   double value[LLMD__REQUEST_VALUES];
+  llmd_key token_key; /* names the prompt's tokens in the region's cache */
+  uint32_t token_keyed, reserved;
   llmd_endpoint_id picked[8]; /* first pick of each profile run, in profile order */
 } llmd__request_sched;
 llmd__request_sched *llmd__request_sched_state(llmd_request *r);

@@ -156,6 +156,13 @@ void llmd__xxh_begin(llmd__xxh *x, uint32_t kind, uint64_t seed)
     XXH3_128bits_reset(state);
 }
 
+void llmd__xxh_begin_keyed(llmd__xxh *x, const uint8_t *secret)
+{
+  void *state = x->state;
+  x->kind = LLMD__XXH3_128;
+  XXH3_128bits_reset_withSecret(state, secret, LLMD_SECRET_BYTES);
+}
+
 void llmd__xxh_add(llmd__xxh *x, const void *ptr, size_t len)
 {
   void *state = x->state;

@@ -30,6 +30,8 @@ typedef struct llmd__xxh {
 } llmd__xxh;
 
 void llmd__xxh_begin(llmd__xxh *x, uint32_t kind, uint64_t seed);
+/* 128 bits with a secret, fed in pieces: as llmd__hash_bytes of all of them. secret stays until the end. */
+void llmd__xxh_begin_keyed(llmd__xxh *x, const uint8_t *secret);
 void llmd__xxh_add(llmd__xxh *x, const void *ptr, size_t len);
 void llmd__xxh_end(const llmd__xxh *x, llmd_key *out);
 uint64_t llmd__xxh64(const void *ptr, size_t len); /* seed 0 */

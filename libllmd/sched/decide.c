@@ -241,6 +241,7 @@ static void look_at(llmd_lane *l, llmd_decision *d)
   l->facts.if_available = prefers_available(l);
   l->facts.bad_request = bad_request(l);
   d->tokens = l->view.tokens;
+  llmd__tokens_look(l, d);
   l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
   llmd__list_candidates(l);
 }
@@ -248,6 +249,11 @@ static void look_at(llmd_lane *l, llmd_decision *d)
 static void decide_pinned(llmd_lane *l, llmd_decision *d)
 {
   look_at(l, d);
+  if (l->need_tokens && l->start.n && !l->facts.bad_request) {
+    settle_trials(l, NULL, 0, 0);
+    d->status = LLMD_NEED_TOKENS;
+    return;
+  }
   l->deciding = 1;
   llmd__decision_run(l, d);
   l->deciding = 0;
@@ -277,6 +283,22 @@ static void count_result(const llmd_lane *l, const llmd_decision *d)
   for (uint32_t bit = 0; d->ladder >> bit; bit++)
     if (d->ladder >> bit & 1)
       llmd__count(l, LLMD__COUNT_LADDER + bit, 1);
+}
+
+static void count_asked(llmd_lane *l)
+{
+  l->decided = 0;
+  llmd__count(l, LLMD__COUNT_NEED, 1);
+  llmd__count(l, LLMD__COUNT_TOKENS_ASKED, 1);
+}
+
+static void end_decision(llmd_lane *l, llmd_decision *d)
+{
+  l->decided = l->produced == l->decision ? l->decision : 0;
+  l->decided_shape = l->snap.shape;
+  d->ladder = l->ladder;
+  count_result(l, d);
+  llmd__why_keep(l, d);
 }
 
 void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, uint64_t seed)
@@ -349,11 +371,10 @@ int llmd_decide(llmd_lane *lane, llmd_request *r, const llmd_now *now, uint64_t 
     decide_nowhere(l, out);
   else
     decide_pinned(l, out);
-  l->decided = l->produced == l->decision ? l->decision : 0;
-  l->decided_shape = l->snap.shape;
-  out->ladder = l->ladder;
-  count_result(l, out);
-  llmd__why_keep(l, out);
+  if (out->status == LLMD_NEED_TOKENS)
+    count_asked(l);
+  else
+    end_decision(l, out);
   llmd__pool_unpin(l->pool, l->slot);
   return 0;
 }

@@ -17,7 +17,7 @@
 
 void llmd__exact_begin(llmd_lane *l)
 {
-  l->n_prompts = l->tokens_kind = 0;
+  l->n_prompts = l->tokens_kind = l->cached = l->n_features = 0;
   l->exact.n_chains = l->exact.used = 0;
 }
 
@@ -68,7 +68,7 @@ typedef struct extras {
 static void extras_of(const llmd_lane *l, uint32_t prompt, uint32_t block, extras *e)
 {
   memset(e, 0, sizeof *e);
-  e->feature = llmd__request_features(l->req, &e->n);
+  e->feature = llmd__tokens_features(l, &e->n);
   if (prompt)
     e->n = 0;
   e->salt = l->info.cache_salt;
@@ -411,7 +411,7 @@ static int promise(llmd_lane *l, llmd_endpoint_id endpoint, const llmd_key *keys
 static int nameless(const llmd_lane *l)
 {
   size_t n;
-  llmd__request_features(l->req, &n);
+  llmd__tokens_features(l, &n);
   return (l->view.flags & LLMD_VIEW_MULTIMODAL) && !n;
 }
 

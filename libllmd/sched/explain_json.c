@@ -173,7 +173,7 @@ static void put_profile(llmd__json *w, const llmd_lane *l, uint32_t profile)
 
 /* ---- the rest --------------------------------------------------------------------------------------------------- */
 
-static void put_decision(llmd__json *w, const llmd_decision *d)
+static void put_decision(llmd__json *w, const llmd_decision *d, const llmd_request_view *view)
 {
   key_text(w, "status", llmd__status_name(d->status));
   key_text(w, "reason", llmd__reason_name(d->reason));
@@ -188,6 +188,7 @@ static void put_decision(llmd__json *w, const llmd_decision *d)
   key_id(w, "seed", d->seed);
   key_id(w, "ticket", d->ticket);
   key_double(w, "tokens", d->tokens);
+  key_text(w, "tokens_from", view->flags & LLMD_VIEW_REAL_TOKENS ? "ids" : "estimate");
   llmd__json_key(w, "primary");
   if (d->primary < d->n_profiles)
     put_span(w, d, d->profile[d->primary].name);
@@ -317,7 +318,7 @@ static void put_all(llmd__json *w, const llmd_lane *l)
   const llmd_decision *d = &l->last;
   llmd__json_key(w, "decision");
   llmd__json_begin_map(w);
-  put_decision(w, d);
+  put_decision(w, d, &l->kept.view);
   llmd__json_end(w);
   llmd__json_key(w, "model");
   put_str(w, l->kept.view.model);

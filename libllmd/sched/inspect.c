@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "model/table.h"
+#include "model/token_cache.h"
 #include "sched/state.h"
 
 static void inspect_head(llmd__inspector *in)
@@ -84,7 +85,9 @@ static void inspect_content(llmd__inspector *in, const llmd__state *s)
     llmd__fault(in, at, "state", "%s: the prefix index is damaged", s->name);
   else if (s->kind == LLMD__STATE_INDEX && !is_index(in, s))
     llmd__fault(in, at, "state", "%s: the exact index is damaged", s->name);
-  else if (s->kind < LLMD__STATE_TABLE || s->kind > LLMD__STATE_INDEX)
+  else if (s->kind == LLMD__STATE_TOKENS && !llmd__token_cache_sound(at, (size_t)s->bytes))
+    llmd__fault(in, at, "state", "%s: the cache of tokens is damaged", s->name);
+  else if (s->kind < LLMD__STATE_TABLE || s->kind > LLMD__STATE_TOKENS)
     llmd__fault(in, at, "state", "%s: kind %u is none", s->name, s->kind);
 }
 

@@ -1,6 +1,7 @@
 /* A lane: one block of memory, carved once. Deciding allocates nothing. */
 #include <string.h>
 
+#include "model/token_cache.h"
 #include "sched/state.h"
 
 #define ROUND(n) (((n) + 63u) & ~(size_t)63u)
@@ -93,7 +94,11 @@ static void carve_chain(llmd_lane *l, carver *c)
     n = llmd__index_scratch_size(&ix);
     scratch = n > scratch ? n : scratch;
   }
-  if (scratch || l->s->index)
+  if (l->s->wants_tokens) {
+    l->feature = carve(c, LLMD__TOKENS_FEATURES, sizeof *l->feature);
+    l->feature_text = carve(c, LLMD__TOKENS_TEXT, 1);
+  }
+  if (scratch || l->s->index || l->s->wants_tokens)
     l->tokens = carve(c, l->s->options.max_tokens, 4);
   if (!scratch)
     return;

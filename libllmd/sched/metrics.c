@@ -7,6 +7,7 @@
 #include <llmd/version.h>
 
 #include "model/strings.h"
+#include "model/token_cache.h"
 #include "sched/names.h"
 #include "sched/out.h"
 #include "sched/state.h"
@@ -114,6 +115,10 @@ static void give_outcomes(walk *w)
   for (uint32_t i = 0; i < 3; i++)
     labelled(w, "llmd_tokens_total", "Tokens that responses named.", "kind", token[i],
              n[LLMD__COUNT_PROMPT_TOKENS + i]);
+  counter(w, "llmd_tokens_asked_total", "Decisions that asked the host for the prompt's tokens.",
+          n[LLMD__COUNT_TOKENS_ASKED]);
+  counter(w, "llmd_tokens_cached_total", "Prompts whose tokens were in the region's cache.",
+          n[LLMD__COUNT_TOKENS_CACHED]);
   counter(w, "llmd_prefix_blocks_total", "Blocks of routed prompts.", n[LLMD__COUNT_PREFIX_BLOCKS]);
   counter(w, "llmd_prefix_hit_blocks_total", "Of these, blocks that the index knew at the destination.",
           n[LLMD__COUNT_PREFIX_HITS]);
@@ -182,6 +187,17 @@ static void give_exact(walk *w)
   counter(w, "llmd_index_renamed_total", "Names that came to mean another block.", st.renamed);
   counter(w, "llmd_index_torn_total", "Lookups cut short because the index kept changing.", st.torn);
   counter(w, "llmd_index_repaired_total", "Times a new writer found its predecessor dead at work.", st.repaired);
+}
+
+static void give_tokens(walk *w)
+{
+  llmd__token_cache_stats st;
+  if (!w->s->token_off)
+    return;
+  llmd__token_cache_stats_get(llmd__at(w->s->pool->g, w->s->token_off), (size_t)w->s->token_bytes, &st);
+  gauge(w, "llmd_token_cache_entries", "Prompts in the region's cache of tokens.", (double)st.entries);
+  gauge(w, "llmd_token_cache_bytes", "Its cap.", (double)st.bytes);
+  gauge(w, "llmd_token_cache_used_bytes", "Of these, bytes in use.", (double)st.used);
 }
 
 static void give_hit_ratio(walk *w)
@@ -325,6 +341,7 @@ int llmd_metrics_visit(const llmd_scheduler *s, llmd_metric_fn fn, void *ud)
   give_pool(&w);
   give_index(&w);
   give_exact(&w);
+  give_tokens(&w);
   give_hit_ratio(&w);
   give_decisions(&w);
   give_outcomes(&w);

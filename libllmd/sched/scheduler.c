@@ -244,6 +244,18 @@ static int bind_states(llmd_scheduler *s, llmd_err *err)
 
 /* ---- create, free ----------------------------------------------------------------------------------------------- */
 
+/* Does a plugin want real tokens? Without room for their cache they are asked for each time. */
+static void bind_tokens(llmd_scheduler *s)
+{
+  static const char text[] = "the region has no room for a cache of tokens: they are asked for each time";
+  for (uint32_t i = 0; i < s->config->n_instances; i++) {
+    const llmd__instance *in = &s->config->instance[i];
+    s->wants_tokens |= in->plugin->needs && (in->plugin->needs(in->self.self) & LLMD_NEEDS_TOKENS);
+  }
+  if (s->wants_tokens && llmd__pool_tokens(s->pool, &s->token_off, &s->token_bytes) && s->options.log)
+    s->options.log(s->options.log_ud, LLMD_LOG_WARN, "config", text, sizeof text - 1);
+}
+
 static int compile(llmd_scheduler *s, llmd_err *err)
 {
   uint32_t *room;
@@ -261,7 +273,10 @@ static int compile(llmd_scheduler *s, llmd_err *err)
     s->scratch_each = p->scratch_each > s->scratch_each ? p->scratch_each : s->scratch_each;
   }
   s->identity = llmd__config_identity(s->config) + s->options.compat;
-  return bind_states(s, err);
+  rc = bind_states(s, err);
+  if (!rc)
+    bind_tokens(s);
+  return rc;
 }
 
 static void destroy(llmd_scheduler *s)

@@ -85,6 +85,8 @@ struct llmd_scheduler {
   llmd_index *index;      /* the pool's exact index, when a plugin wants it */
   /* block size that the configuration gives, 0 = none; an engine with another one was told of */
   _Atomic uint32_t block_tokens, told;
+  uint32_t wants_tokens;  /* a plugin does: llmd_decide asks for them */
+  uint64_t token_off, token_bytes; /* the region's cache of them, 0 = none */
   uint32_t charge_column; /* column charged to the ledger, LLMD__NONE = the prompt's tokens */
 };
 
@@ -110,8 +112,11 @@ enum {
   LLMD__COUNT_DISAGG,        /* + type of a decision with several profiles: 4 of them */
   LLMD__COUNT_LOOKUPS = LLMD__COUNT_DISAGG + 4, /* of the exact index, and blocks that the best candidate held */
   LLMD__COUNT_LOOKUP_HITS,
+  LLMD__COUNT_TOKENS_ASKED,  /* prompts whose tokens the cache had not, and had */
+  LLMD__COUNT_TOKENS_CACHED,
   LLMD__COUNT_LAST
 };
+_Static_assert(LLMD__COUNT_LAST <= LLMD__COUNTERS, "the region has room for every counter");
 
 /* ---- a lane ----------------------------------------------------------------------------------------------------- */
 /* A source's full column in this decision. */
@@ -261,6 +266,11 @@ struct llmd_lane {
   uint32_t tokens_kind;
   uint32_t n_prompts;
   uint32_t prompt_end[LLMD__PROMPTS]; /* tokens */
+  uint32_t cached;       /* tokens and features are from the region's cache */
+  uint32_t need_tokens;  /* it had none, and the host may */
+  uint32_t n_features;
+  llmd_feature *feature; /* [LLMD__TOKENS_FEATURES] when the configuration wants tokens; names in feature_text */
+  char *feature_text;
   uint32_t n_chains;
   llmd__chain_kept chain[LLMD__CHAINS];
   llmd_key *keys;        /* the request's room */
@@ -313,6 +323,13 @@ uint32_t llmd__chain_keys(const llmd_lane *l, uint32_t instance);
 void llmd__services_init(llmd_services *sv, llmd__service_ctx *ctx);
 /* services.c: the current request's prompts as tokens, in l->tokens. Made once. */
 int llmd__lane_tokens(llmd_lane *l);
+/* tokens.c: asks the region's cache for the current request's tokens; sets l->need_tokens when somebody is to make
+ * them. */
+void llmd__tokens_look(llmd_lane *l, llmd_decision *d);
+/* The cache's tokens for the current request, into the lane: 1 = there they are. */
+int llmd__tokens_cached(llmd_lane *l);
+/* What stands at placeholders among the current request's tokens. */
+const llmd_feature *llmd__tokens_features(const llmd_lane *l, size_t *n);
 /* exact.c: llmd_services.precise_match and precise_expect */
 int llmd__exact_match(void *ctx, const llmd_precise *out);
 int llmd__exact_expect(void *ctx, llmd_endpoint_id endpoint, uint32_t block_tokens, uint64_t ttl_ns);

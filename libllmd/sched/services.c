@@ -18,7 +18,7 @@ static llmd__binding *binding(const llmd__service_ctx *c)
 int llmd__lane_tokens(llmd_lane *l)
 {
   int cut = 0, rc;
-  if (l->tokens_kind)
+  if (l->tokens_kind || llmd__tokens_cached(l))
     return 0;
   rc = llmd__request_tokens(l->req, l->tokens, l->s->options.max_tokens, l->prompt_end, LLMD__PROMPTS, &l->n_prompts,
                             &cut);

@@ -10,6 +10,7 @@
 #define LLMD__STATE_TABLE LLMD_STATE_TABLE
 #define LLMD__STATE_PREFIX LLMD_STATE_PREFIX
 #define LLMD__STATE_INDEX LLMD_STATE_INDEX
+#define LLMD__STATE_TOKENS LLMD_STATE_TOKENS
 
 /* Finds or makes the state of a producer. LLMD_E_FULL: no room in the region. */
 int llmd__state_bind(llmd_scheduler *s, uint32_t instance);
@@ -18,6 +19,12 @@ void llmd__state_each_index(llmd__region *g, void (*fn)(const llmd__index *ix, l
                             llmd_endpoint_id id);
 /* A new writer's first act: what its predecessor was in the middle of changing is put right. Does nothing again. */
 void llmd__state_take_over(llmd_pool *p);
+/* pool_tokens.c: the cache of tokens, found or made. LLMD_E_FULL: no room in the region. */
+int llmd__pool_tokens(llmd_pool *p, uint64_t *off, uint64_t *bytes);
+/* tokens.c: is it a prompt that a renderer makes tokens of? */
+int llmd__tokens_are_rendered(const llmd_request_info *i);
+/* The name of a prompt's tokens; model: after all rewrites. */
+void llmd__pool_token_key(const llmd_pool *p, const llmd_request *r, uint32_t dialect, llmd_str model, llmd_key *out);
 /* (writer) The exact index, if anybody has asked for it (pool_index.c): nothing is on that endpoint any more; a slice
  * of its housekeeping. */
 void llmd__pool_index_forget(llmd_pool *p, llmd_endpoint_id id);

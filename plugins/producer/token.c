@@ -1,8 +1,9 @@
 /* token-producer: length of the prompt in tokens, as a column.
  *
- * The tokens themselves are the core's affair: from the request, from whoever tokenizes for the host, else the estimate
- * (four bytes of text are one token). So the parameters of the real tokenizers are checked here and otherwise left to
- * the host; those of the multimodal estimate likewise. */
+ * The tokens themselves are the core's affair: from the request, from the region's cache, from whoever tokenizes for
+ * the host, else the estimate (four bytes of text are one token). So the parameters of the real tokenizers are checked
+ * here and otherwise left to the host, which is asked when there is a vLLM server to render; those of the multimodal
+ * estimate likewise. */
 #include <llmd/plugin.h>
 
 #include <math.h>
@@ -93,6 +94,13 @@ static int validate(void *self, llmd_err *err)
   if ((remote || local) && p->model.len == 0)
     return refuse(err, LLMD_E_MISSING, "modelName", "is required by a real tokenizer");
   return 0;
+}
+
+/* A service on a Unix socket is the reference's older way, and nobody's to ask here. */
+static uint32_t needs(const void *self)
+{
+  const token *p = self;
+  return p->model.len && !p->uds.socket.len ? LLMD_NEEDS_TOKENS : 0;
 }
 
 static int produce(const void *self, const llmd_services *s, const llmd_batch *b, double *const *out)
@@ -202,6 +210,6 @@ const llmd_plugin llmd__token_producer = {
   .size = sizeof(llmd_plugin), .abi = LLMD_PLUGIN_ABI,
   .type = "token-producer", .summary = "length of the prompt in tokens", .aliases = aliases,
   .kind = LLMD_PRODUCER, .stability = LLMD_BETA,
-  .self_size = sizeof(token), .params = params, .writes = writes, .validate = validate, .produce = produce};
+  .self_size = sizeof(token), .params = params, .writes = writes, .validate = validate, .produce = produce, .needs = needs};
 
 LLMD_MODULE(&llmd__token_producer);

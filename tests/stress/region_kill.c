@@ -24,6 +24,7 @@
 #include "model/strings.h"
 #include "model/health.h"
 #include "model/table.h"
+#include "model/token_cache.h"
 #include "sched/state.h"
 #include "step.h"
 
@@ -32,6 +33,7 @@
 #define TEXT 4096u
 #define TICKETS 8u
 #define LEASE 1000u
+#define PROMPTS 12u
 
 typedef struct work {
   llmd_pool *p;
@@ -186,6 +188,24 @@ static void charge(work *w)
   must(w->t != 0);
 }
 
+static llmd_key prompt_key(uint32_t k)
+{
+  llmd_key key = {k * UINT64_C(0x9e3779b97f4a7c15), k};
+  return key;
+}
+
+/* Some prompts, the last of which push out the first. Prompt k has k + 1 tokens, all k. */
+static void file_tokens(work *w)
+{
+  for (uint32_t k = 0; k < PROMPTS; k++) {
+    llmd_key key = prompt_key(k);
+    uint32_t ids[PROMPTS];
+    for (uint32_t i = 0; i <= k; i++)
+      ids[i] = k;
+    must(!llmd_pool_tokens_put(w->p, &key, ids, k + 1, NULL, 0));
+  }
+}
+
 /* Of three endpoints one may be out: b is, tried, out again, well, out. */
 static void ejected(work *w)
 {
@@ -222,7 +242,7 @@ static const stage stages[] = {
     {"add", add_one}, {"publish", publish}, {"relabel", relabel}, {"publish", publish}, {"set text", set_text},
     {"set models", set_models}, {"set", set_value}, {"drain", drain}, {"publish", publish},
     {"attribute", new_attribute}, {"ejected", ejected}, {"tried", tried}, {"not tried", not_tried}, {"tried", tried},
-    {"works", works}, {"ejected", ejected},
+    {"works", works}, {"ejected", ejected}, {"tokens", file_tokens},
     {"charge", charge}, {"move", move}, {"first token", first_token}, {"release", release}, {"charge", charge},
     {"expire", expire}, {"recount", recount}, {"remove", remove_one}, {"publish", publish}, {"forget", forget},
     {"publish", publish}, {"publish", publish}, {"publish", publish}, {"sweep", sweep}, {"add again", add_again},
@@ -235,7 +255,8 @@ static llmd_region_options options(void)
 {
   llmd_region_options o = {.size = sizeof o, .max_endpoints = SLOTS, .max_attributes = 16, .max_labels = 2,
                            .max_models = 2, .max_lanes = 1, .max_tickets = TICKETS, .ring_bytes = 512,
-                           .string_bytes = 1024, .state_bytes = 24 << 10, .prefix_bytes = 12 << 10, .seed = 5};
+                           .string_bytes = 1024, .state_bytes = 28 << 10, .prefix_bytes = 12 << 10, .token_bytes = 1600,
+                           .seed = 5};
   return o;
 }
 
@@ -444,6 +465,34 @@ static void health_is_counted(work *w)
     fail("an ejected endpoint is not counted back", NULL);
 }
 
+/* Looks for prompt k: is what is there what was filed? */
+static int tokens_of(work *w, uint32_t k)
+{
+  static llmd_feature feature[LLMD__TOKENS_FEATURES];
+  static char text[LLMD__TOKENS_TEXT];
+  uint32_t ids[16];
+  llmd__cached_tokens got = {ids, 16, feature, text, 0, 0};
+  llmd_key key = prompt_key(k);
+  uint64_t off = 0, bytes = 0;
+  must(!llmd__pool_tokens(w->p, &off, &bytes));
+  if (!llmd__token_cache_find(llmd__at(w->p->g, off), (size_t)bytes, &key, &got))
+    return 0;
+  if (got.n != k + 1 || got.n_features || ids[0] != k || ids[k] != k)
+    fail("tokens that nobody filed", NULL);
+  return 1;
+}
+
+/* What is there is whole, and more can be filed. */
+static void tokens_are_whole(work *w)
+{
+  for (uint32_t k = 0; k < PROMPTS; k++)
+    tokens_of(w, k);
+  file_tokens(w);
+  for (uint32_t k = PROMPTS - 3; k < PROMPTS; k++)
+    if (!tokens_of(w, k))
+      fail("tokens that were filed are not found", NULL);
+}
+
 static void room_is_known(work *w)
 {
   llmd__region *g = w->p->g;
@@ -520,6 +569,7 @@ static void look(void *ud)
   endpoints_come_and_go(&w);
   charges_come_back(&w);
   health_is_counted(&w);
+  tokens_are_whole(&w);
   llmd_region_inspect(copy, len, NULL, tell, later);
   llmd_pool_close(w.p);
   alarm(0);

@@ -49,7 +49,8 @@ static inline llmd_pool *rig_pool(void)
 {
   llmd_region_options ro = {.size = sizeof ro, .max_endpoints = RIG_MOST + 8, .max_lanes = 6, .max_tickets = 64,
                             .ring_bytes = 8192, .string_bytes = 65536, .state_bytes = 2 << 20,
-                            .prefix_bytes = 256 << 10, .index_bytes = 512 << 10, .seed = 3};
+                            .prefix_bytes = 256 << 10, .index_bytes = 512 << 10, .token_bytes = 64 << 10,
+                            .seed = 3};
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   llmd_err err = LLMD_ERR_INIT;
   llmd_pool *p = NULL;
