@@ -61,7 +61,8 @@ typedef struct llmd_http_handler {
   /* After llmd_http_write returned 1: less than half the mark is pending now. NULL allowed. */
   void (*on_drain)(void *ud, llmd_http_call *call);
   /* The client has gone, or was too slow, before the answer was whole. The call is invalid after this. NULL allowed. One
-   * that ends its sending side while an answer is due counts as gone. Never comes from within a function of a call. */
+   * that ends its sending side while an answer is due counts as gone; if it has sent more requests ahead than its socket
+   * holds, that is only seen after this answer. Never comes from within a function of a call. */
   void (*on_gone)(void *ud, llmd_http_call *call);
   /* NULL allowed. */
   void (*on_refused)(void *ud, const llmd_http_refusal *refusal);

@@ -36,9 +36,9 @@ static llmd__peer *new_peer(llmd__client *c, llmd_str name, uint32_t port, uint3
   memcpy(p->name, name.ptr, name.len);
   llmd__link_init(&p->kept);
   llmd__link_init(&p->naming);
-  p->numeric = uv_ip4_addr(p->name, (int)port, (struct sockaddr_in *)(void *)&p->to) == 0 ||
-               uv_ip6_addr(p->name, (int)port, (struct sockaddr_in6 *)(void *)&p->to) == 0;
-  p->known = p->numeric;
+  p->numeric = uv_ip4_addr(p->name, (int)port, (struct sockaddr_in *)(void *)p->to) == 0 ||
+               uv_ip6_addr(p->name, (int)port, (struct sockaddr_in6 *)(void *)p->to) == 0;
+  p->n_addresses = p->numeric;
   p->next = c->bucket[hash % c->n_buckets];
   c->bucket[hash % c->n_buckets] = p;
   c->n_peers++;
@@ -86,20 +86,39 @@ static void connect_or_fail(llmd__leg *leg, int known)
     llmd__leg_fail(leg, LLMD__LEG_REFUSED);
 }
 
+/* The address in use stays in use as long as the name has it. */
+static void take_addresses(llmd__peer *p, const struct addrinfo *found)
+{
+  struct sockaddr_storage had = p->to[p->at];
+  uint32_t n = 0, at = 0;
+  for (; found && n < LLMD__PEER_ADDRESSES; found = found->ai_next) {
+    if (found->ai_addrlen > sizeof *p->to)
+      continue;
+    memset(&p->to[n], 0, sizeof *p->to);
+    memcpy(&p->to[n], found->ai_addr, found->ai_addrlen);
+    if (!memcmp(&p->to[n], &had, sizeof had))
+      at = n;
+    n++;
+  }
+  if (!n)
+    return;
+  p->n_addresses = n;
+  p->at = at;
+  p->resolved = uv_now(p->client->loop);
+}
+
+/* A name that cannot be resolved again keeps its addresses. */
 static void on_name(uv_getaddrinfo_t *question, int status, struct addrinfo *found)
 {
   llmd__peer *p = question->data;
   llmd__client *c = p->client;
   p->resolving = 0;
   c->questions--;
-  if (!status && found && found->ai_addrlen <= sizeof p->to) {
-    memcpy(&p->to, found->ai_addr, found->ai_addrlen);
-    p->known = 1;
-    p->resolved = uv_now(c->loop);
-  }
+  if (!status)
+    take_addresses(p, found);
   uv_freeaddrinfo(found);
   while (p->naming.next != &p->naming)
-    connect_or_fail((llmd__leg *)(void *)p->naming.next, p->known && !c->closing);
+    connect_or_fail((llmd__leg *)(void *)p->naming.next, p->n_addresses && !c->closing);
   llmd__client_left(c);
 }
 
@@ -126,7 +145,7 @@ static int ask_name(llmd__peer *p)
 
 static int has_address(const llmd__peer *p)
 {
-  return p->numeric || (p->known && p->resolved && uv_now(p->client->loop) - p->resolved < NAME_MS);
+  return p->numeric || (p->resolved && uv_now(p->client->loop) - p->resolved < NAME_MS);
 }
 
 /* ---- sending ---- */
@@ -205,14 +224,30 @@ static void sweep_connecting(llmd__client *c, uint64_t now)
     if (!c->opt.connect_ms || now - leg->since < c->opt.connect_ms)
       return;
     leg->peer->resolved = 0;
+    leg->peer->at = (leg->peer->at + 1) % leg->peer->n_addresses;
     llmd__leg_fail(leg, LLMD__LEG_NO_CONNECT);
   }
 }
 
-static int overdue(const llmd__leg *leg, const llmd__client_options *opt, uint64_t now)
+/* How far an engine has taken a request is only seen by what is left. */
+static int sending_stalls(llmd__leg *leg, const llmd__client_options *opt, uint64_t now)
+{
+  size_t queued = uv_stream_get_write_queue_size((uv_stream_t *)&leg->tcp);
+  if (queued != leg->queued) {
+    leg->queued = queued;
+    leg->since = now;
+  }
+  return opt->idle_ms && now - leg->since >= opt->idle_ms;
+}
+
+static int overdue(llmd__leg *leg, const llmd__client_options *opt, uint64_t now)
 {
   uint32_t allowed = leg->state == LLMD__LEG_FLOWING ? opt->idle_ms : opt->first_byte_ms;
-  return allowed && !leg->paused && !leg->writing && now - leg->since >= allowed;
+  if (leg->paused)
+    return 0;
+  if (leg->writing)
+    return sending_stalls(leg, opt, now);
+  return allowed && now - leg->since >= allowed;
 }
 
 /* A failure may end other legs, too: the cursor knows of those that leave. */
@@ -346,7 +381,7 @@ void llmd__client_stats_get(const llmd__client *c, llmd__client_stats *out)
   out->legs = c->n_legs - c->n_kept;
   out->kept = c->n_kept;
   out->addresses = c->n_peers;
-  out->connects = c->connects;
+  out->connected = c->connected;
   out->reused = c->reused;
   out->failed = c->failed;
 }

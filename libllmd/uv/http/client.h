@@ -26,7 +26,7 @@ typedef struct llmd__leg llmd__leg;
 typedef struct llmd__client_options {
   uint32_t connect_ms;
   uint32_t first_byte_ms;   /* from the end of sending to the end of the answer's head */
-  uint32_t idle_ms;         /* without a byte of an answer that has begun */
+  uint32_t idle_ms;         /* without a byte of an answer that has begun, or of the request that the engine takes */
   uint32_t keep_ms;         /* of an unused connection */
   uint32_t keep;            /* unused connections of one address */
   uint32_t max_head;        /* of an answer */
@@ -95,7 +95,7 @@ void llmd__leg_release_head(llmd__leg *leg);
 
 typedef struct llmd__client_stats {
   uint32_t legs, kept, addresses; /* now */
-  uint64_t connects, reused, failed;
+  uint64_t connected, reused, failed; /* ever */
 } llmd__client_stats;
 void llmd__client_stats_get(const llmd__client *c, llmd__client_stats *out);
 

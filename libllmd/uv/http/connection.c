@@ -97,24 +97,29 @@ void llmd__connection_close(llmd__connection *c, int reset)
   (void)close(c->fd);
 }
 
-void llmd__connection_gone(llmd__connection *c, int reset)
+void llmd__connection_tell_gone(llmd__connection *c)
 {
   llmd_http_server *s = c->server;
+  if (!c->call.open || !c->call.known)
+    return;
+  c->call.known = 0;
+  if (s->handler.on_gone != NULL)
+    s->handler.on_gone(s->handler.ud, &c->call);
+}
+
+void llmd__connection_gone(llmd__connection *c, int reset)
+{
   if (c->closed)
     return;
   c->broken = 1; /* what the host still writes goes nowhere */
-  if (c->call.open && c->call.known) {
-    c->call.known = 0;
-    if (s->handler.on_gone != NULL)
-      s->handler.on_gone(s->handler.ud, &c->call);
-  }
+  llmd__connection_tell_gone(c);
   llmd__connection_close(c, reset);
 }
 
 /* Closing while bytes of the client are unread would reset the connection, and the answer might never be seen. */
 static void finish(llmd__connection *c)
 {
-  if (!c->unread && !c->stopped && c->in_begin == c->in_end) {
+  if (c->half || (!c->unread && !c->stopped && c->in_begin == c->in_end)) {
     llmd__connection_close(c, 0);
     return;
   }

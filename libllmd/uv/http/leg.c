@@ -113,6 +113,7 @@ static void on_closed(uv_handle_t *handle)
 
 void llmd__leg_close(llmd__leg *leg)
 {
+  int reopening = leg->state == LLMD__LEG_REOPENING;
   if (leg->state == LLMD__LEG_CLOSED)
     return;
   if (leg->state == LLMD__LEG_KEPT) {
@@ -126,7 +127,8 @@ void llmd__leg_close(llmd__leg *leg)
   llmd__link_drop(&leg->link);
   leg->peer->n_legs--;
   leg->peer = NULL;
-  uv_close((uv_handle_t *)&leg->tcp, on_closed);
+  if (!reopening) /* else that is under way */
+    uv_close((uv_handle_t *)&leg->tcp, on_closed);
 }
 
 void llmd__leg_fail(llmd__leg *leg, int why)
@@ -349,17 +351,49 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 /* ---- connecting ---- */
 
+static int connect_next(llmd__leg *leg);
+
+/* The socket of an address that did not answer has gone. */
+static void on_reopened(uv_handle_t *handle)
+{
+  llmd__leg *leg = handle->data;
+  if (leg->state == LLMD__LEG_CLOSED) {
+    on_closed(handle);
+    return;
+  }
+  leg->state = LLMD__LEG_CONNECTING;
+  if (uv_tcp_init(leg->client->loop, &leg->tcp) == 0) {
+    leg->tcp.data = leg;
+    if (connect_next(leg) == 0)
+      return;
+  }
+  llmd__leg_fail(leg, LLMD__LEG_REFUSED);
+}
+
+static void connect_failed(llmd__leg *leg)
+{
+  llmd__peer *p = leg->peer;
+  p->at = (p->at + 1) % p->n_addresses;
+  if (++leg->failed < p->n_addresses) {
+    leg->state = LLMD__LEG_REOPENING;
+    uv_close((uv_handle_t *)&leg->tcp, on_reopened);
+    return;
+  }
+  p->resolved = 0;
+  llmd__leg_fail(leg, LLMD__LEG_REFUSED);
+}
+
 static void on_connected(uv_connect_t *connect, int status)
 {
   llmd__leg *leg = connect->data;
   llmd__client *c = leg->client;
-  if (leg->state == LLMD__LEG_CLOSED)
+  if (leg->state != LLMD__LEG_CONNECTING)
     return;
   if (status) {
-    leg->peer->resolved = 0;
-    llmd__leg_fail(leg, LLMD__LEG_REFUSED);
+    connect_failed(leg);
     return;
   }
+  c->connected++;
   leg->state = LLMD__LEG_WAITING;
   leg->since = uv_now(c->loop);
   llmd__link_drop(&leg->link);
@@ -371,17 +405,20 @@ static void on_connected(uv_connect_t *connect, int status)
     llmd__leg_fail(leg, LLMD__LEG_RESET);
 }
 
+static int connect_next(llmd__leg *leg)
+{
+  const llmd__peer *p = leg->peer;
+  leg->call.connect.data = leg;
+  return uv_tcp_connect(&leg->call.connect, &leg->tcp, (const struct sockaddr *)&p->to[p->at], on_connected) ? LLMD_E_IO
+                                                                                                          : 0;
+}
+
 int llmd__leg_connect(llmd__leg *leg)
 {
-  llmd__client *c = leg->client;
   leg->state = LLMD__LEG_CONNECTING;
-  leg->call.connect.data = leg;
-  c->connects++;
   llmd__link_drop(&leg->link);
-  llmd__link_add(c->connecting.prev, &leg->link);
-  return uv_tcp_connect(&leg->call.connect, &leg->tcp, (const struct sockaddr *)&leg->peer->to, on_connected)
-           ? LLMD_E_IO
-           : 0;
+  llmd__link_add(leg->client->connecting.prev, &leg->link);
+  return connect_next(leg);
 }
 
 int llmd__leg_take(llmd__leg *leg, const llmd__sending *what)

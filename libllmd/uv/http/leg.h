@@ -8,6 +8,8 @@
 
 #define LLMD__LEG_BUFFER 65536u /* one for all connections: what a read brings is handled before the next */
 
+#define LLMD__PEER_ADDRESSES 4u
+
 /* A ring through what is listed; the list itself is one of its links. */
 typedef struct llmd__link {
   struct llmd__link *prev, *next;
@@ -21,15 +23,24 @@ typedef struct llmd__peer {
   llmd__link naming;       /* legs that wait for its name to be resolved */
   uint32_t hash, port;
   uint32_t n_kept, n_legs; /* n_legs: all of them, the kept ones too */
-  uint64_t used, resolved; /* ms; resolved 0 = never, or it failed */
-  uint8_t numeric, resolving, known; /* known: to holds an address */
-  struct sockaddr_storage to;
+  uint64_t used, resolved; /* ms; resolved 0 = never */
+  uint8_t numeric, resolving;
+  uint32_t n_addresses, at;  /* of its name; the one in use */
+  struct sockaddr_storage to[LLMD__PEER_ADDRESSES];
   uv_getaddrinfo_t question;
   uint32_t name_len;
   char name[]; /* NUL-terminated */
 } llmd__peer;
 
-enum { LLMD__LEG_NAMING, LLMD__LEG_CONNECTING, LLMD__LEG_WAITING, LLMD__LEG_FLOWING, LLMD__LEG_KEPT, LLMD__LEG_CLOSED };
+enum {
+  LLMD__LEG_NAMING,
+  LLMD__LEG_CONNECTING,
+  LLMD__LEG_REOPENING, /* one of several addresses has failed: its socket is closed, the next is tried */
+  LLMD__LEG_WAITING,
+  LLMD__LEG_FLOWING,
+  LLMD__LEG_KEPT,
+  LLMD__LEG_CLOSED
+};
 
 struct llmd__leg {
   llmd__link link; /* first: a link is its leg. In client.connecting, client.active, peer.kept or peer.naming */
@@ -44,6 +55,8 @@ struct llmd__leg {
   void *ud;
   uint64_t since; /* ms: connecting began, sending ended, the last byte came, unused */
   uint8_t state, reused, paused, writing, head_method;
+  uint8_t failed;   /* addresses that did not answer */
+  size_t queued;    /* bytes that waited to be sent when the sweep came by */
   llmd__http_reader reader;
   char *hold; /* pieces and head that wait for a connection, or the rest of a head that did not go at once */
   size_t hold_len;
@@ -62,7 +75,7 @@ struct llmd__client {
   uint32_t n_buckets, n_peers, n_legs, n_kept;
   uint32_t ticking, timer_open, closing, rounds;
   uint32_t questions; /* names being resolved */
-  uint64_t connects, reused, failed;
+  uint64_t connected, reused, failed;
   void (*done)(void *ud);
   void *done_ud;
   char buffer[LLMD__LEG_BUFFER];

@@ -19,13 +19,8 @@ void llmd__request_refuse(llmd__connection *c, uint32_t status, const char *text
   }
   llmd__answer_refusal(c, status, text);
   llmd__server_report(s, c, status, text);
-  if (c->closed)
-    return;
-  if (c->call.open && c->call.known) {
-    c->call.known = 0;
-    if (s->handler.on_gone != NULL)
-      s->handler.on_gone(s->handler.ud, &c->call);
-  }
+  if (!c->closed)
+    llmd__connection_tell_gone(c);
   if (c->closed)
     return;
   c->keep = 0;

@@ -105,6 +105,8 @@ struct llmd_http_server {
 void llmd__connection_open(llmd_http_server *s, int fd, const struct sockaddr *address);
 /* Closes the descriptor, frees what it holds. The memory of the connection itself stays until libuv's callback. */
 void llmd__connection_close(llmd__connection *c, int reset);
+/* on_gone, if the host knows of a call. The connection may be closed after it. */
+void llmd__connection_tell_gone(llmd__connection *c);
 /* The client is not there any more: on_gone if the host knows of a call, then closed. */
 void llmd__connection_gone(llmd__connection *c, int reset);
 /* The call's answer is whole: on to the next, once everything is sent. */

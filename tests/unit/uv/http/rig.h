@@ -74,7 +74,7 @@ static int path_is(const llmd_http_request *q, const char *path)
   return q->target.len == strlen(path) && memcmp(q->target.ptr, path, q->target.len) == 0;
 }
 
-static void rig_on_request(void *ud, llmd_http_call *call)
+static inline void rig_on_request(void *ud, llmd_http_call *call)
 {
   rig *r = ud;
   const llmd_http_request *q = llmd_http_request_of(call);
@@ -96,7 +96,7 @@ static void rig_on_request(void *ud, llmd_http_call *call)
                             q->has_body ? q->body.len : q->target.len);
 }
 
-static void rig_on_head(void *ud, llmd_http_call *call)
+static inline void rig_on_head(void *ud, llmd_http_call *call)
 {
   rig *r = ud;
   r->heads++;
@@ -107,14 +107,14 @@ static void rig_on_head(void *ud, llmd_http_call *call)
     r->waiting = call;
 }
 
-static void rig_on_drain(void *ud, llmd_http_call *call)
+static inline void rig_on_drain(void *ud, llmd_http_call *call)
 {
   rig *r = ud;
   r->drains++;
   flood_on(r, call);
 }
 
-static void rig_on_gone(void *ud, llmd_http_call *call)
+static inline void rig_on_gone(void *ud, llmd_http_call *call)
 {
   rig *r = ud;
   assert_non_null(llmd_http_request_of(call)->method.ptr);
@@ -123,7 +123,7 @@ static void rig_on_gone(void *ud, llmd_http_call *call)
     r->waiting = NULL;
 }
 
-static void rig_on_refused(void *ud, const llmd_http_refusal *refusal)
+static inline void rig_on_refused(void *ud, const llmd_http_refusal *refusal)
 {
   rig *r = ud;
   r->refusals++;
@@ -131,12 +131,12 @@ static void rig_on_refused(void *ud, const llmd_http_refusal *refusal)
   (void)snprintf(r->why, sizeof r->why, "%s", refusal->text);
 }
 
-static void rig_done(void *ud)
+static inline void rig_done(void *ud)
 {
   ((rig *)ud)->done++;
 }
 
-static void rig_open_at(rig *r, const llmd_http_options *options, const char *address, int fd)
+static inline void rig_open_at(rig *r, const llmd_http_options *options, const char *address, int fd)
 {
   llmd_err err = LLMD_ERR_INIT;
   llmd_http_handler h = { .size = sizeof h, .ud = r, .on_request = rig_on_request, .on_head = rig_on_head,
@@ -147,13 +147,13 @@ static void rig_open_at(rig *r, const llmd_http_options *options, const char *ad
     fail_msg("%s", err.text);
 }
 
-static void rig_open(rig *r, const llmd_http_options *options)
+static inline void rig_open(rig *r, const llmd_http_options *options)
 {
   rig_open_at(r, options, "127.0.0.1:0", -1);
 }
 
 /* One turn; at most a millisecond of waiting for fd (-1 = none). */
-static void turn(rig *r, int fd, short events)
+static inline void turn(rig *r, int fd, short events)
 {
   struct pollfd p = { fd, events, 0 };
   (void)uv_run(&r->loop, UV_RUN_NOWAIT);
@@ -176,7 +176,7 @@ static uint64_t deadline(void)
     }                                                             \
   } while (0)
 
-static int rig_connect(rig *r)
+static inline int rig_connect(rig *r)
 {
   struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -186,7 +186,7 @@ static int rig_connect(rig *r)
   return fd;
 }
 
-static void give(rig *r, int fd, const char *text, size_t len)
+static inline void give(rig *r, int fd, const char *text, size_t len)
 {
   uint64_t stop = deadline();
   while (len > 0 && uv_hrtime() < stop) {
@@ -202,7 +202,7 @@ static void give(rig *r, int fd, const char *text, size_t len)
   assert_int_equal(len, 0);
 }
 
-static void say(rig *r, int fd, const char *text)
+static inline void say(rig *r, int fd, const char *text)
 {
   give(r, fd, text, strlen(text));
 }
@@ -215,7 +215,7 @@ typedef struct heard {
 } heard;
 
 /* Takes what is there. Returns 0 if nothing was. */
-static int hear_some(rig *r, int fd, heard *h)
+static inline int hear_some(rig *r, int fd, heard *h)
 {
   if (h->cap - h->len < 65537) {
     h->cap = h->cap * 2 + 131072;
@@ -248,7 +248,7 @@ static inline size_t hear(rig *r, int fd, heard *h, size_t from, const char *tex
 }
 
 /* Hears until the connection has ended. */
-static void hear_end(rig *r, int fd, heard *h)
+static inline void hear_end(rig *r, int fd, heard *h)
 {
   uint64_t stop = deadline();
   while (!h->ended) {
@@ -277,7 +277,7 @@ static llmd_http_stats stats_of(rig *r)
 }
 
 /* The server goes, and leaves nothing in the loop. */
-static void rig_close(rig *r)
+static inline void rig_close(rig *r)
 {
   uint32_t done = r->done;
   llmd_http_close(r->server, rig_done, r);
