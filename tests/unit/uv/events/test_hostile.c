@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <zmq.h>
 
 #include "stand.h"
@@ -267,5 +268,6 @@ int main(void)
   const struct CMUnitTest tests[] = {
     AT_STAND(test_flood), AT_STAND(test_garbage), AT_STAND(test_too_large), AT_STAND(test_drip),
   };
+  signal(SIGPIPE, SIG_IGN); /* as every program on libuv does */
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
