@@ -245,15 +245,21 @@ static int bind_states(llmd_scheduler *s, llmd_err *err)
 /* ---- create, free ----------------------------------------------------------------------------------------------- */
 
 /* Does a plugin want real tokens? Without room for their cache they are asked for each time. */
-static void bind_tokens(llmd_scheduler *s)
+static int bind_tokens(llmd_scheduler *s, llmd_err *err)
 {
   static const char text[] = "the region has no room for a cache of tokens: they are asked for each time";
+  int rc = 0;
   for (uint32_t i = 0; i < s->config->n_instances; i++) {
     const llmd__instance *in = &s->config->instance[i];
     s->wants_tokens |= in->plugin->needs && (in->plugin->needs(in->self.self) & LLMD_NEEDS_TOKENS);
   }
-  if (s->wants_tokens && llmd__pool_tokens(s->pool, &s->token_off, &s->token_bytes) && s->options.log)
+  if (s->wants_tokens)
+    rc = llmd__pool_tokens(s->pool, &s->token_off, &s->token_bytes);
+  if (rc && rc != LLMD_E_FULL)
+    return llmd__fail(err, rc, 0, 0, NULL, "no cache of tokens in the region: %s", llmd_strerror(rc));
+  if (rc && s->options.log)
     s->options.log(s->options.log_ud, LLMD_LOG_WARN, "config", text, sizeof text - 1);
+  return 0;
 }
 
 static int compile(llmd_scheduler *s, llmd_err *err)
@@ -274,9 +280,7 @@ static int compile(llmd_scheduler *s, llmd_err *err)
   }
   s->identity = llmd__config_identity(s->config) + s->options.compat;
   rc = bind_states(s, err);
-  if (!rc)
-    bind_tokens(s);
-  return rc;
+  return rc ? rc : bind_tokens(s, err);
 }
 
 static void destroy(llmd_scheduler *s)

@@ -175,7 +175,12 @@ static int work(void *mem, size_t len, atomic_int *go)
   int rc = llmd_pool_open(&po, &pool, NULL);
   while (!atomic_load(go))
     ;
-  return rc ? rc : llmd_scheduler_create(NULL, pool, NULL, 0, &s, NULL);
+  if (rc)
+    return rc;
+  do /* whoever makes the index may not have been given a turn for so long that the others say so */
+    rc = llmd_scheduler_create(NULL, pool, NULL, 0, &s, NULL);
+  while (rc == LLMD_E_BUSY);
+  return rc;
 }
 
 /* The region has room for one prefix index. All workers of a proxy start at once and share it. */
