@@ -45,7 +45,7 @@ void llmd__counts_leg(llmd_proxy *p, const llmd__leg *leg, int why, int begun)
   if (why)
     what = begun && why == LLMD__LEG_MALFORMED ? LLMD__STAT_BROKEN_LATE : which[why];
   else if (!llmd__leg_reused(leg))
-    return; /* counted as a connection when it stands */
+    return; /* a new one counts when it stands */
   llmd__stats_count(p->stats, what, 1);
 }
 
@@ -122,6 +122,8 @@ void llmd__counts_tick(llmd_proxy *p)
   llmd__stats_gauge(p->stats, LLMD__GAUGE_WORKERS, p->draining ? 0 : 1);
   llmd__stats_count(p->stats, LLMD__STAT_BYTES_IN, http.bytes_in - p->bytes_in);
   llmd__stats_count(p->stats, LLMD__STAT_BYTES_OUT, http.bytes_out - p->bytes_out);
+  llmd__stats_count(p->stats, LLMD__STAT_CONNECT_OK, client.connected - p->connected);
+  p->connected = client.connected;
   p->bytes_in = http.bytes_in;
   p->bytes_out = http.bytes_out;
   if (p->access)

@@ -366,6 +366,7 @@ static void send_or_retry(llmd__exchange *x, const llmd_now *now, int why)
       return;
     }
     x->leg = NULL;
+    x->fresh = 0;
     if (rc != LLMD_E_IO) {
       give_up(x, 0, rc);
       return;
@@ -402,6 +403,34 @@ void llmd__exchange_retry(llmd__exchange *x, int why)
   }
   llmd__counts_retry(x->proxy);
   send_or_retry(x, &now, why);
+}
+
+/* ---- request ids ---- */
+
+static void make_id(llmd__exchange *x)
+{
+  static const char hex[] = "0123456789abcdef";
+  unsigned char random[16];
+  llmd__proxy_random(x->proxy, random, sizeof random);
+  for (size_t i = 0; i < sizeof random; i++) {
+    x->id[2 * i] = hex[random[i] >> 4];
+    x->id[2 * i + 1] = hex[random[i] & 15];
+  }
+  x->id_len = 2 * sizeof random;
+  x->id_given = 0;
+}
+
+/* Engines that hand a KV cache to each other name it by the request's id: a client's could be another request's. */
+static void rename_for_transfer(llmd__exchange *x)
+{
+  uint32_t ran = 0;
+  for (uint32_t i = 0; i < x->work->decision.n_profiles; i++)
+    ran += x->work->decision.profile[i].state == 1;
+  if (ran < 2 || !x->id_given)
+    return;
+  memcpy(x->id_client, x->id, x->id_len);
+  x->id_client_len = x->id_len;
+  make_id(x);
 }
 
 /* ---- deciding ---- */
@@ -447,6 +476,8 @@ void llmd__exchange_decide(llmd__exchange *x)
     return;
   }
   llmd__counts_decided(p, x->decided_ns);
+  if (x->work->decision.status == LLMD_ROUTED)
+    rename_for_transfer(x);
   llmd__proxy_explain(p, x, &now);
   if (x->work->decision.status != LLMD_ROUTED) {
     reject(x);
@@ -469,20 +500,14 @@ static int is_method(llmd_str method, const char *text)
 /* The client's own request id if it may pass, else a new one. */
 static void name_request(llmd__exchange *x)
 {
-  static const char hex[] = "0123456789abcdef";
-  unsigned char random[16];
   llmd_str id;
   if (!llmd_http_header_of(x->call, "x-request-id", &id) && llmd__forward_id_is_sane(id)) {
     memcpy(x->id, id.ptr, id.len);
     x->id_len = (uint8_t)id.len;
-    return;
+    x->id_given = 1;
+  } else {
+    make_id(x);
   }
-  llmd__proxy_random(x->proxy, random, sizeof random);
-  for (size_t i = 0; i < sizeof random; i++) {
-    x->id[2 * i] = hex[random[i] >> 4];
-    x->id[2 * i + 1] = hex[random[i] & 15];
-  }
-  x->id_len = 2 * sizeof random;
 }
 
 /* Line, headers, body. A path is read as engines read it. 0, or the status to refuse with. */

@@ -71,11 +71,13 @@ typedef struct llmd__exchange {
   uint8_t repeatable;   /* sending it twice does no harm */
   uint8_t fresh;        /* a kept connection was closed: a new one, once an endpoint */
   uint8_t anthropic;
+  uint8_t id_given;     /* the request's id is the client's */
   uint8_t n_runners;
-  uint8_t id_len, endpoint_len, model_len;
+  uint8_t id_len, id_client_len, endpoint_len, model_len;
   double score;
   double prompt; /* tokens, as decided */
   char id[LLMD__REQUEST_ID];
+  char id_client[LLMD__REQUEST_ID]; /* as given, where the request was sent on under another */
   char endpoint[LLMD__PROXY_NAME];
   char model[LLMD__PROXY_NAME];
   struct {
@@ -112,7 +114,7 @@ struct llmd_proxy {
   uint32_t ticks;
   uint32_t draining, closing, timer_open, parts; /* parts: what is still to close */
   uint64_t drain_until;  /* ms of the loop */
-  uint64_t bytes_in, bytes_out; /* of the server, as counted last */
+  uint64_t bytes_in, bytes_out, connected; /* as counted last */
   llmd_done_fn done;
   void *done_ud;
   uint32_t random_left;

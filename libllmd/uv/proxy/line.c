@@ -90,6 +90,8 @@ static void put_request(llmd__text *t, const llmd__exchange *x)
   if (path.len > LONGEST_PATH)
     path.len = LONGEST_PATH;
   put_str(t, "id", id);
+  if (x->id_client_len)
+    put_str(t, "client_id", (llmd_str){x->id_client, x->id_client_len});
   put_str(t, "client", q->client);
   put_str(t, "method", q->method);
   put_str(t, "path", path);

@@ -156,6 +156,12 @@ static void on_link_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     close_link(l);
     return;
   }
+  if (l->engine->early) {
+    if (!l->len)
+      send_bytes(&l->tcp, l->engine->early, strlen(l->engine->early));
+    l->len = 1;
+    return;
+  }
   if (l->len + (size_t)n > l->cap) {
     l->cap = 2 * (l->len + (size_t)n);
     l->in = realloc(l->in, l->cap);
@@ -186,7 +192,8 @@ static void on_link(uv_stream_t *listener, int status)
   assert_int_equal(uv_accept(listener, (uv_stream_t *)&l->tcp), 0);
   e->connections++;
   e->link = l;
-  uv_read_start((uv_stream_t *)&l->tcp, on_room, on_link_read);
+  if (!e->deaf)
+    uv_read_start((uv_stream_t *)&l->tcp, on_room, on_link_read);
 }
 
 static void close_after(uv_write_t *w, int status)

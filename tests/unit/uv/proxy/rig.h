@@ -38,6 +38,8 @@ typedef struct rig_engine {
   llmd_endpoint_id id;
   int does;
   const char *answer;
+  const char *early; /* sent as soon as a connection brings a byte; what it brings then is not read on */
+  int deaf;          /* connections are not read */
   uint64_t flood, flooded;
   uint32_t connections, requests, closed; /* ever */
   struct rig_link *link;   /* the newest connection */

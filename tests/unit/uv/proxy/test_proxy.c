@@ -336,6 +336,82 @@ static void test_timeouts(void **state)
   rig_stop(&r);
 }
 
+/* ---- where engines are ---- */
+
+static void readdress(rig *r, const char *address, uint32_t port)
+{
+  llmd_endpoint row = {.size = sizeof row, .address = {address, strlen(address)}, .port = port};
+  llmd_now now;
+  llmd_clock(&now);
+  assert_int_equal(llmd_pool_remove(r->pool, r->engine[0].id), 0);
+  assert_int_equal(llmd_pool_add(r->pool, &row, &r->engine[0].id), 0);
+  assert_int_equal(llmd_pool_publish(r->pool, &now), 0);
+}
+
+/* localhost is often ::1 first, where nobody listens. */
+static void test_names(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "upstream: {retries: 0}\n");
+  readdress(&r, "localhost", r.engine[0].port);
+  for (int i = 0; i < 3; i++)
+    expect_status(post_chat(&r), "200");
+  has(r.engine[0].seen, "Host: localhost:");
+  assert_int_equal(r.engine[0].connections, 1);
+  rig_stop(&r);
+}
+
+static void test_nobody_there(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "upstream: {connect: 300ms}\n");
+  rig_engine_down(&r, 0);
+  expect_status(post_chat(&r), "502");
+  readdress(&r, "127.0.0.1", 70000 - 65535);
+  expect_status(post_chat(&r), "502");
+  rig_stop(&r);
+}
+
+/* An engine that answers before it has read the request. */
+static void test_early_answer(void **state)
+{
+  const size_t n = 8u << 20;
+  static rig r;
+  char *body = malloc(n);
+  (void)state;
+  assert_non_null(body);
+  memset(body, 'a', n);
+  memcpy(body, "{\"prompt\":\"", 11);
+  memcpy(body + n - 2, "\"}", 2);
+  rig_start(&r, 1, "");
+  r.engine[0].early = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+  for (int i = 0; i < 3; i++)
+    expect_status(rig_post(&r, "/v1/completions", "", body, n), "413");
+  assert_int_equal(r.engine[0].connections, 3); /* none of them can be used again */
+  free(body);
+  rig_stop(&r);
+}
+
+/* One that stops reading the request. */
+static void test_engine_stops_reading(void **state)
+{
+  const size_t n = 15u << 20;
+  static rig r;
+  char *body = malloc(n);
+  (void)state;
+  assert_non_null(body);
+  memset(body, 'a', n);
+  memcpy(body, "{\"prompt\":\"", 11);
+  memcpy(body + n - 2, "\"}", 2);
+  rig_start(&r, 1, "upstream: {idle: 300ms}\n");
+  r.engine[0].deaf = 1;
+  expect_status(rig_post(&r, "/v1/completions", "", body, n), "504");
+  free(body);
+  rig_stop(&r);
+}
+
 /* ---- clients ---- */
 
 static void test_client_leaves(void **state)
@@ -617,7 +693,9 @@ int main(void)
     cmocka_unit_test(test_broken_stream), cmocka_unit_test(test_answer_until_close),
     cmocka_unit_test(test_refused),      cmocka_unit_test(test_reset),           cmocka_unit_test(test_not_repeatable),
     cmocka_unit_test(test_bounded_retries), cmocka_unit_test(test_stale),        cmocka_unit_test(test_malformed),
-    cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
+    cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_names),           cmocka_unit_test(test_nobody_there),
+    cmocka_unit_test(test_early_answer), cmocka_unit_test(test_engine_stops_reading),
+    cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
     cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),
   };
