@@ -198,7 +198,7 @@ def started_again(start, engine, folder):
         until(f'another {name}', lambda: s.pid(name) != old)
         for _ in range(20):
             same('an answer', s.ask(), 200)
-    s.find(r'(?s)(agent: ready.*){3}')
+    s.find(rf'^agent: ready .*pid={s.pid("agent")}$')
     s.process.send_signal(signal.SIGTERM)
     same('exit code', s.wait(), 0)
 
