@@ -252,8 +252,7 @@ void engine_close(struct engine *e, void (*done)(void *ud), void *ud)
   uv_timer_stop(&e->timer);
   if (e->sim)
     engine_model_restart(e);
-  while (e->calls)
-    engine_call_abort(e->calls);
+  engine_calls_drop(e);
   if (e->server) {
     e->handles++;
     llmd_http_close(e->server, on_part_done, e);
@@ -270,8 +269,7 @@ void engine_restart(struct engine *e)
 {
   if (e->sim)
     engine_model_restart(e);
-  while (e->calls)
-    engine_call_abort(e->calls);
+  engine_calls_drop(e);
   if (e->events)
     engine_events_restart(e->events);
   memset(&e->figures, 0, sizeof e->figures);

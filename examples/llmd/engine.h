@@ -136,8 +136,8 @@ void engine_model_restart(struct engine *e);
 void engine_call_start(struct engine *e, llmd_http_call *http, int chat, const struct engine_fault *fault);
 /* The model has made tokens up to produced, at `now`. May free the call. */
 void engine_call_token(struct engine_call *call, uint32_t cached, int last, uint64_t now);
-/* Hangs up on the client, when it is still there, and ends the call unless the model has it. */
-void engine_call_abort(struct engine_call *call);
+/* Hangs up on all clients. The model must have none of the calls any more. */
+void engine_calls_drop(struct engine *e);
 /* Frees it when nobody needs it any more. */
 void engine_call_release(struct engine_call *call);
 

@@ -64,13 +64,20 @@ static void lose(struct engine_call *call)
     destroy(call);
 }
 
-void engine_call_abort(struct engine_call *call)
+/* Hangs up on the client, too. */
+static void hang_up(struct engine_call *call)
 {
-  llmd_http_call *http = call->http;
-  if (!http)
-    return;
-  llmd_http_abort(http);
+  llmd_http_abort(call->http);
   lose(call);
+}
+
+void engine_calls_drop(struct engine *e)
+{
+  while (e->calls) {
+    if (e->calls->http)
+      llmd_http_abort(e->calls->http);
+    destroy(e->calls);
+  }
 }
 
 static void on_gone(struct engine_listener *l)
@@ -135,10 +142,9 @@ static int begin(struct engine_call *call, const char *type, int64_t length)
 static void break_off(struct engine_call *call, const struct engine_text *body, uint64_t n)
 {
   const llmd_str piece = {body->ptr, n < body->len ? (size_t)n : body->len};
-  llmd_http_call *http = call->http;
   if (piece.len)
-    (void)llmd_http_write(http, &piece, 1);
-  engine_call_abort(call);
+    (void)llmd_http_write(call->http, &piece, 1);
+  hang_up(call);
 }
 
 static void answer_whole(struct engine_call *call)
@@ -159,7 +165,7 @@ static void answer_whole(struct engine_call *call)
   if (most > 0 && begin(call, "application/json", (int64_t)body->len) == 0)
     break_off(call, body, most);
   else
-    engine_call_abort(call);
+    hang_up(call);
 }
 
 /* The events up to the token that is next. 1: the answer is whole with these. */
@@ -223,7 +229,7 @@ static void push(struct engine_call *call)
   if (call->produced == 0 || call->allowed == 0)
     return;
   if (!call->begun && begin(call, "text/event-stream; charset=utf-8", -1)) {
-    engine_call_abort(call);
+    hang_up(call);
     return;
   }
   while (call->written < call->produced && call->written < call->allowed)

@@ -167,11 +167,16 @@ int engine_model_submit(struct engine *e, struct engine_call *call)
 void engine_model_restart(struct engine *e)
 {
   if (e->step)
-    (void)take_tokens(e);
+    (void)take_tokens(e); /* nobody is to hear of them */
   e->step = 0;
   uv_timer_stop(&e->timer);
-  while (e->calls)
-    engine_call_abort(e->calls);
+  for (const struct engine_call *call = e->calls; call; call = call->next)
+    if (call->computing) {
+      sim_engine_cancel(e->sim, call->tag);
+      e->table[call->tag] = NULL;
+    }
+  engine_calls_drop(e);
+  e->gone = 0;
   sim_engine_reset(e->sim);
 }
 

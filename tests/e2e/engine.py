@@ -9,12 +9,14 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -293,7 +295,8 @@ def lengths_and_ends(_):
     with Engine('--speed', '1000', '--answer-tokens', '10', '--max-model-len', '200') as e:
         for more, n, finish in (({}, 10, 'stop'), ({'max_tokens': 5}, 5, 'length'), ({'max_tokens': 50}, 10, 'stop'),
                                 ({'max_completion_tokens': 3}, 3, 'length'),
-                                ({'max_tokens': 50, 'ignore_eos': True}, 50, 'length'), ({'max_tokens': 1}, 1, 'length')):
+                                ({'max_tokens': 50, 'ignore_eos': True}, 50, 'length'),
+                                ({'max_tokens': 1}, 1, 'length')):
             answer = e.json('/v1/completions', {'prompt': 'Once upon a time', **more})
             same(f'{more}: tokens', answer['usage']['completion_tokens'], n)
             same(f'{more}: finish', answer['choices'][0]['finish_reason'], finish)
@@ -310,7 +313,8 @@ def wrong_requests(_):
                            ('/v1/chat/completions', {'messages': [{'content': 'x'}]}),
                            ('/v1/chat/completions', chat(n=2)), ('/v1/chat/completions', chat(max_tokens=0)),
                            ('/v1/chat/completions', chat(max_tokens='many')),
-                           ('/v1/chat/completions', chat(max_tokens=10 ** 9)), ('/v1/chat/completions', chat(cache_salt='')),
+                           ('/v1/chat/completions', chat(max_tokens=10 ** 9)),
+                           ('/v1/chat/completions', chat(cache_salt='')),
                            ('/v1/chat/completions', chat(stream_options={'include_usage': True})),
                            ('/v1/chat/completions', chat(tools=[{'type': 'function', 'function': {'name': 'f'}}],
                                                          tool_choice={'type': 'function', 'function': {'name': 'g'}})),
@@ -349,15 +353,17 @@ def functions_are_called(_):
             same('arguments', json.loads(call['function']['arguments']), ARGUMENTS)
             events = events_of(e.ask('POST', '/v1/chat/completions', chat(stream=True, **more))[2].decode())
             deltas = [t['choices'][0]['delta']['tool_calls'][0] for t in events[1:]]
-            same('name, once', [d['function'].get('name') for d in deltas], ['get_weather'] + [None] * (len(deltas) - 1))
+            names = [d['function'].get('name') for d in deltas]
+            same('name, once', names, ['get_weather'] + [None] * (len(deltas) - 1))
             same('arguments', json.loads(''.join(d['function']['arguments'] for d in deltas)), ARGUMENTS)
             same('finish', events[-1]['choices'][0]['finish_reason'], 'tool_calls')
 
 
 def tokens_are_one_prompts_everywhere(_):
     with Engine('--speed', '1000', count=2) as e:
-        messages = [{'role': 'user', 'content': [{'type': 'text', 'text': 'Käse und '}, {'type': 'text', 'text': 'Brot'},
-                                                 {'type': 'image_url', 'image_url': {'url': 'x'}}]}]
+        parts = [{'type': 'text', 'text': 'Käse und '}, {'type': 'text', 'text': 'Brot'},
+                 {'type': 'image_url', 'image_url': {'url': 'x'}}]
+        messages = [{'role': 'user', 'content': parts}]
         body = {'messages': messages, 'tools': [WEATHER], 'max_tokens': 4, 'return_token_ids': True}
         ids = e.json('/tokenize', body)['tokens']
         need('ids are of the vocabulary', all(0 < i < 131072 for i in ids))
@@ -521,7 +527,8 @@ class Listener:
 
 
 def events_name_what_was_computed(r):
-    with Engine('--speed', '1000', '--kv-events', '--hash-algo', 'sha256_cbor', '--hash-seed', '0', '--lora', 'one') as e:
+    with Engine('--speed', '1000', '--kv-events', '--hash-algo', 'sha256_cbor', '--hash-seed', '0', '--lora',
+                'one') as e:
         listener = Listener(e)
         for more, extra, lora in (({}, None, None), ({'cache_salt': 'tenant-a'}, ['cache_salt', 'tenant-a'], None),
                                   ({'model': 'one'}, None, 'one')):
@@ -614,7 +621,8 @@ def gaps_and_restarts(_):
             compute(200 + i)
         same('one is missing', listener.message()[0], listener.seq + 5)
         same('for good', replay(e, listener.seq + 4), [listener.seq + 5])
-        c, r = begin_stream(e, max_tokens=100000)
+        e.fault('slow', count=1, first_ms=0, token_ms=1000 * PATIENCE)
+        c, r = begin_stream(e, max_tokens=100)
         e.fault('restart')
         try:
             r.read()
@@ -728,7 +736,8 @@ def faults_are_listed(_):
         same('strikes', [e.get('/v1/models')[0] for _ in range(3)], [503, 503, 200])
         same('used up', len(e.json('/fault')['faults']), 1)
         same('none', e.fault('none'), {'faults': []})
-        for body in ('x', {}, {'kind': 'what'}, {'kind': 'slow', 'x': 1}, {'kind': 'slow', 'count': -1}, {'kind': 'gap'}):
+        for body in ('x', {}, {'kind': 'what'}, {'kind': 'slow', 'x': 1}, {'kind': 'slow', 'count': -1},
+                     {'kind': 'gap'}):
             e.json('/fault', body, 400)
 
 
@@ -743,6 +752,61 @@ def last_request_is_kept(_):
         same('line', (kept['method'], kept['target']), ('POST', '/v1/completions?x=1'))
         same('headers', [h for h in kept['headers'] if h[0].lower() == 'x-one'], [['X-One', 'two'], ['x-one', 'three']])
         same('body', kept['body'], '{"prompt": "a\\"b"}')
+
+
+def restart_after_somebody_left(_):
+    with Engine('--speed', '0.05') as e:  # a step takes a quarter of a second
+        c, r = begin_stream(e, max_tokens=1000)
+        r.close()
+        c.close()
+        e.fault('restart')
+        same('nothing runs', e.number('vllm:num_requests_running'), 0)
+        same('not aborted: forgotten', e.number('vllm:request_success_total', 'abort'), 0)
+        same('no block in use', e.number('vllm:kv_cache_usage_perc'), 0)
+
+
+KINDS = ['reset', 'half', 'slow', 'hang', '503', 'junk', 'close', 'endless', 'drip', 'none', 'restart', 'gap']
+
+
+def come_and_go(e, dice, requests):
+    """Clients that pipeline, break off, and look at metrics, while everything goes wrong."""
+    for _ in range(requests):
+        try:
+            if dice.random() < 0.1:
+                kind = dice.choice(KINDS)
+                more = {} if kind in ('none', 'restart') else {'count': dice.randint(1, 3)}
+                more |= {'first_ms': 5, 'token_ms': 1} if kind in ('slow', 'drip') else {}
+                e.fault(kind, **more)
+                continue
+            with socket.create_connection(('127.0.0.1', e.ports[0]), timeout=0.1) as s:
+                for _ in range(dice.randint(1, 3)):
+                    body = json.dumps({'prompt': 'abc ' * dice.choice([1, 50, 300]) + str(dice.randint(0, 5)),
+                                       'max_tokens': dice.choice([1, 2, 30, 200]), 'stream': dice.random() < 0.6,
+                                       'ignore_eos': True}).encode()
+                    line = b'GET /metrics' if dice.random() < 0.1 else b'POST /v1/completions'
+                    s.sendall(line + b' HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n' % len(body) + body)
+                for _ in range(dice.choice([0, 1, 2, 5, 50])):
+                    if not s.recv(dice.choice([10, 100, 10000])):
+                        break
+                if dice.random() < 0.3:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        except OSError:
+            pass
+
+
+def clients_come_and_go(_):
+    with Engine('--speed', '50', '--kv-events', '--kv-tokens', '4096', '--max-num-seqs', '16', '--cpu-tokens',
+                '8192') as e:
+        threads = [threading.Thread(target=come_and_go, args=(e, random.Random(i), 25)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        e.fault('none')
+        eventually('nobody is left', lambda: e.number('vllm:num_requests_running') + e.number(
+            'vllm:num_requests_waiting') == 0)
+        same('no block in use', e.number('vllm:kv_cache_usage_perc'), 0)
+        e.chat()
 
 
 # ---- at once ---------------------------------------------------------------------------------------------------------
@@ -776,7 +840,8 @@ def slow_reader_stops_nobody(_):
         before = resident()
         s = socket.create_connection(('127.0.0.1', e.ports[0]), timeout=PATIENCE)
         body = json.dumps(chat(stream=True, max_tokens=60000)).replace(LONG, 'x')
-        s.sendall(f'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}'.encode())
+        head = f'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n'
+        s.sendall((head + body).encode())
         same('others are served', e.json('/v1/completions', {'max_tokens': 1})['usage']['completion_tokens'], 1)
         grown = resident() - before
         need('of 14 MB little waits in memory', grown < 8 << 20, grown)
@@ -834,8 +899,8 @@ def command_line(_):
         return r.returncode, r.stdout.decode(), r.stderr.decode()
     code, out, err = run('--help')
     need('honest help', code == 0 and 'filler text' in out and 'stand-in' in out and not err, err)
-    for args in (['--port', '70000'], ['--speed', '0'], ['--fault', 'what'], ['--fault', 'slow:x=1'], ['--nothing'], ['x'],
-                 ['--hash-algo', 'md5'], ['--hash-algo', 'xxhash'], ['--instant', '--kv-events'], ['--kv-tokens', '8'],
+    for args in (['--port', '70000'], ['--speed', '0'], ['--fault', 'what'], ['--fault', 'slow:x=1'], ['--nothing'],
+                 ['x'], ['--hash-algo', 'md5'], ['--hash-algo', 'xxhash'], ['--instant', '--kv-events'], ['--kv-tokens', '8'],
                  ['--count', '2', '--kv-events-port', '5557'], ['--max-model-len', '100000000'], ['--lora', 'a,b']):
         code, out, err = run(*args)
         need(f'{args}: wrong usage', code == 2 and not out and '--help' in err, (code, err))
@@ -857,7 +922,8 @@ POINTS = [command_line, second_prompt_is_cached, conversation_goes_on_from_its_a
           lengths_and_ends, wrong_requests, functions_are_called, tokens_are_one_prompts_everywhere,
           load_shows_and_clients_may_leave, takes_the_time_the_model_says, many_at_a_time, idle_engines_sleep,
           events_name_what_was_computed, config_is_what_events_are, evictions_and_resets_are_told, gaps_and_restarts,
-          faults_of_answers, faults_of_connections, faults_of_metrics, faults_are_listed, last_request_is_kept,
+          restart_after_somebody_left, clients_come_and_go, faults_of_answers,
+          faults_of_connections, faults_of_metrics, faults_are_listed, last_request_is_kept,
           instant_engines, slow_reader_stops_nobody]
 
 
