@@ -111,6 +111,13 @@ class Serve(Program):
         finally:
             c.close()
 
+    def end(self):
+        """Killed, it leaves its region behind; the next one on that port would make it anew."""
+        super().end()
+        for port in re.findall(r'^serve: listening on .*:(\d+)$', self.text(), re.M):
+            if os.path.exists(f'/dev/shm/llmd-{os.geteuid()}-{port}'):
+                os.unlink(f'/dev/shm/llmd-{os.geteuid()}-{port}')
+
     def region(self):
         return f'/dev/shm/llmd-{os.geteuid()}-{self.port()}'
 
