@@ -241,16 +241,15 @@ void engine_events_address(const struct engine_events *ev, int replay, char *out
 
 void engine_events_sources(const struct engine_events *ev, struct engine_text *out)
 {
-  char live[300], replay[300];
   if (!ev) {
     engine_text_add(out, "{}");
     return;
   }
-  engine_events_address(ev, 0, live, sizeof live);
-  engine_events_address(ev, 1, replay, sizeof replay);
-  engine_text_add(out, "{\"0\":{\"enable_kv_cache_events\":true,\"publisher\":\"zmq\",\"endpoint\":\"%s\","
-                  "\"replay_endpoint\":\"%s\",\"buffer_steps\":%" PRIu32 ",\"hwm\":100000,\"max_queue_size\":100000,"
-                  "\"topic\":\"", live, replay, ev->keep);
+  /* As vLLM's: with an address instead of the star it would mean that the engine connects there. */
+  engine_text_add(out, "{\"0\":{\"enable_kv_cache_events\":true,\"publisher\":\"zmq\",\"endpoint\":\"tcp://*:%" PRIu32
+                  "\",\"replay_endpoint\":\"tcp://*:%" PRIu32 "\",\"buffer_steps\":%" PRIu32 ",\"hwm\":100000,"
+                  "\"max_queue_size\":100000,\"topic\":\"", event_socket_port(ev->socket),
+                  event_socket_replay_port(ev->socket), ev->keep);
   engine_text_quote(out, ev->topic, strlen(ev->topic));
   engine_text_add(out, "\"}}");
 }

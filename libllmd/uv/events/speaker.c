@@ -261,8 +261,6 @@ static void apply_where(llmd__speaker *s, const llmd__where *w)
       return;
     if ((s->wanted && !has_replay(s)) || (s->replay && moved))
       replay_failed(s);
-    if (w->kind == LLMD__WHERE_SPEAKS && !s->sub->bound)
-      say(s, LLMD_LOG_WARN, "its engine connects to whom it tells its events, and no address is set for that (bind)");
     if (w->kind == LLMD__WHERE_SPEAKS)
       is_new(s);
   }
@@ -277,6 +275,15 @@ void llmd__speaker_speaks(llmd__speaker *s)
     return;
   w.kind = LLMD__WHERE_SPEAKS;
   apply_where(s, &w);
+}
+
+/* It is not sure that an address of its own means this: some listen there. */
+static void nowhere_to_find_us(llmd__speaker *s, llmd__where *w)
+{
+  w->kind = LLMD__WHERE_LISTENS;
+  if (!s->warned++)
+    say(s, LLMD_LOG_WARN, "its engine seems to connect to whom it tells its events, and no address is set for that "
+                          "(events.bind): trying to connect to it");
 }
 
 /* An answer that makes no sense, and any refusal, means: it does not know this question. No answer at all, or one of
@@ -302,6 +309,8 @@ static void on_where(void *ud, const llmd__fetch_answer *a)
     return; /* it was heard where we listen */
   if (rc)
     guess(s, &w);
+  if (w.kind == LLMD__WHERE_SPEAKS && !s->sub->bound)
+    nowhere_to_find_us(s, &w);
   apply_where(s, &w);
 }
 

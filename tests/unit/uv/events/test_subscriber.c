@@ -197,6 +197,21 @@ static void test_reconnect_to_the_same_port(void **state)
   engine_say_until_heard(e, 2);
 }
 
+/* It names an address of its own and listens there all the same; nobody could find us. */
+static void test_own_address_but_listens(void **state)
+{
+  engine *e = engine_add(&t, 0);
+  char *star;
+  (void)state;
+  engine_open(e, 1, NULL);
+  while ((star = strchr(e->answer, '*')) != NULL)
+    *star = '7';
+  stand_start(&t);
+  engine_say(e, 1);
+  stand_until(&t, stand_blocks(&t, e, 1) == DOC_BLOCKS);
+  assert_non_null(strstr(t.log, "events.bind"));
+}
+
 /* Nobody answers at the port where replays are guessed to be: live events count all the same, and stay. */
 static void test_no_replay_port(void **state)
 {
@@ -402,6 +417,7 @@ int main(void)
     AT_STAND(test_restart_in_silence),
     AT_STAND(test_reconnect),
     AT_STAND(test_reconnect_to_the_same_port),
+    AT_STAND(test_own_address_but_listens),
     AT_STAND(test_no_replay_port),
     AT_STAND(test_replay_never_comes),
     AT_STAND(test_told_by_metrics),
