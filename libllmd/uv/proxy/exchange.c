@@ -467,12 +467,17 @@ void llmd__exchange_decide(llmd__exchange *x)
   llmd_clock(&now);
   x->state = LLMD__X_NEW;
   rc = decide_on(x, &now);
+  if (!rc && x->work->decision.status == LLMD_NEED_TOKENS) {
+    if (llmd__proxy_ask_tokens(x)) {
+      x->state = LLMD__X_TOKENS;
+      return;
+    }
+    rc = llmd_request_no_tokens(x->work->request);
+    if (!rc)
+      rc = decide_on(x, &now);
+  }
   if (rc) {
     llmd__exchange_refuse(x, 500, "internal_error", llmd_strerror(rc), NULL, 0);
-    return;
-  }
-  if (x->work->decision.status == LLMD_NEED_TOKENS && llmd__proxy_ask_tokens(x)) {
-    x->state = LLMD__X_TOKENS;
     return;
   }
   llmd__counts_decided(p, x->decided_ns);

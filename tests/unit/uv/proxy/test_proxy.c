@@ -600,6 +600,38 @@ static void test_reload(void **state)
   rig_stop(&r);
 }
 
+/* Prefill and decode apart: the prefiller is named to the decoder by the proxy alone, under an id of its own. */
+static void test_disaggregated(void **state)
+{
+  static const char policy[] =
+    "policy: {apiVersion: llm-d.ai/v1alpha1, kind: EndpointPickerConfig, plugins: [{type: prefill-filter}, "
+    "{type: decode-filter}, {type: max-score-picker}, {type: prefix-based-pd-decider, parameters: {nonCachedTokens: 1}}, "
+    "{type: disagg-profile-handler, parameters: {deciders: {prefill: prefix-based-pd-decider}}}], schedulingProfiles: ["
+    "{name: prefill, plugins: [{pluginRef: prefill-filter}, {pluginRef: max-score-picker}]}, "
+    "{name: decode, plugins: [{pluginRef: decode-filter}, {pluginRef: max-score-picker}]}]}\n";
+  static const char body[] = "{\"model\":\"m\",\"prompt\":\"a prompt that is long enough to be worth a transfer of its own\"}";
+  llmd_label prefill = {{"llm-d.ai/role", 13}, {"prefill", 7}}, decode = {{"llm-d.ai/role", 13}, {"decode", 6}};
+  static rig r;
+  char line[64], *answer, *log;
+  (void)state;
+  rig_start(&r, 2, policy);
+  assert_int_equal(llmd_pool_set_labels(r.pool, r.engine[0].id, &prefill, 1), 0);
+  assert_int_equal(llmd_pool_set_labels(r.pool, r.engine[1].id, &decode, 1), 0);
+  publish(&r);
+  answer = rig_post(&r, "/v1/completions", "x-request-id: mine-1\r\nx-prefiller-host-port: 6.6.6.6:1\r\n", body, sizeof body - 1);
+  has(answer, "HTTP/1.1 200");
+  snprintf(line, sizeof line, "x-prefiller-host-port: 127.0.0.1:%u\r\n", r.engine[0].port);
+  has(r.engine[1].seen, line);
+  has_not(r.engine[1].seen, "mine-1");
+  has_not(r.engine[1].seen, "6.6.6.6");
+  assert_int_equal(r.engine[0].requests, 0);
+  log = rig_log(&r);
+  has(log, "\"client_id\":\"mine-1\"");
+  free(log);
+  free(answer);
+  rig_stop(&r);
+}
+
 static void on_drained(void *ud)
 {
   ((rig *)ud)->done = 1;
@@ -697,7 +729,7 @@ int main(void)
     cmocka_unit_test(test_early_answer), cmocka_unit_test(test_engine_stops_reading),
     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
-    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),
+    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
