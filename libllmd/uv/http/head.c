@@ -219,7 +219,8 @@ static void note_header(framers *f, const llmd_http_header *h)
       f->expect = h->value;
     break;
   case 7:
-    f->n_upgrade += llmd__http_is(h->name, "upgrade") ? 1 : 0;
+    /* An offer of h2c may be passed over (RFC 9110 §7.8), and common clients make it with every request. */
+    f->n_upgrade += llmd__http_is(h->name, "upgrade") && !llmd__http_is(h->value, "h2c") ? 1 : 0;
     break;
   case 10:
     if (llmd__http_is(h->name, "connection")) {

@@ -208,7 +208,7 @@ static const struct bad_message bad_requests[] = {
   { 431, "too many trailers", TEXT(POST HOST TE "\r\n0\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n") },
   /* ---- what is not offered ---- */
   { 501, "Upgrade", TEXT(GET HOST "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n") },
-  { 501, "Upgrade", TEXT(GET HOST "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n\r\n") },
+  { 501, "Upgrade", TEXT(GET HOST "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n") },
   { 417, "expectation", TEXT(POST HOST "Expect: 200-ok\r\nContent-Length: 1\r\n\r\n") },
   { 417, "expectation", TEXT(POST HOST "Expect: 100-continue, x\r\nContent-Length: 1\r\n\r\n") },
   /* ---- floods (limits of the test: 8 headers, 600 bytes) ---- */
@@ -256,6 +256,8 @@ struct good_message {
 };
 
 static const struct good_message good_requests[] = {
+  { "GET / 1", LLMD__HTTP_NONE, 1, "", 0,
+    TEXT(GET HOST "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n\r\n") },
   { "GET / 1", LLMD__HTTP_NONE, 1, "", 0, TEXT(GET HOST END) },
   { "GET / 1", LLMD__HTTP_NONE, 1, "", 0, TEXT("\r\n" GET HOST END) },
   { "GET / 1", LLMD__HTTP_NONE, 1, "", 3, TEXT(GET HOST "\r\nGET") },
