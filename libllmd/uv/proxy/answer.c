@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "uv/http/leg.h"
 #include "uv/proxy/inner.h"
+
+_Static_assert(LLMD__PROXY_GATHER >= LLMD__LEG_BUFFER, "one read");
 
 #define PIECES (sizeof((llmd_proxy *)0)->piece / sizeof(llmd_str))
 
@@ -110,6 +113,7 @@ static void on_head(void *ud, const llmd__http_head *head)
   x->why = 0;
   x->state = LLMD__X_PASSING;
   x->proxy->n_pieces = 0;
+  x->proxy->gathered = 0;
   let_go(x);
 }
 
@@ -159,28 +163,35 @@ static int add_piece(llmd__exchange *x, llmd_str piece)
   return p->n_pieces < PIECES || write_pieces(x);
 }
 
-static void add_events(llmd__exchange *x, llmd_str in)
+/* Looks at the events gathered. 0: the exchange is over. */
+static int add_events(llmd__exchange *x)
 {
   llmd_proxy *p = x->proxy;
-  llmd_str out[LLMD__SSE_PIECES];
+  llmd_str out[LLMD__SSE_PIECES], in = {p->gather, p->gathered};
+  p->gathered = 0;
   while (in.len) {
     int n;
     if (x->sse.emitted && !write_pieces(x))
-      return;
+      return 0;
     n = llmd__sse_feed(&x->sse, &p->alloc, &in, out);
     for (int i = 0; i < n; i++)
       if (!add_piece(x, out[i]))
-        return;
+        return 0;
   }
+  return 1;
 }
 
+/* Engines send an event a chunk, and one read brings many: side by side they are looked at and sent at once. */
 static void on_body(void *ud, llmd_str piece)
 {
   llmd__exchange *x = ud;
-  if (x->stream)
-    add_events(x, piece);
-  else
+  llmd_proxy *p = x->proxy;
+  if (!x->stream) {
     (void)add_piece(x, piece);
+    return;
+  }
+  memcpy(p->gather + p->gathered, piece.ptr, piece.len);
+  p->gathered += piece.len;
 }
 
 /* The first token, and how far apart they come. */
@@ -201,6 +212,8 @@ static void on_flush(void *ud)
 {
   llmd__exchange *x = ud;
   llmd_now now;
+  if (!add_events(x))
+    return;
   if (x->proxy->n_pieces) {
     llmd_clock(&now);
     note_time(x, &now);
@@ -237,10 +250,14 @@ static void on_end(void *ud)
 {
   llmd__exchange *x = ud;
   llmd_proxy *p = x->proxy;
-  llmd_str rest = llmd__sse_rest(&x->sse), piece[PIECES];
-  uint32_t n = p->n_pieces;
+  llmd_str rest, piece[PIECES];
+  uint32_t n;
   llmd_now now;
   x->leg = NULL;
+  if (!add_events(x))
+    return;
+  rest = llmd__sse_rest(&x->sse);
+  n = p->n_pieces;
   llmd_clock(&now);
   if (n)
     memcpy(piece, p->piece, n * sizeof *piece); /* another request may begin within the end of this one */
@@ -271,6 +288,7 @@ static void on_fail(void *ud, int why)
   note_usage(x, NULL, 0);
   x->why = (uint32_t)why;
   x->proxy->n_pieces = 0;
+  x->proxy->gathered = 0;
   llmd__exchange_report(x, LLMD_REPORT_ERROR, &now);
   llmd__exchange_end(x, &now, NULL, 0);
   llmd_http_set_data(call, NULL);

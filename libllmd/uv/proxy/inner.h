@@ -28,6 +28,7 @@
 #define LLMD__PROXY_TRIED 16u     /* endpoints that one request was sent to */
 #define LLMD__PROXY_RANDOM 4096u  /* bytes fetched at a time */
 #define LLMD__PROXY_TICK_MS 250u
+#define LLMD__PROXY_GATHER 65536u /* at least what one read brings */
 #define LLMD__PROXY_NAME 96u      /* of an endpoint, of a model, as logged */
 
 /* What a request needs until its answer begins. */
@@ -121,6 +122,8 @@ struct llmd_proxy {
   unsigned char random[LLMD__PROXY_RANDOM];
   llmd_str piece[64]; /* of the answer that is passing now */
   uint32_t n_pieces;
+  size_t gathered;    /* bytes of events in gather: what one read brought, without its framing */
+  char gather[LLMD__PROXY_GATHER];
   llmd_http_header header[LLMD__PROXY_HEADERS];
   char *head;         /* of the request that is being sent */
   size_t head_cap;
