@@ -3,12 +3,12 @@
  *   send ──► kept connection, or a new one ──► head and body in one writev ──► on_head · on_body* · on_end
  *                                              └ what did not fit goes later        └ kept for the next, or closed
  *
- * An engine is named by its address and port, as they stand in the endpoint table. A host name is resolved off the loop,
- * remembered, and asked for again when it ages or stops answering. Connections that nobody uses are read all the same, so
- * one that its engine closes is never handed out.
+ * An engine is named by its address and port, as they stand in the endpoint table. A host name is resolved off the
+ * loop, remembered, and asked for again when it ages or stops answering. Connections that nobody uses are read all the
+ * same, so one that its engine closes is never handed out.
  *
- * A connection that carries a request is a *leg*. It is the sender's until on_end, on_fail or cancel. Everything belongs
- * to the thread that runs the loop. */
+ * A connection that carries a request is a *leg*. It is the sender's until on_end, on_fail or cancel. Everything
+ * belongs to the thread that runs the loop. */
 #ifndef LLMD_UV_HTTP_CLIENT_H
 #define LLMD_UV_HTTP_CLIENT_H
 

@@ -1,4 +1,4 @@
-/* The access log: one line of JSON a request, with the decision's why (docs/service.md lists the fields). Lines are
+/* The access log: one line of JSON a request, with the decision's why (docs/serve.md lists the fields). Lines are
  * gathered and written together. A reader that does not read (a full pipe) stops no worker: lines are lost, and
  * counted. */
 #ifndef LLMD_UV_PROXY_ACCESS_H

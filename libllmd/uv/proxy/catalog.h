@@ -1,5 +1,5 @@
-/* The models of the pool, for /v1/models: what its engines serve and which adapters they have loaded, each name once, in
- * OpenAI's shape of a list. Made anew at most once a second. */
+/* The models of the pool, for /v1/models: what its engines serve and which adapters they have loaded, each name once,
+ * in OpenAI's shape of a list. Made anew at most once a second. */
 #ifndef LLMD_UV_PROXY_CATALOG_H
 #define LLMD_UV_PROXY_CATALOG_H
 

@@ -285,7 +285,10 @@ int llmd__forward_answer(const llmd_http_header *header, uint32_t n, llmd_http_h
 
 static int hex(char c)
 {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  c = lower(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 int64_t llmd__forward_path(llmd_str target, char *out, size_t cap)

@@ -1,9 +1,9 @@
 /* What of a request's head goes on to the engine, and of an answer's head to the client. A head is always written anew:
  * nothing of one passes but headers that are end-to-end and nobody else's to set.
  *
- * A client names no target: its routing headers go (llmd_header_owned, with '-' also written '_', which some servers take
- * for the same), and so do X-Data-Parallel-Rank, request ids that could be read as addresses, and all that its Connection
- * header names. */
+ * A client names no target: its routing headers go (llmd_header_owned, with '-' also written '_', which some servers
+ * take for the same), and so do X-Data-Parallel-Rank, request ids that could be read as addresses, and all that its
+ * Connection header names. */
 #ifndef LLMD_UV_PROXY_FORWARD_H
 #define LLMD_UV_PROXY_FORWARD_H
 

@@ -1,6 +1,6 @@
-/* Bodies on paths that the core does not parse. Engines have more doors to the same rooms (vLLM's /invocations takes what
- * chat/completions takes), and read JSON whatever its Content-Type says, in any Unicode encoding: a body that could carry
- * a field that no client may set is searched like any other, and one that cannot be searched is refused. */
+/* Bodies on paths that the core does not parse. Engines have more doors to the same rooms (vLLM's /invocations takes
+ * what chat/completions takes), and read JSON whatever its Content-Type says, in any Unicode encoding: a body that
+ * could carry a field that no client may set is searched like any other, and one that cannot be searched is refused. */
 #include <string.h>
 
 #include "uv/proxy/inner.h"

@@ -137,25 +137,36 @@ int llmd__proxy_start(const llmd_proxy_options *options, llmd_pool *pool, llmd_p
 void llmd__proxy_random(llmd_proxy *p, void *out, size_t n);
 
 /* ---- exchange.c ---- */
-void llmd__exchange_begin(llmd_proxy *p, llmd_http_call *call);
-/* The client has gone; the call is not valid any more after this. */
-void llmd__exchange_gone(llmd__exchange *x);
-/* Time is up, or the proxy ends. */
-void llmd__exchange_expire(llmd__exchange *x);
-/* Answers with an error and ends. code: a word; n headers. */
-void llmd__exchange_refuse(llmd__exchange *x, uint32_t status, const char *code, const char *message,
-                           const llmd_http_header *header, uint32_t n);
-/* The engine has failed before the client has got a byte: another one, or an error. */
-void llmd__exchange_retry(llmd__exchange *x, int why);
+/* The memory of one; NULL: there is none. It is among the proxy's from then on. */
+llmd__exchange *llmd__exchange_take(llmd_proxy *p);
+llmd__work *llmd__exchange_take_work(llmd_proxy *p);
+/* Work that is not needed any more. */
+void llmd__exchange_drop_work(llmd__exchange *x);
+void llmd__exchange_free_spare(llmd_proxy *p);
 /* Reports, if there is a ticket. END, ERROR and CANCEL take it away. */
 void llmd__exchange_report(llmd__exchange *x, uint32_t kind, const llmd_now *now);
 /* Everything is over: counted, logged, and, when `piece` is given, the answer's end is sent. The exchange is gone. */
 void llmd__exchange_end(llmd__exchange *x, const llmd_now *now, const llmd_str *piece, uint32_t n);
-/* The tokens have come, or not. */
+/* A whole answer of our own, JSON, and the end. header: room for one more behind n; all may lie in the work. */
+void llmd__exchange_answer(llmd__exchange *x, uint32_t status, llmd_http_header *header, uint32_t n, llmd_str body);
+/* Answers with an error and ends. code: a word; n headers. */
+void llmd__exchange_refuse(llmd__exchange *x, uint32_t status, const char *code, const char *message,
+                           const llmd_http_header *header, uint32_t n);
+/* The client has gone; the call is not valid any more after this. */
+void llmd__exchange_gone(llmd__exchange *x);
+/* Time is up. */
+void llmd__exchange_expire(llmd__exchange *x);
+
+/* ---- intake.c ---- */
+void llmd__exchange_begin(llmd_proxy *p, llmd_http_call *call);
+/* Another request id. */
+void llmd__exchange_new_id(llmd__exchange *x);
+
+/* ---- route.c ---- */
+/* Decides and sends; again when the tokens that a decision wanted have come, or will not. */
 void llmd__exchange_decide(llmd__exchange *x);
-/* Work that is not needed any more. */
-void llmd__exchange_drop_work(llmd__exchange *x);
-void llmd__exchange_free_spare(llmd_proxy *p);
+/* The engine has failed before the client has got a byte: another one, or an error. */
+void llmd__exchange_retry(llmd__exchange *x, int why);
 
 /* ---- answer.c ---- */
 extern const llmd__leg_handler llmd__answer_handler;
@@ -163,8 +174,8 @@ extern const llmd__leg_handler llmd__answer_handler;
 void llmd__answer_drained(llmd__exchange *x);
 
 /* ---- guard.c: bodies that nobody parses ---- */
-/* A body on a path that the core does not parse: 0 it may pass as it is, 1 it is JSON that has to be searched for fields
- * that a client must not set, -1 it is JSON in an encoding that cannot be searched. */
+/* A body on a path that the core does not parse: 0 it may pass as it is, 1 it is JSON that has to be searched for
+ * fields that a client must not set, -1 it is JSON in an encoding that cannot be searched. */
 int llmd__guard_looks(llmd_str body);
 
 /* ---- counts.c: the one file that talks to uv/stats ---- */

@@ -172,14 +172,12 @@ static int open_stats(llmd_proxy *p)
 
 static int open_parts(llmd_proxy *p, const llmd_proxy_options *o, llmd_err *err)
 {
-  static const llmd_http_handler handler = {
-    .size = sizeof handler, .on_request = on_request, .on_drain = on_drain, .on_gone = on_gone, .on_refused = on_refused};
+  llmd_http_handler h = {.size = sizeof h, .ud = p, .on_request = on_request, .on_drain = on_drain, .on_gone = on_gone,
+                         .on_refused = on_refused};
   const llmd_service *s = o->service;
   llmd__client_options client = client_options(s);
   llmd_http_options http = http_options(s);
-  llmd_http_handler h = handler;
   int rc = size_memory(p, s);
-  h.ud = p;
   if (!rc)
     rc = open_log(p, s, &p->access, err);
   if (!rc)

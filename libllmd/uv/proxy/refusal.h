@@ -1,6 +1,8 @@
 /* What a client reads when its request is not served: OpenAI's shape of an error, which its client libraries show.
  *
- *   {"error":{"message":"...","type":"...","param":null,"code":"..."}}      (Anthropic's path: "type":"error" before it) */
+ *   {"error":{"message":"...","type":"...","param":null,"code":"..."}}
+ *
+ * On Anthropic's path "type":"error" stands before it. */
 #ifndef LLMD_UV_PROXY_REFUSAL_H
 #define LLMD_UV_PROXY_REFUSAL_H
 

@@ -1,6 +1,6 @@
-/* Server-sent events as they pass. Whole events go on as they came, in one piece per read where nothing has to be looked
- * at; an event of which the end has not come yet is held (bounded) until it has. Usage is read; the chunk that an engine
- * sent only because we asked for usage is taken out.
+/* Server-sent events as they pass. Whole events go on as they came, in one piece per read where nothing has to be
+ * looked at; an event of which the end has not come yet is held (bounded) until it has. Usage is read; the chunk that
+ * an engine sent only because we asked for usage is taken out.
  *
  *   read ──► [held + beginning] event event event [cut off] ──► pieces to send
  *                                    └ usage? taken out?  └──► held */
@@ -27,8 +27,8 @@ typedef struct llmd__sse {
 
 void llmd__sse_init(llmd__sse *s, const char *key, size_t max, int take_out);
 void llmd__sse_free(llmd__sse *s, const llmd_allocator *alloc);
-/* Takes bytes off *in and writes pieces to send to out: of *in, or what was held. Returns how many. With s->emitted, send
- * them and call llmd__sse_sent before the next. Call it until *in is empty. */
+/* Takes bytes off *in and writes pieces to send to out: of *in, or what was held. Returns how many. With s->emitted,
+ * send them and call llmd__sse_sent before the next. Call it until *in is empty. */
 int llmd__sse_feed(llmd__sse *s, const llmd_allocator *alloc, llmd_str *in, llmd_str out[LLMD__SSE_PIECES]);
 void llmd__sse_sent(llmd__sse *s, const llmd_allocator *alloc);
 /* The stream has ended: what is still held. */

@@ -1,6 +1,6 @@
 /* A proxy, engines and clients on one loop, in one process. Engines are sockets that say what a test tells them to; a
- * client sends bytes and keeps what comes back. Nothing sleeps: rig_run goes on until a condition holds, and fails the test
- * after a deadline that only a hang reaches. */
+ * client sends bytes and keeps what comes back. Nothing sleeps: rig_run goes on until a condition holds, and fails the
+ * test after a deadline that only a hang reaches. */
 #ifndef RIG_H
 #define RIG_H
 

@@ -1,6 +1,6 @@
-/* Ways in which a client may try to choose where its request goes, or to reach the fields by which engines hand KV caches
- * to each other: in headers, paths and bodies. Through the whole proxy, to an engine that keeps what it reads: nothing of
- * it may arrive. */
+/* Ways in which a client may try to choose where its request goes, or to reach the fields by which engines hand KV
+ * caches to each other: in headers, paths and bodies. Through the whole proxy, to an engine that keeps what it reads:
+ * nothing of it may arrive. */
 #include "rig.h"
 
 #include <stdio.h>

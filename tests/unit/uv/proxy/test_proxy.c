@@ -1,5 +1,5 @@
-/* The proxy between clients and engines, all on one loop: what passes, what is sent again, and that every charge is given
- * back however a request ends (rig_stop checks that). */
+/* The proxy between clients and engines, all on one loop: what passes, what is sent again, and that every charge is
+ * given back however a request ends (rig_stop checks that). */
 #include "rig.h"
 
 #include <stdio.h>
