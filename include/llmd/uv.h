@@ -229,17 +229,27 @@ LLMD_API void llmd_subscriber_stop(llmd_subscriber *s, llmd_done_fn done, void *
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 /* The agent's side: answers on a unix socket, renders by the engines' /render or /tokenize, fills the region's cache. */
 typedef struct llmd_tokens llmd_tokens;
+typedef struct llmd_tokens_stats {
+  uint32_t size;
+  uint32_t connections, waiting, under_way; /* now: deciders; questions; prompts that are being rendered */
+  uint32_t reserved;
+  uint64_t questions, joined, rendered, failed; /* joined: the same prompt was under way; failed: nobody could */
+  uint64_t refused, strangers; /* too many at a time; what is no question */
+  uint64_t bytes;              /* of renderers' answers */
+} llmd_tokens_stats;
 LLMD_API int llmd_tokens_start(const llmd_feeder *feeder, llmd_tokens **out, llmd_err *err);
+LLMD_API int llmd_tokens_stats_get(const llmd_tokens *t, llmd_tokens_stats *out);
 LLMD_API void llmd_tokens_stop(llmd_tokens *t, llmd_done_fn done, void *ud);
 
-/* A decider's side: asks the agent. Reconnects by itself; while there is no agent every question fails at once. */
+/* A decider's side: asks the agent. Reconnects by itself; while there is no agent every question is refused at once. */
 typedef struct llmd_token_client llmd_token_client;
 LLMD_API int llmd_token_client_open(struct uv_loop_s *loop, const char *path, llmd_token_client **out);
 LLMD_API void llmd_token_client_close(llmd_token_client *c, llmd_done_fn done, void *ud);
 /* rc 0: ids (and features) are borrowed for the call. LLMD_E_TIMEOUT, LLMD_E_NONE (nobody could), LLMD_E_CLOSED. */
 typedef void (*llmd_tokens_fn)(void *ud, int rc, const uint32_t *ids, size_t n, const llmd_feature *features, size_t nf);
 /* Asks for the tokens of a request whose decision said NEED_TOKENS. path: its route; body: as the engine is to get it.
- * Both are copied. fn is called once, never from within. *question (may be NULL) is for cancel. */
+ * Both are copied. fn is called once, never from within; not at all when this fails: LLMD_E_CLOSED (no agent),
+ * LLMD_E_FULL (too many questions at a time), LLMD_E_LIMIT (more than 16 MiB). *question (may be NULL) is for cancel. */
 LLMD_API int llmd_token_client_ask(llmd_token_client *c, const char *path, size_t path_len, const char *body, size_t len,
                                    uint32_t timeout_ms, llmd_tokens_fn fn, void *ud, uint64_t *question);
 /* fn will not be called. */
