@@ -194,19 +194,19 @@ int llmd_region_stats_get(const void *mem, size_t len, llmd_region_stats *out, l
   const llmd__region *g = mem;
   llmd_region_stats s;
   int rc;
-  if (!out || out->size < sizeof *out)
+  if (!out || out->size < offsetof(llmd_region_stats, tickets_reclaimed)) /* what the first version had */
     return LLMD_E_INVALID;
   rc = llmd_region_check(mem, len, err);
   if (rc)
     return rc;
   memset(&s, 0, sizeof s);
-  s.size = sizeof s;
+  s.size = out->size;
   add_caps(g, &s);
   add_counters(g, &s);
   add_endpoints(g, &s);
   add_lanes(g, &s);
   add_tickets(g, &s);
   add_state(g, &s);
-  *out = s;
+  memcpy(out, &s, out->size < sizeof s ? out->size : sizeof s);
   return 0;
 }

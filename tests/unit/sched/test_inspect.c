@@ -59,6 +59,10 @@ static void figures_are_right(void **state)
   assert_int_equal(s.strings, 2 * 6 + 3 + 1 + 2); /* places and names; labels; the note; models */
   assert_true(s.string_used > 200 && s.string_used < s.string_bytes);
   assert_int_equal(llmd_region_stats_get(mem, len - 1, &s, NULL), LLMD_E_MISMATCH);
+  s.size = offsetof(llmd_region_stats, tickets_reclaimed); /* a caller that knows no more */
+  s.tickets_reclaimed = 77;
+  assert_int_equal(llmd_region_stats_get(mem, len, &s, NULL), 0);
+  assert_true(s.tickets_reclaimed == 77 && s.size == offsetof(llmd_region_stats, tickets_reclaimed));
   s.size = 4;
   assert_int_equal(llmd_region_stats_get(mem, len, &s, NULL), LLMD_E_INVALID);
   free(mem);
