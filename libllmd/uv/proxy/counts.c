@@ -30,6 +30,15 @@ void llmd__counts_retry(llmd_proxy *p)
     llmd__stats_count(p->stats, LLMD__STAT_RETRIES, 1);
 }
 
+void llmd__counts_tokens(llmd_proxy *p, int rc)
+{
+  uint32_t which = rc == 0                ? LLMD__STAT_TOKENS_OK
+                   : rc == LLMD_E_TIMEOUT ? LLMD__STAT_TOKENS_TIMEOUT
+                                          : LLMD__STAT_TOKENS_NONE;
+  if (p->stats)
+    llmd__stats_count(p->stats, which, 1);
+}
+
 /* A leg was sent on (why 0), or failed. */
 void llmd__counts_leg(llmd_proxy *p, const llmd__leg *leg, int why, int begun)
 {

@@ -72,6 +72,7 @@ typedef struct llmd__exchange {
   uint8_t repeatable;   /* sending it twice does no harm */
   uint8_t fresh;        /* a kept connection was closed: a new one, once an endpoint */
   uint8_t anthropic;
+  uint8_t asked_tokens; /* once is enough */
   uint8_t id_given;     /* the request's id is the client's */
   uint8_t n_runners;
   uint8_t id_len, id_client_len, endpoint_len, model_len;
@@ -167,6 +168,8 @@ void llmd__exchange_new_id(llmd__exchange *x);
 void llmd__exchange_decide(llmd__exchange *x);
 /* The engine has failed before the client has got a byte: another one, or an error. */
 void llmd__exchange_retry(llmd__exchange *x, int why);
+/* The body with its edits, as pieces of what is there, added to *n; room for LLMD__LEG_PIECES with the head. */
+int llmd__route_body(const llmd__exchange *x, llmd_str *piece, uint32_t *n, uint64_t *bytes);
 
 /* ---- answer.c ---- */
 extern const llmd__leg_handler llmd__answer_handler;
@@ -182,6 +185,7 @@ int llmd__guard_looks(llmd_str body);
 void llmd__counts_begin(llmd__exchange *x, const llmd_request_info *info);
 void llmd__counts_decided(llmd_proxy *p, uint64_t ns);
 void llmd__counts_retry(llmd_proxy *p);
+void llmd__counts_tokens(llmd_proxy *p, int rc);
 void llmd__counts_leg(llmd_proxy *p, const llmd__leg *leg, int why, int begun);
 void llmd__counts_flush(llmd__exchange *x, uint64_t ns);
 void llmd__counts_end(llmd__exchange *x, const llmd_now *now);
@@ -200,6 +204,8 @@ void llmd__line_note(llmd__exchange *x);
 void llmd__proxy_explain(llmd_proxy *p, const llmd__exchange *x, const llmd_now *now);
 
 /* ---- tokens.c ---- */
+/* Opens the client if there is none and the service wants one. */
+int llmd__proxy_open_tokens(llmd_proxy *p, const llmd_service *s);
 /* Asks for the tokens that a decision wants. 1: asked, llmd__exchange_decide follows; 0: nobody to ask. */
 int llmd__proxy_ask_tokens(llmd__exchange *x);
 void llmd__proxy_forget_tokens(llmd__exchange *x);

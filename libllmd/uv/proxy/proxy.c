@@ -189,6 +189,8 @@ static int open_parts(llmd_proxy *p, const llmd_proxy_options *o, llmd_err *err)
   if (!rc)
     rc = llmd__client_open(p->loop, &client, &p->alloc, &p->client);
   if (!rc)
+    rc = llmd__proxy_open_tokens(p, s);
+  if (!rc)
     rc = llmd_http_listen(p->loop, s->listen, o->fd, &h, &http, &p->server, err);
   return rc;
 }
@@ -211,9 +213,21 @@ static void free_proxy(llmd_proxy *p)
   llmd__free(&alloc, p, sizeof *p);
 }
 
-static void on_undone(void *ud)
+static void on_client_undone(void *ud)
 {
   free_proxy(ud);
+}
+
+static void on_tokens_undone(void *ud)
+{
+  llmd_proxy *p = ud;
+  llmd__client_close(p->client, on_client_undone, p);
+}
+
+/* Handles end with the loop's next turns. */
+static void undo(llmd_proxy *p)
+{
+  llmd_token_client_close(p->tokens, on_tokens_undone, p);
 }
 
 int llmd__proxy_start(const llmd_proxy_options *o, llmd_pool *pool, llmd_proxy **out, llmd_err *err)
@@ -239,10 +253,7 @@ int llmd__proxy_start(const llmd_proxy_options *o, llmd_pool *pool, llmd_proxy *
   if (rc) {
     if (err && !err->text[0])
       (void)llmd__fail(err, rc, 0, 0, NULL, "proxy: %s", llmd_strerror(rc));
-    if (p->client)
-      llmd__client_close(p->client, on_undone, p); /* its timer ends with the loop's next turn */
-    else
-      free_proxy(p);
+    undo(p);
     return rc;
   }
   (void)uv_timer_init(p->loop, &p->timer);
@@ -305,6 +316,8 @@ int llmd_proxy_reload(llmd_proxy *p, const llmd_service *service, llmd_err *err)
     llmd__access_close(access);
     return rc;
   }
+  if (llmd__proxy_open_tokens(p, service))
+    llmd__log(p->log, p->log_ud, LLMD_LOG_WARN, "proxy", "%s: cannot ask for tokens there", service->tokens.socket);
   warn_of_fixed(p, service);
   llmd_scheduler_free(p->scheduler);
   p->scheduler = scheduler;
@@ -344,7 +357,8 @@ static void on_server_closed(void *ud)
 {
   llmd_proxy *p = ud;
   p->server = NULL;
-  p->parts = 2;
+  p->parts = 3;
+  llmd_token_client_close(p->tokens, on_part_closed, p);
   llmd__client_close(p->client, on_part_closed, p);
   uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }

@@ -14,8 +14,7 @@ static llmd_str body_of(const llmd__exchange *x)
   return llmd_http_request_of(x->call)->body;
 }
 
-/* The body with its edits, as pieces of what is there. */
-static int cut_body(const llmd__exchange *x, llmd_str *piece, uint32_t *n, uint64_t *bytes)
+int llmd__route_body(const llmd__exchange *x, llmd_str *piece, uint32_t *n, uint64_t *bytes)
 {
   llmd_edit edit[MOST_EDITS];
   llmd_str body = body_of(x);
@@ -50,7 +49,7 @@ static int send_request(llmd__exchange *x)
   llmd__forward f = {q, &w->decision, t, {x->id, x->id_len}, 0};
   llmd__sending s = {{w->decision.text + t->address.off, t->address.len}, t->port, 0, x->fresh, 1, piece,
                      &llmd__answer_handler, x};
-  int rc = cut_body(x, piece, &s.n, &f.body_bytes);
+  int rc = llmd__route_body(x, piece, &s.n, &f.body_bytes);
   int64_t head = rc ? rc : llmd__forward_head(&f, p->head, p->head_cap);
   if (head < 0)
     return (int)head;
