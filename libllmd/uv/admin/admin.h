@@ -25,6 +25,7 @@ typedef struct llmd__admin_view {
   llmd__stats *stats;                /* what workers counted */
   const llmd_scraper *scraper;       /* NULL = none */
   const llmd_subscriber *subscriber; /* NULL = none */
+  const llmd_tokens *tokens;         /* NULL = none */
   uint64_t begun;                    /* mono ns */
   uint64_t ticks, published, held_up, reaped, reloads, reloads_failed; /* ever; held_up: no buffer was free */
 } llmd__admin_view;

@@ -103,6 +103,25 @@ static void put_subscriber(const llmd__admin_view *v, llmd__page *page)
   PUT(page, rows);
 }
 
+static void put_tokens(const llmd__admin_view *v, llmd__page *page)
+{
+  llmd_tokens_stats s = {.size = sizeof s};
+  if (!v->tokens || llmd_tokens_stats_get(v->tokens, &s))
+    return;
+  const row rows[] = {
+    {"llmd_agent_token_deciders", NULL, "Processes that may ask for tokens.", s.connections},
+    {"llmd_agent_token_waiting", NULL, "Questions for tokens that wait.", s.waiting},
+    {"llmd_agent_token_questions_total", NULL, "Questions for tokens.", s.questions},
+    {"llmd_agent_token_joined_total", NULL, "Questions about a prompt that was being rendered.", s.joined},
+    {"llmd_agent_token_rendered_total", NULL, "Prompts that were rendered.", s.rendered},
+    {"llmd_agent_token_failed_total", NULL, "Prompts that nobody could render.", s.failed},
+    {"llmd_agent_token_refused_total", NULL, "Questions beyond what may wait at a time.", s.refused},
+    {"llmd_agent_token_strangers_total", NULL, "Connections that said what is no question.", s.strangers},
+    {"llmd_agent_token_bytes_total", NULL, "Bytes of renderers' answers.", s.bytes},
+  };
+  PUT(page, rows);
+}
+
 /* ---- the process ------------------------------------------------------------------------------------------------- */
 
 static uint64_t resident(void)
@@ -141,5 +160,6 @@ void llmd__admin_metrics(const llmd__admin_view *view, const llmd_http_stats *ht
   put_agent(view, http, page);
   put_scraper(view, page);
   put_subscriber(view, page);
+  put_tokens(view, page);
   put_process(page);
 }

@@ -304,7 +304,6 @@ static void tell_fixed(llmd_agent *a, const llmd_service *s)
     {"region_group", s->region_group == was->region_group},
     {"caps", !memcmp(&s->caps, &was->caps, sizeof s->caps)},
     {"metrics.stale (for this process)", s->metrics.stale_ms == was->metrics.stale_ms},
-    {"tokens.socket", !strcmp(s->tokens.socket, was->tokens.socket)},
   };
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     if (!fixed[i].same)

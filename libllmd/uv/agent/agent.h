@@ -12,7 +12,7 @@
 
 #include "uv/admin/admin.h"
 
-enum { LLMD__PART_DISCOVERY, LLMD__PART_SCRAPER, LLMD__PART_SUBSCRIBER, LLMD__PARTS };
+enum { LLMD__PART_DISCOVERY, LLMD__PART_SCRAPER, LLMD__PART_SUBSCRIBER, LLMD__PART_TOKENS, LLMD__PARTS };
 
 typedef struct llmd__part {
   llmd_agent *agent;

@@ -110,6 +110,32 @@ static void subscriber_stop(void *it, llmd_done_fn done, void *ud)
   llmd_subscriber_stop(it, done, ud);
 }
 
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
+
+static int tokens_same(const llmd_service *a, const llmd_service *b)
+{
+  return same_text(a->tokens.socket, b->tokens.socket) && same_text(a->tokens.url, b->tokens.url) &&
+         a->tokens.timeout_ms == b->tokens.timeout_ms;
+}
+
+static int tokens_wanted(const llmd_agent *a)
+{
+  return a->service->tokens.socket[0] != 0;
+}
+
+static int tokens_start(const llmd_feeder *f, void **out, llmd_err *err)
+{
+  llmd_tokens *t = NULL;
+  int rc = llmd_tokens_start(f, &t, err);
+  *out = t;
+  return rc;
+}
+
+static void tokens_stop(void *it, llmd_done_fn done, void *ud)
+{
+  llmd_tokens_stop(it, done, ud);
+}
+
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -122,14 +148,17 @@ static const struct {
   [LLMD__PART_DISCOVERY] = {"discovery", discovery_wanted, discovery_same, discovery_start, discovery_stop},
   [LLMD__PART_SCRAPER] = {"scraper", scraper_wanted, scraper_same, scraper_start, scraper_stop},
   [LLMD__PART_SUBSCRIBER] = {"subscriber", subscriber_wanted, subscriber_same, subscriber_start, subscriber_stop},
+  [LLMD__PART_TOKENS] = {"tokens", tokens_wanted, tokens_same, tokens_start, tokens_stop},
 };
 
 /* What the pages may look at. */
 static void show(llmd_agent *a)
 {
   const llmd__part *scraper = &a->part[LLMD__PART_SCRAPER], *subscriber = &a->part[LLMD__PART_SUBSCRIBER];
+  const llmd__part *tokens = &a->part[LLMD__PART_TOKENS];
   a->view.scraper = scraper->leaving ? NULL : scraper->it;
   a->view.subscriber = subscriber->leaving ? NULL : subscriber->it;
+  a->view.tokens = tokens->leaving ? NULL : tokens->it;
 }
 
 static void on_changed(void *ud)

@@ -442,8 +442,18 @@ static int read_top(box *b, const llmd__node *root, llmd_err *err)
   return rc < 0 ? rc : LLMD_OK;
 }
 
-/* 1: the policy has a plugin of this type. A policy that cannot be read has none: its own reader will say why. */
-static int policy_has(const llmd_service *s, const char *type)
+/* A token-producer that estimates needs nobody; nor does one whose tokenizer is a service of its own. */
+static int has_renderer(const llmd__node *plugin)
+{
+  const llmd__node *type = plugin->kind == LLMD__MAP ? llmd__map_get(plugin, "type") : NULL;
+  const llmd__node *of = plugin->kind == LLMD__MAP ? llmd__map_get(plugin, "parameters") : NULL;
+  const llmd__node *model = llmd__map_get(of, "modelName"), *other = llmd__map_get(of, "udsTokenizerConfig");
+  return type && (llmd__node_is(type, "token-producer") || llmd__node_is(type, "tokenizer")) && model &&
+         model->text.len && !llmd__map_get(other, "socketFile");
+}
+
+/* 1: the policy wants prompts rendered. One that cannot be read does not: its own reader will say why. */
+static int policy_wants_tokens(const llmd_service *s)
 {
   llmd__tree *tree = NULL;
   const llmd__node *plugins = NULL;
@@ -451,10 +461,8 @@ static int policy_has(const llmd_service *s, const char *type)
   if (!s->policy.len || llmd__tree_parse(NULL, s->policy.ptr, s->policy.len, NULL, &tree, NULL))
     return 0;
   if (llmd__get_list(llmd__tree_root(tree), "plugins", &plugins, NULL) > 0)
-    for (const llmd__node *c = plugins->first; c && !found; c = c->next) {
-      const llmd__node *t = c->kind == LLMD__MAP ? llmd__map_get(c, "type") : NULL;
-      found = t && llmd__node_is(t, type);
-    }
+    for (const llmd__node *c = plugins->first; c && !found; c = c->next)
+      found = has_renderer(c);
   llmd__tree_free(tree);
   return found;
 }
@@ -471,7 +479,7 @@ static int conclude(box *b)
     s->region = b->region;
   else if (keep_text(b, text, strlen(text), &s->region))
     return LLMD_E_NOMEM;
-  if (!automatic || !policy_has(s, "token-producer")) {
+  if (!automatic || !policy_wants_tokens(s)) {
     s->tokens.socket = automatic ? "" : b->socket;
     return LLMD_OK;
   }

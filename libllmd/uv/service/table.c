@@ -89,7 +89,7 @@ const llmd__setting llmd__settings[] = {
 
   TEXT("tokens", "socket", FILE, tokens.socket, "auto",
     "the unix socket where deciders ask the agent for tokens; auto: REGION.sock when the policy has a "
-    "token-producer; \"\" = none"),
+    "token-producer with a modelName; \"\" = none"),
   TEXT("tokens", "url", TEXT, tokens.url, "\"\"", "of a renderer; \"\" = the endpoints themselves"),
   TIME("tokens", "timeout", tokens.timeout_ms, "5s", 1, "of one rendering"),
   TIME("tokens", "wait", tokens.wait_ms, "200ms", 0,
