@@ -175,10 +175,10 @@ static void files(void **state)
   llmd_err err = LLMD_ERR_INIT;
   (void)state;
   assert_non_null(mkdtemp(folder));
-  write_file(folder, "policy.yaml", "plugins:\n- type: token-producer\n");
+  write_file(folder, "policy.yaml", "plugins:\n- {type: tokenizer, parameters: {modelName: m}}\n");
   write_file(folder, "pool.yaml", "endpoints: []\n");
   assert_int_equal(llmd_service_read(text, strlen(text), folder, &s, &err), 0);
-  assert_int_equal(s->policy.len, 32);
+  assert_int_equal(s->policy.len, 57);
   assert_memory_equal(s->policy.ptr, "plugins:\n", 9);
   (void)snprintf(expected, sizeof expected, "%s/policy.yaml", folder);
   assert_string_equal(s->policy_file, expected);
@@ -254,6 +254,12 @@ static void options(void **state)
   assert_int_equal(llmd_service_set(s, "region", "/dev/shm/x", &err), 0);
   assert_int_equal(s->region_is_default, 0);
   assert_int_equal(llmd_service_set(s, "policy", "{plugins: [{type: token-producer}]}", &err), 0);
+  assert_string_equal(s->tokens.socket, ""); /* estimates */
+  assert_int_equal(llmd_service_set(s, "policy", "{plugins: [{type: token-producer, parameters: {modelName: m, "
+                                    "udsTokenizerConfig: {socketFile: /s}}}]}", &err), 0);
+  assert_string_equal(s->tokens.socket, "");
+  assert_int_equal(llmd_service_set(s, "policy", "{plugins: [{type: token-producer, parameters: {modelName: m}}]}",
+                                    &err), 0);
   assert_string_equal(s->tokens.socket, "/dev/shm/x.sock");
   assert_int_equal(llmd_service_set(s, "region", "/dev/shm/y", &err), 0);
   assert_string_equal(s->tokens.socket, "/dev/shm/y.sock");
