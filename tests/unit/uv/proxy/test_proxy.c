@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char chat[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
 static const char streaming[] = "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
@@ -600,6 +601,16 @@ static void test_reload(void **state)
   rig_stop(&r);
 }
 
+static void set_flag(void *ud)
+{
+  *(int *)ud = 1;
+}
+
+static int is_set(void *ud)
+{
+  return *(int *)ud;
+}
+
 /* Prefill and decode apart: the prefiller is named to the decoder by the proxy alone, under an id of its own. */
 static void test_disaggregated(void **state)
 {
@@ -630,6 +641,51 @@ static void test_disaggregated(void **state)
   free(log);
   free(answer);
   rig_stop(&r);
+}
+
+/* Token ids are asked of an agent, which asks an engine; the next request finds them in the region. */
+static void test_tokens(void **state)
+{
+  static const char policy[] =
+    "tokens: {socket: %s}\npolicy: {apiVersion: llm-d.ai/v1alpha1, kind: EndpointPickerConfig, plugins: ["
+    "{type: token-producer, parameters: {modelName: m, vllm: {}}}, {type: precise-prefix-cache-producer}, "
+    "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}}, "
+    "{type: max-score-picker}], schedulingProfiles: [{name: default, plugins: [{pluginRef: prefix-cache-scorer}, "
+    "{pluginRef: max-score-picker}]}]}\n";
+  static rig r;
+  llmd_feeder feeder = {.size = sizeof feeder, .loop = &r.loop};
+  llmd_tokens *agent;
+  llmd_err err = LLMD_ERR_INIT;
+  char folder[] = "/tmp/llmd-rig-XXXXXX", socket[64], yaml[1024];
+  uint32_t before, asked = 0;
+  int gone = 0;
+  (void)state;
+  assert_non_null(mkdtemp(folder));
+  snprintf(socket, sizeof socket, "%s/s", folder);
+  snprintf(yaml, sizeof yaml, policy, socket);
+  rig_start(&r, 1, yaml);
+  r.engine[0].answer = RIG_JSON_ANSWER "21\r\n\r\n{\"token_ids\":[1,2,3]}";
+  feeder.pool = r.pool;
+  feeder.service = r.service;
+  expect_status(post_chat(&r), "200"); /* no agent: decided without */
+  assert_int_equal(r.engine[0].requests, 1);
+  assert_int_equal(llmd_tokens_start(&feeder, &agent, &err), 0);
+  for (int i = 0; i < 3000 && asked != 2; i++) { /* until the proxy has found the agent */
+    before = r.engine[0].requests;
+    expect_status(post_chat(&r), "200");
+    asked = r.engine[0].requests - before;
+  }
+  assert_int_equal(asked, 2);
+  for (int i = 0; i < 3000 && asked != 1; i++) { /* until they are filed */
+    before = r.engine[0].requests;
+    expect_status(post_chat(&r), "200");
+    asked = r.engine[0].requests - before;
+  }
+  assert_int_equal(asked, 1);
+  llmd_tokens_stop(agent, set_flag, &gone);
+  rig_until(&r, is_set, &gone);
+  rig_stop(&r);
+  rmdir(folder);
 }
 
 static void on_drained(void *ud)
@@ -729,7 +785,7 @@ int main(void)
     cmocka_unit_test(test_early_answer), cmocka_unit_test(test_engine_stops_reading),
     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
-    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated),
+    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated), cmocka_unit_test(test_tokens),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
