@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The ABI of the build against the baseline of the last release.
 
-    abi.py compare SOURCE_ROOT LIBLLMD.so DOORS.so      as a test
-    abi.py update  SOURCE_ROOT LIBLLMD.so DOORS.so      write the baseline (tests/abi/update calls it)
+    abi.py compare SOURCE_ROOT LIBLLMD.so DOORS.so [LIBLLMD-UV.so]     as a test
+    abi.py update  SOURCE_ROOT LIBLLMD.so DOORS.so LIBLLMD-UV.so       write the baseline (tests/abi/update calls it)
 
-What may change: new functions, new constants, and fields at the end of a struct that begins with `size`. Three files hold
-the baseline: embed.abi (the library), extend.abi (doors.c: the types of plugin.h), constants.txt (numbers and strings of
-the public macros, error codes included, which no debug information shows).
+What may change: new functions, new constants, and fields at the end of a struct that begins with `size`. Four files hold
+the baseline: embed.abi (the library), extend.abi (doors.c: the types of plugin.h), io.abi (libllmd-uv), constants.txt
+(numbers and strings of the public macros, error codes included, which no debug information shows).
 """
 import os
 import re
@@ -118,12 +118,15 @@ def reason_to_skip(root, library):
     return None
 
 
-def compare(root, library, doors):
+def compare(root, library, doors, uv_library=None):
     why = reason_to_skip(root, library)
-    for name, file, subject in (('embedders', 'embed.abi', library), ('extenders', 'extend.abi', doors)):
+    for name, file, subject in (('embedders', 'embed.abi', library), ('extenders', 'extend.abi', doors),
+                                ('libllmd-uv', 'io.abi', uv_library)):
         title = f'the ABI of {name} has only grown'
-        if why:
-            tap.point(title, skip=why)
+        if why or not subject:
+            tap.point(title, skip=why or 'needs the libraries of libllmd-uv')
+        elif not os.path.exists(os.path.join(root, HERE, file)):
+            tap.point(title, skip='no baseline yet (tests/abi/update makes it)')
         else:
             tap.point(title, compare_one(root, os.path.join(root, HERE, file), subject))
     if os.path.exists(os.path.join(root, HERE, 'constants.txt')):
@@ -133,8 +136,8 @@ def compare(root, library, doors):
     tap.done()
 
 
-def update(root, library, doors):
-    for file, subject in (('embed.abi', library), ('extend.abi', doors)):
+def update(root, library, doors, uv_library):
+    for file, subject in (('embed.abi', library), ('extend.abi', doors), ('io.abi', uv_library)):
         path = os.path.join(root, HERE, file)
         result = abidw(root, subject, path)
         if result.returncode:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is inside the library that was built: no writable global, no call out of the core, one family of names.
 
-    sections.py LIBLLMD.a LIBLLMD.so INCLUDE_DIR
+    sections.py LIBLLMD.a LIBLLMD.so INCLUDE_DIR [LIBLLMD-UV.so]
 
 The archive shows each object file by itself, so a finding names the file; the shared object shows what is exported.
 Relocated read-only tables (.data.rel.ro) are fine: nothing writes to them after start.
@@ -105,31 +105,36 @@ def calls(symbols):
         tap.note(f'{source} alone calls: {" ".join(sorted(names)) or "nothing"}')
 
 
-def declared(include):
-    """Names marked LLMD_API in the public headers."""
+UV_HEADERS = {'uv.h', 'http.h'}  # what libllmd-uv has; all others are libllmd's
+
+
+def declared(include, of_uv):
+    """Names marked LLMD_API in the public headers of one of the two libraries."""
     names = set()
     folder = os.path.join(include, 'llmd')
     for header in os.listdir(folder):
+        if (header in UV_HEADERS) != of_uv:
+            continue
         with open(os.path.join(folder, header), encoding='utf-8') as f:
             text = re.sub(r'/\*.*?\*/|^[ \t]*#.*?(?<!\\)$', ' ', f.read(), flags=re.S | re.M)
         names |= set(re.findall(r'\bLLMD_API\b[^;{]*?\b(\w+)\s*(?:\([^;]*\))?\s*(?:\[[^;]*\])?;', text))
     return names
 
 
-def exports(shared, include):
-    names = set()
+def exports(shared, include, library):
+    names, of_uv = set(), library == 'libllmd-uv'
     for line in lines_of('nm', '-D', '--defined-only', shared):
         kind, name = line.split()[-2:]
         if kind != 'A':
             names.add(name.split('@')[0])
-    tap.point('libllmd.so exports llmd_ names only', sorted(n for n in names if not re.match(r'^llmd_[a-z0-9]', n)))
-    tap.point('what libllmd.so exports is declared in a public header', sorted(names - declared(include)))
-    tap.point('what a public header declares is exported', sorted(declared(include) - names))
+    tap.point(f'{library}.so exports llmd_ names only', sorted(n for n in names if not re.match(r'^llmd_[a-z0-9]', n)))
+    tap.point(f'what {library}.so exports is declared in a public header', sorted(names - declared(include, of_uv)))
+    tap.point(f'what a public header declares {library}.so exports', sorted(declared(include, of_uv) - names))
     soname = re.findall(r'SONAME.*\[(.*)\]', '\n'.join(lines_of('readelf', '-dW', shared)))
-    tap.point('the soname is libllmd.so.0', [] if soname == ['libllmd.so.0'] else soname or ['none'])
+    tap.point(f'the soname is {library}.so.0', [] if soname == [f'{library}.so.0'] else soname or ['none'])
 
 
-def main(archive, shared, include):
+def main(archive, shared, include, uv_shared=None):
     symbols = objects(archive)
     if not symbols:
         tap.point('libllmd.a has objects', [archive])
@@ -137,7 +142,9 @@ def main(archive, shared, include):
     writable(archive, symbols)
     writable_shared(shared)
     calls(symbols)
-    exports(shared, include)
+    exports(shared, include, 'libllmd')
+    if uv_shared:
+        exports(uv_shared, include, 'libllmd-uv')
     tap.done()
 
 
