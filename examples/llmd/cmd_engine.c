@@ -22,10 +22,10 @@ static const char help[] =
   "\n"
   "Engines without a model, to try a router on: they speak as vLLM does, take as long as the simulator\n"
   "says, keep a cache of blocks and tell of it. It is no language model: answers are filler text, the\n"
-  "tokenizer is a stand-in (four bytes are a token, hashed into a vocabulary of 131,072, with marks for\n"
-  "roles). A prompt has the same tokens, the same blocks and the same answer on every engine.\n"
+  "tokenizer is a stand-in (four bytes are a token, hashed into a vocabulary of 131,072). A prompt\n"
+  "has the same tokens, blocks and answer on every engine.\n"
   "\n"
-  "  --port N             port of the first one (default 8000); 0: any\n"
+  "  --port N             of the first one (default 8000); 0: any\n"
   "  --host ADDRESS       default 127.0.0.1\n"
   "  --count N            N engines, on ports in a row\n"
   "  --speed X            X times as fast as the model says (default 1)\n"
@@ -43,9 +43,11 @@ static const char help[] =
   "                       step times, a set of a JSON file (built in: Qwen3-32B, TP2, H100)\n"
   "  --hash-algo NAME     sha256 (default), sha256_cbor, xxhash, xxhash_cbor\n"
   "  --hash-seed TEXT     vLLM's PYTHONHASHSEED; xxhash needs one\n"
-  "  --kv-events          tells of its cache over ZMQ, on any free ports\n"
+  "  --kv-events          tells of its cache over ZMQ, on any ports\n"
   "  --kv-events-port N, --kv-events-replay-port N\n"
   "                       on these; 0: any\n"
+  "  --kv-events-connect tcp://HOST:PORT\n"
+  "                       to a subscriber that listens there\n"
   "  --kv-events-keep N   messages kept for replays (default 10000)\n"
   "  --page-bytes N       a metrics page of at least N bytes\n"
   "  --idle-ms N          hangs up on connections that are idle for N ms\n"
@@ -60,12 +62,12 @@ static const char help[] =
   "Each says on standard error where it is: \"engine: listening on 127.0.0.1:8000 [events tcp://...\n"
   "replay tcp://...]\". They end with SIGTERM or SIGINT.\n"
   "\n"
-  "Pages: /v1/chat/completions, /v1/completions (stream or not, one prompt, n 1; functions are called\n"
-  "when tool_choice says so or the last message names one), .../render, /tokenize, /v1/models, /metrics,\n"
-  "/health, /version, /load, /kv_event_sources, /reset_prefix_cache; from this machine only: /fault,\n"
-  "/received. Not done: stop, logprobs, response_format, images (16 equal tokens each).\n"
+  "Pages: /v1/chat/completions, /v1/completions (one prompt, n 1; functions are called when tool_choice\n"
+  "says so or the last message names one), .../render, /tokenize, /v1/models, /metrics, /health,\n"
+  "/version, /load, /kv_event_sources, /reset_prefix_cache; from this machine only: /fault, /received.\n"
+  "Not done: stop, logprobs, response_format, images (16 equal tokens each).\n"
   "\n"
-  "Faults, by the option or by POST /fault {\"kind\": KIND, NAME: VALUE, ...}; GET /fault lists them:\n"
+  "Faults, by the option or by POST /fault {\"kind\": KIND, NAME: VALUE}; GET lists them:\n"
   "  slow      first_ms (default 1000) before the answer, token_ms before each further token\n"
   "  hang      no answer, ever\n"
   "  reset     the connection breaks after `bytes` of the answer's body\n"
@@ -84,7 +86,7 @@ static const char help[] =
   "\n"
   "Examples:\n"
   "  llmd engine --port 8000 --count 8 --speed 10 --kv-events\n"
-  "  llmd engine --fault slow:first_ms=5000,probability=0.1 --fault 503:count=3\n"
+  "  llmd engine --fault slow:first_ms=5000 --fault 503:count=3\n"
   "  curl -d '{\"kind\": \"reset\", \"bytes\": 100, \"count\": 1}' http://127.0.0.1:8000/fault\n";
 
 struct job {
@@ -105,8 +107,8 @@ struct job {
 
 enum {
   PORT = 256, HOST, COUNT, SPEED, INSTANT, MODEL, LORA, MAX_MODEL_LEN, ANSWER_TOKENS, BLOCK_SIZE, KV_TOKENS, CPU_TOKENS,
-  MAX_NUM_SEQS, COEFFICIENTS, HASH_ALGO, HASH_SEED, KV_EVENTS, KV_EVENTS_PORT, KV_EVENTS_REPLAY_PORT, KV_EVENTS_KEEP,
-  PAGE_BYTES, IDLE_MS, MAX_REQUESTS, FAULT, FAULT_SEED, RECORD, READY_FD,
+  MAX_NUM_SEQS, COEFFICIENTS, HASH_ALGO, HASH_SEED, KV_EVENTS, KV_EVENTS_CONNECT, KV_EVENTS_PORT,
+  KV_EVENTS_REPLAY_PORT, KV_EVENTS_KEEP, PAGE_BYTES, IDLE_MS, MAX_REQUESTS, FAULT, FAULT_SEED, RECORD, READY_FD,
 };
 
 static const struct option long_options[] = {
@@ -116,6 +118,7 @@ static const struct option long_options[] = {
   {"block-size", 1, NULL, BLOCK_SIZE}, {"kv-tokens", 1, NULL, KV_TOKENS}, {"cpu-tokens", 1, NULL, CPU_TOKENS},
   {"max-num-seqs", 1, NULL, MAX_NUM_SEQS}, {"coefficients", 1, NULL, COEFFICIENTS}, {"hash-algo", 1, NULL, HASH_ALGO},
   {"hash-seed", 1, NULL, HASH_SEED}, {"kv-events", 0, NULL, KV_EVENTS}, {"kv-events-port", 1, NULL, KV_EVENTS_PORT},
+  {"kv-events-connect", 1, NULL, KV_EVENTS_CONNECT},
   {"kv-events-replay-port", 1, NULL, KV_EVENTS_REPLAY_PORT}, {"kv-events-keep", 1, NULL, KV_EVENTS_KEEP},
   {"page-bytes", 1, NULL, PAGE_BYTES}, {"idle-ms", 1, NULL, IDLE_MS}, {"max-requests", 1, NULL, MAX_REQUESTS},
   {"fault", 1, NULL, FAULT}, {"fault-seed", 1, NULL, FAULT_SEED}, {"record", 0, NULL, RECORD},
@@ -173,6 +176,15 @@ static int add_fault(struct job *j, const char *text)
   return 0;
 }
 
+static int set_connect(struct job *j, const char *address)
+{
+  if (strncmp(address, "tcp://", 6) || strlen(address) > 255)
+    return shell_usage(j->command, "--kv-events-connect: '%s' is no tcp://HOST:PORT", address);
+  j->options.events = 1;
+  j->options.events_connect = address;
+  return 0;
+}
+
 static int set_algorithm(struct job *j, const char *name)
 {
   j->options.scheme = llmd_hash_by_name(name, strlen(name));
@@ -194,6 +206,7 @@ static int set_option(struct job *j, int option)
   case HASH_ALGO: return set_algorithm(j, optarg);
   case HASH_SEED: j->options.seed = optarg; break;
   case KV_EVENTS: j->options.events = 1; break;
+  case KV_EVENTS_CONNECT: return set_connect(j, optarg);
   case FAULT: return add_fault(j, optarg);
   case RECORD: j->options.record = 1; break;
   default: return set_number(j, option);

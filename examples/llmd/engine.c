@@ -202,7 +202,8 @@ static int open_events(struct engine *e, llmd_err *err)
   const struct engine_options *o = &e->options;
   char topic[600];
   const struct engine_events_options options = {
-    .loop = o->loop, .host = o->host, .topic = topic, .port = o->events_port, .replay_port = o->replay_port,
+    .loop = o->loop, .host = o->host, .topic = topic, .connect = o->events_connect, .port = o->events_port,
+    .replay_port = o->replay_port,
     .keep = o->events_keep, .block_size = o->block_size, .n_blocks = o->model.kv_tokens / o->block_size};
   int rc;
   (void)snprintf(topic, sizeof topic, "kv@%s@%s", e->address, o->models.name);

@@ -29,6 +29,7 @@ struct engine_options {
   int instant;          /* no model, no tokens, no cache */
   int events;
   uint32_t events_port, replay_port, events_keep;
+  const char *events_connect; /* as engine_events_options.connect */
   uint32_t scheme;      /* LLMD_HASH_VLLM_* */
   const char *algorithm; /* what vLLM calls it */
   const char *seed;     /* PYTHONHASHSEED; NULL = not set */

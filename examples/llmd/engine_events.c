@@ -25,7 +25,7 @@ struct engine_events {
   struct event_socket *socket;
   struct engine_block **bucket;
   uint32_t mask;
-  char *host, *topic;
+  char *host, *topic, *connect; /* connect: NULL = it listens */
   uint32_t skip;
   int lost; /* those skipped are not kept, either */
 
@@ -169,6 +169,7 @@ static void free_all(struct engine_events *ev)
   free(ev->ring);
   free(ev->host);
   free(ev->topic);
+  free(ev->connect);
   free(ev);
 }
 
@@ -192,7 +193,8 @@ static int make(const struct engine_events_options *o, struct engine_events *ev)
   ev->ring = calloc(o->keep ? o->keep : 1, sizeof *ev->ring);
   ev->host = copy_text(o->host);
   ev->topic = copy_text(o->topic);
-  if (!ev->bucket || !ev->ring || !ev->host || !ev->topic)
+  ev->connect = o->connect ? copy_text(o->connect) : NULL;
+  if (!ev->bucket || !ev->ring || !ev->host || !ev->topic || (o->connect && !ev->connect))
     return LLMD_E_NOMEM;
   return sim_publisher_create(&ev->publisher, o->block_size, 1);
 }
@@ -203,7 +205,10 @@ int engine_events_open(const struct engine_events_options *o, struct engine_even
   struct engine_events *ev = calloc(1, sizeof *ev);
   int rc = ev ? make(o, ev) : LLMD_E_NOMEM;
   if (rc == 0) {
-    (void)snprintf(live, sizeof live, "tcp://%s:%" PRIu32, o->host, o->port);
+    if (o->connect)
+      (void)snprintf(live, sizeof live, ">%s", o->connect);
+    else
+      (void)snprintf(live, sizeof live, "tcp://%s:%" PRIu32, o->host, o->port);
     (void)snprintf(replay, sizeof replay, "tcp://%s:%" PRIu32, o->host, o->replay_port);
     rc = event_socket_open(o->loop, live, replay, answer, ev, &ev->socket);
   }
@@ -236,7 +241,10 @@ struct sim_publisher *engine_events_publisher(struct engine_events *ev)
 void engine_events_address(const struct engine_events *ev, int replay, char *out, size_t room)
 {
   const uint32_t port = replay ? event_socket_replay_port(ev->socket) : event_socket_port(ev->socket);
-  (void)snprintf(out, room, "tcp://%s:%" PRIu32, ev->host, port);
+  if (ev->connect && !replay)
+    (void)snprintf(out, room, "%s", ev->connect);
+  else
+    (void)snprintf(out, room, "tcp://%s:%" PRIu32, ev->host, port);
 }
 
 void engine_events_sources(const struct engine_events *ev, struct engine_text *out)
@@ -245,11 +253,14 @@ void engine_events_sources(const struct engine_events *ev, struct engine_text *o
     engine_text_add(out, "{}");
     return;
   }
-  /* As vLLM's: with an address instead of the star it would mean that the engine connects there. */
-  engine_text_add(out, "{\"0\":{\"enable_kv_cache_events\":true,\"publisher\":\"zmq\",\"endpoint\":\"tcp://*:%" PRIu32
-                  "\",\"replay_endpoint\":\"tcp://*:%" PRIu32 "\",\"buffer_steps\":%" PRIu32 ",\"hwm\":100000,"
-                  "\"max_queue_size\":100000,\"topic\":\"", event_socket_port(ev->socket),
-                  event_socket_replay_port(ev->socket), ev->keep);
+  /* As vLLM's: with an address instead of the star it means that the engine connects there. */
+  engine_text_add(out, "{\"0\":{\"enable_kv_cache_events\":true,\"publisher\":\"zmq\",\"endpoint\":\"");
+  if (ev->connect)
+    engine_text_quote(out, ev->connect, strlen(ev->connect));
+  else
+    engine_text_add(out, "tcp://*:%" PRIu32, event_socket_port(ev->socket));
+  engine_text_add(out, "\",\"replay_endpoint\":\"tcp://*:%" PRIu32 "\",\"buffer_steps\":%" PRIu32 ",\"hwm\":100000,"
+                  "\"max_queue_size\":100000,\"topic\":\"", event_socket_replay_port(ev->socket), ev->keep);
   engine_text_quote(out, ev->topic, strlen(ev->topic));
   engine_text_add(out, "\"}}");
 }

@@ -32,6 +32,7 @@ struct engine_events_options {
   uv_loop_t *loop;
   const char *host;  /* that sockets are bound to; "[::1]" for IPv6 */
   const char *topic;
+  const char *connect; /* "tcp://...": live messages go there, to somebody who listens; NULL = it listens itself */
   uint32_t port;     /* 0 = any */
   uint32_t replay_port;
   uint32_t keep;     /* messages */

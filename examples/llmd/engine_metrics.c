@@ -186,7 +186,8 @@ static void put_config(const struct page *p, const struct engine *e)
   head(p, "vllm:cache_config_info", "gauge", "How the cache is set up.");
   engine_text_add(p->out, "vllm:cache_config_info{_block_size_resolved=\"True\",block_size=\"%" PRIu32 "\","
                   "cache_dtype=\"auto\",enable_prefix_caching=\"True\",engine=\"0\",gpu_memory_utilization=\"0.92\","
-                  "hash_block_size=\"None\",is_attention_free=\"False\",kv_cache_size_tokens=\"%" PRIu32 "\",num_cpu_blocks=\"None\","
+                  "hash_block_size=\"None\",is_attention_free=\"False\","
+                  "kv_cache_size_tokens=\"%" PRIu32 "\",num_cpu_blocks=\"None\","
                   "num_gpu_blocks=\"%" PRIu32 "\",num_gpu_blocks_override=\"None\",prefix_caching_hash_algo=\"%s\","
                   "sliding_window=\"None\"} 1.0\n", o->block_size, blocks * o->block_size, blocks, o->algorithm);
 }

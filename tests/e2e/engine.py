@@ -565,6 +565,21 @@ def config_is_what_events_are(_):
         same('topic', sources['topic'], f'kv@127.0.0.1:{e.ports[0]}@{MODEL}')
 
 
+def engines_may_find_their_subscriber(_):
+    """He listens; the engine connects. Its greeting is enough."""
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        listener.settimeout(PATIENCE)
+        address = f'tcp://127.0.0.1:{listener.getsockname()[1]}'
+        with Engine('--kv-events-connect', address) as e:
+            s, _ = listener.accept()
+            same('it speaks ZMTP', s.recv(1), b'\xff')
+            s.close()
+            same('printed', e.events, address)
+            sources = e.json('/kv_event_sources')['0']
+            same('endpoint', sources['endpoint'], address)
+            same('replay', sources['replay_endpoint'], e.replay.replace('127.0.0.1', '*'))
+
+
 def evictions_and_resets_are_told(_):
     with Engine('--speed', '1000', '--kv-events', '--kv-tokens', '1024') as e:
         listener, held = Listener(e), set()
@@ -900,8 +915,9 @@ def command_line(_):
     code, out, err = run('--help')
     need('honest help', code == 0 and 'filler text' in out and 'stand-in' in out and not err, err)
     for args in (['--port', '70000'], ['--speed', '0'], ['--fault', 'what'], ['--fault', 'slow:x=1'], ['--nothing'],
-                 ['x'], ['--hash-algo', 'md5'], ['--hash-algo', 'xxhash'], ['--instant', '--kv-events'], ['--kv-tokens', '8'],
-                 ['--count', '2', '--kv-events-port', '5557'], ['--max-model-len', '100000000'], ['--lora', 'a,b']):
+                 ['x'], ['--hash-algo', 'md5'], ['--hash-algo', 'xxhash'], ['--instant', '--kv-events'],
+                 ['--kv-tokens', '8'], ['--count', '2', '--kv-events-port', '5557'], ['--lora', 'a,b'],
+                 ['--kv-events-connect', '127.0.0.1:1'], ['--max-model-len', '100000000']):
         code, out, err = run(*args)
         need(f'{args}: wrong usage', code == 2 and not out and '--help' in err, (code, err))
     with Engine() as e:
@@ -921,7 +937,8 @@ RECORDED = [against_recordings, refusals_against_recordings, streams_against_rec
 POINTS = [command_line, second_prompt_is_cached, conversation_goes_on_from_its_answers, stream_says_what_the_whole_says,
           lengths_and_ends, wrong_requests, functions_are_called, tokens_are_one_prompts_everywhere,
           load_shows_and_clients_may_leave, takes_the_time_the_model_says, many_at_a_time, idle_engines_sleep,
-          events_name_what_was_computed, config_is_what_events_are, evictions_and_resets_are_told, gaps_and_restarts,
+          events_name_what_was_computed, engines_may_find_their_subscriber,
+          config_is_what_events_are, evictions_and_resets_are_told, gaps_and_restarts,
           restart_after_somebody_left, clients_come_and_go, faults_of_answers,
           faults_of_connections, faults_of_metrics, faults_are_listed, last_request_is_kept,
           instant_engines, slow_reader_stops_nobody]
