@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 
@@ -19,7 +18,7 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, '..', 'lint'))
 import tap  # noqa: E402
 from load import Load  # noqa: E402
-from world import MODEL, PATIENCE, Raw, World, Wrong, chat, is_alive, need, same, until, until_running  # noqa: E402
+from world import Raw, World, Wrong, chat, is_alive, need, same, state_of, until, until_running  # noqa: E402
 
 LONG = os.environ.get('LLMD_LONG') == '1'
 SOON = 10.0  # seconds until counts are back at zero; it takes one, and more on a machine that has much else to do
@@ -45,7 +44,8 @@ def settled(world, outcomes=()):
     for line in world.serve.lines():
         need('at most three attempts:', line.get('attempts', 0) <= 3, line)
     failed = len([o for o in outcomes if o.problem])
-    tap.note(f'{len(world.serve.lines())} requests, {failed} failed as they may; counts back at zero after {seconds:.2f} s')
+    tap.note(f'{len(world.serve.lines())} requests, {failed} failed as they may; '
+             f'counts back at zero after {seconds:.2f} s')
 
 
 # ---- engines die -----------------------------------------------------------------------------------------------------
@@ -76,7 +76,8 @@ def engines_die(world):
             for address, before, after in deaths), (o, lines[o.id], deaths))
     settled(world, outcomes)
     retries = serve.figure('llmd_proxy_retries_total')
-    same('retries are what the attempts say', retries, sum(max(0, line.get('attempts', 0) - 1) for line in serve.lines()))
+    same('retries are what the attempts say', retries,
+         sum(max(0, line.get('attempts', 0) - 1) for line in serve.lines()))
     need('retries are bounded', retries <= len(deaths) * (load.users + 10), (retries, len(deaths)))
     serve.wait_fresh(4)
 
@@ -152,7 +153,7 @@ def kill(serve, name):
     """-9. The clients whose connections died with it: it is stopped first, so that nobody comes or goes meanwhile."""
     pid = serve.pid(name)
     os.kill(pid, signal.SIGSTOP)
-    until('it stands still', lambda: open(f'/proc/{pid}/stat', encoding='utf-8').read().rsplit(')', 1)[1].split()[0] == 'T')
+    until('it stands still', lambda: state_of(pid) == 'T')
     clients = clients_of(pid, serve.port)
     os.kill(pid, signal.SIGKILL)
     until(f'another {name}', lambda: serve.pid(name) != pid)
@@ -169,7 +170,8 @@ def processes_die(world):
         for _ in range(200 if LONG else 20):
             name = pick.choice(['worker 0', 'worker 1', 'worker 2', 'agent'])
             before = time.time()
-            deaths.append((kill(serve, name) if name != 'agent' else kill(serve, name) & set(), before, time.time()))
+            clients = kill(serve, name)
+            deaths.append((clients, before, time.time()))
             began = time.monotonic()
             with Raw(serve.port) as c:
                 answer = c.post(chat(max_tokens=2)).answer()
@@ -264,7 +266,7 @@ def fault_everywhere(world, kind, **more):
 
 
 def answers_break_off(world):
-    """An answer cut short is seen as cut short: a reset, never an end that looks like one. Wrong ones pass as they are."""
+    """An answer cut short is seen as cut short: a reset, never an end that looks like one. Errors pass as they are."""
     world.start_engines(2, '--speed', '50')
     serve = world.start_serve(*engines_go_on([]))
     for kind, more in (('half', {}), ('reset', {'bytes': 30})):
@@ -383,6 +385,7 @@ def attempt(llmd, test):
     world = World(llmd)
     try:
         test(world)
+        world.look_for_crashes()
         tap.point(test.__name__.replace('_', ' '))
     except (Wrong, AssertionError, OSError, ValueError, EOFError, KeyError, http.client.HTTPException) as error:
         tap.point(test.__name__.replace('_', ' '), (str(error) or repr(error)).splitlines() + world.told())

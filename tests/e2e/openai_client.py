@@ -12,7 +12,8 @@ client = openai.OpenAI(base_url=sys.argv[1], api_key='a-key', max_retries=0, tim
 
 
 def ask(text='Once upon a time', n=9, **more):
-    return client.chat.completions.create(model=MODEL, messages=[{'role': 'user', 'content': text}], max_tokens=n, **more)
+    messages = [{'role': 'user', 'content': text}]
+    return client.chat.completions.create(model=MODEL, messages=messages, max_tokens=n, **more)
 
 
 def words(stream):

@@ -46,12 +46,17 @@ def until(what, look, patience=PATIENCE):
     raise Wrong(f'not within {patience:g} s: {what}; last seen: {last!r}')
 
 
-def is_alive(pid):
+def state_of(pid):
+    """As ps shows it: S sleeps, T is stopped, Z is dead; X: there is none."""
     try:
         with open(f'/proc/{pid}/stat', encoding='utf-8') as f:
-            return f.read().rsplit(')', 1)[1].split()[0] not in 'ZX'
+            return f.read().rsplit(')', 1)[1].split()[0]
     except OSError:
-        return False
+        return 'X'
+
+
+def is_alive(pid):
+    return state_of(pid) not in 'ZX'
 
 
 def until_running(engines, n):
@@ -244,6 +249,14 @@ class World:
             f.write(text)
         os.replace(self.path(name) + '.new', self.path(name))
         return self.path(name)
+
+    def look_for_crashes(self):
+        """Nobody ended by itself (who was killed by us had signal 9), and no sanitizer has said anything."""
+        for program in [self.serve] + [e.program for e in self.engines]:
+            text = program.text()
+            found = re.search(r'.*(ended by signal (?!9$)|ended with code|Sanitizer|runtime error).*', text, re.M)
+            need(f'{program.name} is well:', not found, found and text[found.start():][:3000])
+            need(f'{program.name} lives or was ended:', program.process.poll() in (None, 0, -9), program.process.poll())
 
     def told(self):
         """The last of what everybody said, for who reads why a test failed."""
