@@ -60,6 +60,7 @@ const llmd__setting llmd__settings[] = {
   SIZE64("caps", "prefix_bytes", caps.prefix_bytes, "64MiB", 65536,
     "of state_bytes, for each approximate prefix index"),
   SIZE64("caps", "index_bytes", caps.index_bytes, "64MiB", 65536, "of state_bytes, for the exact prefix index"),
+  SIZE64("caps", "token_bytes", caps.token_bytes, "16MiB", 65536, "of state_bytes, for tokens of prompts"),
 
   FLAG("metrics", "enabled", metrics.enabled, "true", "engines' metrics are read"),
   TIME("metrics", "period", metrics.period_ms, "50ms", 10, "of reading an endpoint's page"),

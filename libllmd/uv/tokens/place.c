@@ -10,7 +10,7 @@
 #define BAD_MS 1000u
 #define SILENT_MS 1000u
 #define WAY_MS 60000u
-#define MOST_BUSY 32u /* of one place */
+#define MOST_BUSY 64u /* of one place */
 
 /* ---- the renderer that the service names ------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #define SHORTEST_MS 1u
 #define REFUSED 256u /* prompts that are remembered, a power of two */
 #define REFUSED_MS 1000u
+#define JOIN_MS 1000u /* what takes longer is nothing to wait for */
 
 #define SAY(r, level, ...) llmd__log((r)->log, (r)->log_ud, level, "tokens", __VA_ARGS__)
 
@@ -355,6 +356,8 @@ static int begin(llmd__renderer *r, llmd_str path, llmd_str body, llmd__ask *ask
   if (rc || was_refused(r, &key))
     return LLMD_E_NONE;
   j = find_job(r, &key);
+  if (j && uv_now(r->loop) + r->timeout_ms > j->until + JOIN_MS)
+    return LLMD_E_NONE;
   if (j) {
     r->counts.joined++;
     link_ask(j, ask);
