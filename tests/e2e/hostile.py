@@ -616,12 +616,25 @@ def admin_port(world):
     s.well()
 
 
+TOKENS = '''
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- {type: token-producer, parameters: {modelName: llmd-filler, vllm: {}}}
+- {type: precise-prefix-cache-producer}
+- {type: queue-scorer}
+- {type: max-score-picker}
+schedulingProfiles:
+- name: default
+  plugins: [{pluginRef: queue-scorer, weight: 1}, {pluginRef: max-score-picker}]
+'''
+
+
 def token_socket(world):
     """The unix socket where deciders ask: whatever comes there, the agent lives."""
     path = world.path('tokens.sock')
-    s = Setting(world, '--set', 'tokens.socket=' + path)
-    if not os.path.exists(path):
-        raise Skip('no such socket here')
+    s = Setting(world, '--set', 'policy=' + world.write('tokens.yaml', TOKENS), '--set', 'tokens.socket=' + path)
+    until('it is there', lambda: os.path.exists(path))
     same('its mode', oct(os.stat(path).st_mode & 0o777), '0o600')
     memory, kept = s.memory('agent'), []
     numbers = [struct.pack(order + 'I', n) for order in '<>' for n in (0, 1, 0x7fffffff, 0xffffffff, 0x01000000)]
