@@ -81,21 +81,20 @@ int llmd__explain_put(void *area, size_t bytes, uint64_t wall, const char *text,
   return LLMD_OK;
 }
 
-/* 1: whole and of this number. */
+/* 1: whole and of this number. The state is read again after all else: acquiring loads are not passed by later ones. */
 static int read_slot(const slot *s, uint64_t number, copy *c)
 {
   if (atomic_load(&s->state) != number * 2)
     return 0;
   c->number = number;
-  c->wall = atomic_load_explicit(&s->wall, memory_order_relaxed);
-  c->len = atomic_load_explicit(&s->len, memory_order_relaxed);
-  c->check = atomic_load_explicit(&s->check, memory_order_relaxed);
+  c->wall = atomic_load_explicit(&s->wall, memory_order_acquire);
+  c->len = atomic_load_explicit(&s->len, memory_order_acquire);
+  c->check = atomic_load_explicit(&s->check, memory_order_acquire);
   if (c->len > LLMD__EXPLAIN_MOST)
     return 0;
   for (size_t i = 0; i < (c->len + 7) / 8; i++)
-    c->word[i] = atomic_load_explicit(&s->word[i], memory_order_relaxed);
-  atomic_thread_fence(memory_order_acquire);
-  return atomic_load_explicit(&s->state, memory_order_relaxed) == number * 2 && c->check == check_of(c);
+    c->word[i] = atomic_load_explicit(&s->word[i], memory_order_acquire);
+  return atomic_load(&s->state) == number * 2 && c->check == check_of(c);
 }
 
 /* The newest slot that is older than `before`. */
