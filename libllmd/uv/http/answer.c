@@ -1,5 +1,4 @@
 /* Answers: heads, framing, the calls that a host makes. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -141,16 +140,44 @@ static const char *connection_line(const llmd__connection *c)
   return c->call.request.minor == 0 ? "Connection: keep-alive\r\n" : "";
 }
 
+static char *put_text(char *at, const char *text)
+{
+  size_t n = strlen(text);
+  memcpy(at, text, n);
+  return at + n;
+}
+
+static char *put_number(char *at, uint64_t v, uint64_t base)
+{
+  char digit[20];
+  size_t n = 0;
+  do
+    digit[n++] = "0123456789abcdef"[v % base];
+  while (v /= base);
+  while (n > 0)
+    *at++ = digit[--n];
+  return at;
+}
+
 /* The first lines: status, date, what the body is, what becomes of the connection. */
 static int add_first(llmd__connection *c, uint32_t status)
 {
   const llmd_http_call *call = &c->call;
-  char text[256], length[48] = "";
-  if (call->length >= 0 && status != 204 && status != 304)
-    (void)snprintf(length, sizeof length, "Content-Length: %" PRId64 "\r\n", call->length);
-  int n = snprintf(text, sizeof text, "HTTP/1.1 %u %s\r\n%s%s%s%s", status, reason_of(status), date_line(c->server),
-                   length, call->chunked ? "Transfer-Encoding: chunked\r\n" : "", connection_line(c));
-  return llmd__out_add(c, text, (size_t)n);
+  char text[256], *at = put_text(text, "HTTP/1.1 ");
+  at = put_number(at, status, 10);
+  *at++ = ' ';
+  at = put_text(at, reason_of(status));
+  at = put_text(at, "\r\n");
+  at = put_text(at, date_line(c->server));
+  if (call->length >= 0 && status != 204 && status != 304) {
+    at = put_text(at, "Content-Length: ");
+    at = put_number(at, (uint64_t)call->length, 10);
+    at = put_text(at, "\r\n");
+  }
+  if (call->chunked)
+    at = put_text(at, "Transfer-Encoding: chunked\r\n");
+  at = put_text(at, connection_line(c));
+  return llmd__out_add(c, text, (size_t)(at - text));
 }
 
 /* Everything is queued, or nothing. */
@@ -250,7 +277,7 @@ static int put(llmd_http_call *call, const llmd_str *piece, uint32_t n, int end)
     total = 0;
   } else if (call->chunked) {
     if (total != 0) {
-      first.len = (size_t)snprintf(size, sizeof size, "%" PRIx64 "\r\n", total);
+      first.len = (size_t)(put_text(put_number(size, total, 16), "\r\n") - size);
       last = (llmd_str){ "\r\n", 2 };
     }
     if (end)

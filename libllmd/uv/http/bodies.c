@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 
 #define SMALLEST 4096u
-#define KEPT_MOST 4u /* of each size: 4 MiB together */
+#define KEPT_MOST ((size_t)32 << 20) /* of all sizes: pages that the system would have to clear each time */
 
 void llmd__http_bodies_init(llmd__http_bodies *b, const llmd_allocator *alloc, uint64_t max)
 {
@@ -15,16 +15,37 @@ void llmd__http_bodies_init(llmd__http_bodies *b, const llmd_allocator *alloc, u
   b->max = max;
 }
 
+static void *take_kept(llmd__http_bodies *b, uint32_t class)
+{
+  void *p = b->kept[class];
+  if (p == NULL)
+    return NULL;
+  memcpy(&b->kept[class], p, sizeof(void *));
+  b->kept_bytes -= (size_t)SMALLEST << class;
+  if (b->kept_bytes < b->kept_least)
+    b->kept_least = b->kept_bytes;
+  return p;
+}
+
+/* Frees kept blocks, large ones first, until no more than `most` bytes are left. */
+static void shrink(llmd__http_bodies *b, size_t most)
+{
+  for (uint32_t k = LLMD__HTTP_BODY_CLASSES; k-- > 0;) {
+    size_t cap = (size_t)SMALLEST << k;
+    while (b->kept_bytes >= most + cap && b->kept[k] != NULL)
+      llmd__free(b->alloc, take_kept(b, k), cap);
+  }
+}
+
 void llmd__http_bodies_free(llmd__http_bodies *b)
 {
-  for (uint32_t k = 0; k < LLMD__HTTP_BODY_CLASSES; k++) {
-    while (b->kept[k] != NULL) {
-      void *p = b->kept[k];
-      memcpy(&b->kept[k], p, sizeof(void *));
-      llmd__free(b->alloc, p, (size_t)SMALLEST << k);
-    }
-    b->n_kept[k] = 0;
-  }
+  shrink(b, 0);
+}
+
+void llmd__http_bodies_trim(llmd__http_bodies *b)
+{
+  shrink(b, b->kept_bytes - b->kept_least);
+  b->kept_least = b->kept_bytes;
 }
 
 /* The power of two that holds size. *class: where such blocks are kept, beyond the table if they are too large. */
@@ -41,25 +62,21 @@ static size_t round_up(size_t size, uint32_t *class)
 
 static char *take(llmd__http_bodies *b, uint32_t class, size_t cap)
 {
-  if (class >= LLMD__HTTP_BODY_CLASSES || b->kept[class] == NULL)
-    return llmd__realloc(b->alloc, NULL, 0, cap);
-  void *p = b->kept[class];
-  memcpy(&b->kept[class], p, sizeof(void *));
-  b->n_kept[class]--;
-  return p;
+  void *p = class < LLMD__HTTP_BODY_CLASSES ? take_kept(b, class) : NULL;
+  return p != NULL ? p : llmd__realloc(b->alloc, NULL, 0, cap);
 }
 
 static void give(llmd__http_bodies *b, char *p, size_t cap)
 {
   uint32_t class;
   (void)round_up(cap, &class);
-  if (class >= LLMD__HTTP_BODY_CLASSES || b->n_kept[class] == KEPT_MOST) {
+  if (class >= LLMD__HTTP_BODY_CLASSES || cap > KEPT_MOST - b->kept_bytes) {
     llmd__free(b->alloc, p, cap);
     return;
   }
   memcpy(p, &b->kept[class], sizeof(void *));
   b->kept[class] = p;
-  b->n_kept[class]++;
+  b->kept_bytes += cap;
 }
 
 int llmd__http_body_reserve(llmd__http_bodies *b, llmd__http_body *body, size_t need)

@@ -7,6 +7,7 @@
 
 #define BODY_AT_ONCE 524288u /* of a larger body more is only held once it has come */
 #define READS_AT_ONCE 8
+#define FIRST_READ 24576u /* what comes with a head is copied: an ordinary request comes whole, of a large body little does */
 
 /* The server answers by itself and closes. A host that knows of the call loses it. */
 void llmd__request_refuse(llmd__connection *c, uint32_t status, const char *text)
@@ -199,7 +200,8 @@ void llmd__request_read(llmd__connection *c)
     size_t room = room_of_body(c);
     if (c->closed || c->phase > LLMD__BODY)
       return;
-    struct iovec vec[2] = { { NULL, room }, { s->buffer, LLMD__HTTP_READ } };
+    size_t behind = room != 0 ? LLMD__HTTP_READ : FIRST_READ;
+    struct iovec vec[2] = { { NULL, room }, { s->buffer, behind } };
     if (room != 0)
       vec[0].iov_base = c->call.body.ptr + c->call.body.len;
     size_t n = room != 0 ? llmd__connection_receive(c, vec, 2) : llmd__connection_receive(c, vec + 1, 1);
@@ -214,7 +216,7 @@ void llmd__request_read(llmd__connection *c)
     size_t used = process(c, s->buffer, n - direct);
     if (!c->closed && used < n - direct && (c->phase == LLMD__ANSWER || c->phase == LLMD__FLUSH))
       keep_input(c, s->buffer + used, n - direct - used);
-    if (n < room + LLMD__HTTP_READ || c->closed || c->phase > LLMD__BODY)
+    if (n < room + behind || c->closed || c->phase > LLMD__BODY)
       return;
   }
 }

@@ -159,7 +159,8 @@ static void on_sweep(uv_timer_t *timer)
     s->sweep_next = c->next;
     llmd__connection_check(c, now);
   }
-  if (s->first == NULL && !s->paused && !s->closing) {
+  llmd__http_bodies_trim(&s->bodies);
+  if (s->first == NULL && s->bodies.kept_bytes == 0 && !s->paused && !s->closing) {
     (void)uv_timer_stop(&s->sweep);
     s->sweeping = 0;
   }
