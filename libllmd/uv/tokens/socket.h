@@ -1,5 +1,5 @@
-/* The agent's unix socket: made so that only those it is for can speak to it, and found so that nobody else is taken for
- * the agent. */
+/* The agent's unix socket: made so that only those it is for can speak to it, and found so that nobody else is taken
+ * for the agent. */
 #ifndef LLMD_UV_TOKENS_SOCKET_H
 #define LLMD_UV_TOKENS_SOCKET_H
 
@@ -11,9 +11,9 @@ typedef struct llmd__local_file {
   uint64_t device, number;
 } llmd__local_file;
 
-/* Listens at the path: mode 0600, with group 0660. A socket that is there and that nobody answers is replaced when it is
- * this user's. Returns the descriptor; LLMD_E_BUSY: somebody answers; LLMD_E_DENIED: not a socket, somebody else's, or a
- * folder in which anybody could replace it; LLMD_E_INVALID: the path is empty or too long. */
+/* Listens at the path: mode 0600, with group 0660. A socket that is there and that nobody answers is replaced when it
+ * is this user's. Returns the descriptor; LLMD_E_BUSY: somebody answers; LLMD_E_DENIED: not a socket, somebody else's,
+ * or a folder in which anybody could replace it; LLMD_E_INVALID: the path is empty or too long. */
 int llmd__local_listen(const char *path, int group, llmd__local_file *file, llmd_err *err);
 /* Removes what llmd__local_listen made, if it is still there. */
 void llmd__local_remove(const char *path, const llmd__local_file *file);

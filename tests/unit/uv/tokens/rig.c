@@ -87,8 +87,9 @@ static void add(rig *r, unsigned i)
 
 static void open_pool(rig *r)
 {
-  const llmd_region_options region = {.size = sizeof region, .max_endpoints = 16, .max_lanes = 2, .state_bytes = 24 << 20,
-                                      .prefix_bytes = 1 << 20, .index_bytes = 1 << 20, .token_bytes = 8 << 20};
+  const llmd_region_options region = {.size = sizeof region, .max_endpoints = 16, .max_lanes = 2,
+                                      .state_bytes = 24 << 20, .prefix_bytes = 1 << 20, .index_bytes = 1 << 20,
+                                      .token_bytes = 8 << 20};
   const llmd_pool_options o = {.size = sizeof o, .flags = LLMD_POOL_WRITER, .region = &region};
   must(llmd_pool_open(&o, &r->pool, NULL));
 }

@@ -1,5 +1,5 @@
-/* A renderer, the agent's side and a decider's side of tokens on one loop, in one process; and a lane that decides on the
- * same region, to see what has been filed there. */
+/* Renderers, the agent's side and a decider's side of tokens on one loop, in one process; and a lane that decides on
+ * the same region, to see what has been filed there. */
 #ifndef LLMD_TESTS_TOKENS_RIG_H
 #define LLMD_TESTS_TOKENS_RIG_H
 

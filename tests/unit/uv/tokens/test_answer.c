@@ -123,8 +123,8 @@ static void features_are_joined(void **state)
 {
   static const char text[] =
       "{\"features\":{\"mm_placeholders\":{\"video\":[{\"offset\":1,\"length\":2,\"is_embed\":[true,false]}],"
-      "\"image\":[{\"offset\":7,\"length\":1},{\"offset\":3,\"length\":4}]},\"mm_hashes\":{\"image\":[\"late\",\"early\"],"
-      "\"video\":[\"film\"]},\"kwargs_data\":null},\"token_ids\":[1,2,2,3,3,3,3,4]}";
+      "\"image\":[{\"offset\":7,\"length\":1},{\"offset\":3,\"length\":4}]},\"mm_hashes\":{\"image\":[\"late\","
+      "\"early\"],\"video\":[\"film\"]},\"kwargs_data\":null},\"token_ids\":[1,2,2,3,3,3,3,4]}";
   static const char *const names[] = {"film", "early", "late"};
   llmd__rendered r = {0};
   (void)state;
@@ -145,7 +145,8 @@ static void features_are_joined(void **state)
 static void answers_go_over(void **state)
 {
   static const uint32_t ids[] = {1, 0x01020304, UINT32_MAX};
-  static const llmd_feature f[] = {{.offset = 1, .length = 2, .hash = {"abc", 3}}, {.offset = 1u << 31, .hash = {"", 0}}};
+  static const llmd_feature f[] = {{.offset = 1, .length = 2, .hash = {"abc", 3}},
+                                   {.offset = 1u << 31, .hash = {"", 0}}};
   llmd_feature got[LLMD__WIRE_FEATURES_MOST];
   llmd__wire_answer a;
   llmd__wire_head head;
@@ -218,8 +219,9 @@ static void questions_go_over(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(ids_are_read),        cmocka_unit_test(lies_are_refused), cmocka_unit_test(more_than_there_may_be),
-      cmocka_unit_test(features_are_joined), cmocka_unit_test(answers_go_over),  cmocka_unit_test(sizes_have_limits),
+      cmocka_unit_test(ids_are_read),           cmocka_unit_test(lies_are_refused),
+      cmocka_unit_test(more_than_there_may_be), cmocka_unit_test(features_are_joined),
+      cmocka_unit_test(answers_go_over),        cmocka_unit_test(sizes_have_limits),
       cmocka_unit_test(questions_go_over),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

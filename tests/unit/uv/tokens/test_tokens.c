@@ -185,7 +185,7 @@ static void no_such_page(caller *c, const char *request, size_t len)
 
 static void no_such_model(caller *c, const char *request, size_t len)
 {
-  static const char body[] = "{\"error\":{\"message\":\"The model `nope` does not exist.\",\"type\":\"NotFoundError\"}}";
+  static const char body[] = "{\"error\":{\"message\":\"The model `nope` does not exist.\",\"type\":\"NotFound\"}}";
   (void)request;
   (void)len;
   caller_answer(c, "HTTP/1.1 404 Not Found\r\n", body, sizeof body - 1);
