@@ -1,6 +1,6 @@
-"""Ways in which a client may try to choose where its request goes, or to reach the fields by which engines hand KV caches
-to each other: in headers, targets and bodies. Each names an address where somebody listens; nobody may ever come there,
-and nothing that names it may reach an engine.
+"""Ways in which a client may try to choose where its request goes, or to reach the fields by which engines hand KV
+caches to each other: in headers, targets and bodies. Each names an address where somebody listens; nobody may ever
+come there, and nothing that names it may reach an engine.
 """
 import json
 
@@ -75,7 +75,8 @@ def other_paths(value):
     yield '/v1/chat/completions/render', f'{{"messages":[],{k}}}'
     yield '/tokenize', f'{{"prompt":"p",{k}}}'
     for path in ('/invocations', '/v1/chat/completion%73', '/v1/chat%2fcompletions', '/v1/chat/completions/',
-                 '//v1//chat//completions', '/v1/./chat/completions', '/x/../v1/chat/completions', '/v1/CHAT/completions',
+                 '//v1//chat//completions', '/v1/./chat/completions', '/x/../v1/chat/completions',
+                 '/v1/CHAT/completions',
                  '/v1/chat/completions?path=/metrics', '/v1/chat/completions;a', '/pooling', '/score', '/v2/rerank'):
         yield path, f'{{"messages":[],{k}}}'
         yield path, f'\ufeff {{"messages":[],"kv\\u005ftransfer_params":{value}}}'
@@ -102,7 +103,8 @@ def targets(address):
                        (f'POST http://{address}/v1/chat/completions', address), (f'GET http://a@{address}/', address),
                        (f'CONNECT {address}', address), ('GET /', address), (f'GET HTTP://{address}/?x', address),
                        (f'OPTIONS http://{address}', address)):
-        yield f'{line}, Host {host}', f'{line} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+        head = f'{line} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+        yield f'{line}, Host {host}', head
 
 
 def members(text):

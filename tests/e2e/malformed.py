@@ -22,7 +22,8 @@ def lengths():
     yield 'CL.TE', 400, post + cl(len(LAST) + len(EVIL)) + TE + end + LAST + EVIL
     yield 'TE.CL', 400, post + TE + cl(4) + end + b'%x\r\n' % len(EVIL) + EVIL + b'\r\n' + LAST
     yield 'CL.TE, length 0', 400, post + cl(0) + TE + end + LAST + EVIL
-    yield 'CL.TE, names in other cases', 400, post + b'content-LENGTH: 5\r\ntRANSFER-encoding: chunked\r\n\r\n' + LAST + EVIL
+    yield ('CL.TE, names in other cases', 400,
+           post + b'content-LENGTH: 5\r\ntRANSFER-encoding: chunked\r\n\r\n' + LAST + EVIL)
     yield 'CL.TE on HTTP/1.0', 400, b'POST / HTTP/1.0\r\n' + H + cl(5) + TE + end + LAST + EVIL
     yield 'TE on HTTP/1.0', 400, b'POST / HTTP/1.0\r\n' + H + TE + end + LAST + EVIL
     yield 'CL.TE identity', 400, post + cl(4) + b'Transfer-Encoding: identity\r\n\r\nabcd' + EVIL
@@ -35,18 +36,24 @@ def lengths():
                      b'Transfer-Encoding: chun ked', b'Transfer-Encoding: gzip', b'Transfer-Encoding: \xc2\xa0chunked'):
         yield spelling.decode('latin-1'), 501, post + spelling + b'\r\n\r\n' + LAST + EVIL
     for spelling in (b'Transfer-Encoding : chunked', b' Transfer-Encoding: chunked', b'Transfer-Encoding\t: chunked',
-                     b'Transfer-Encoding: \x0bchunked', b'Transfer-Encoding: \x0cchunked', b'Transfer-Encoding: chunked\x00',
-                     b'Transfer-Encoding\x00: chunked', b'X: y\nTransfer-Encoding: chunked', b'X: y\rTransfer-Encoding: chunked',
-                     b'Transfer-Encoding: chunked\nX: y', b'Transfer-Encoding\n: chunked', b'Transfer-Encoding:\n chunked',
-                     b'Transfer-Encoding:\r\n chunked', b'Transfer-Encoding: chunked\r\n ', b'Transfer\xadEncoding: chunked',
+                     b'Transfer-Encoding: \x0bchunked', b'Transfer-Encoding: \x0cchunked',
+                     b'Transfer-Encoding: chunked\x00',
+                     b'Transfer-Encoding\x00: chunked', b'X: y\nTransfer-Encoding: chunked',
+                     b'X: y\rTransfer-Encoding: chunked',
+                     b'Transfer-Encoding: chunked\nX: y', b'Transfer-Encoding\n: chunked',
+                     b'Transfer-Encoding:\n chunked',
+                     b'Transfer-Encoding:\r\n chunked', b'Transfer-Encoding: chunked\r\n ',
+                     b'Transfer\xadEncoding: chunked',
                      b'Transfer-Encoding;: chunked', b'"Transfer-Encoding": chunked', b'Transfer Encoding: chunked',
                      b'X\r\nTransfer-Encoding: chunked', b'\x00Transfer-Encoding: chunked'):
         yield repr(spelling), 400, post + spelling + b'\r\n' + cl(4) + b'\r\n' + LAST + EVIL
     yield 'TE.TE', 400, post + TE + TE + end + LAST + EVIL
     yield 'TE.TE, one is another', 400, post + TE + b'Transfer-encoding: cow\r\n\r\n' + LAST + EVIL
     yield 'TE.TE, the other way', 400, post + b'Transfer-Encoding: x\r\n' + TE + end + LAST + EVIL
-    for value in (b'', b'+4', b'-4', b'-0', b'4, 4', b'4,5', b'4,', b'4 4', b'0x4', b'4.0', b'4e0', b'"4"', b'4;', b'\x004',
-                  b'4\x00', b'\xd9\xa4', b'four', b'18446744073709551620', b'18446744073709551616', b'18446744073709551615', b'4\r 5', b'4\r\n 5',
+    for value in (b'', b'+4', b'-4', b'-0', b'4, 4', b'4,5', b'4,', b'4 4', b'0x4', b'4.0', b'4e0', b'"4"', b'4;',
+                  b'\x004',
+                  b'4\x00', b'\xd9\xa4', b'four', b'18446744073709551620', b'18446744073709551616',
+                  b'18446744073709551615', b'4\r 5', b'4\r\n 5',
                   b'00000000000000000004'):
         yield f'Content-Length: {value!r}', 400, post + cl(value) + end + b'abcd' + EVIL
     for one, other in ((4, 4), (4, 39), (0, 4), (39, 4), (b'4\r\nX: y', 5)):
@@ -57,7 +64,8 @@ def lengths():
 
 def chunks():
     post = POST + H + TE + b'\r\n'
-    for size in (b'x', b'', b'-1', b'+1', b' 1', b'1 ', b'0x1', b'1_0', b'1\t', b'1\x00', b'1.', b'1,1', b'\xb9', b'1h', b'#1',
+    for size in (b'x', b'', b'-1', b'+1', b' 1', b'1 ', b'0x1', b'1_0', b'1\t', b'1\x00', b'1.', b'1,1', b'\xb9',
+                 b'1h', b'#1',
                  b'00000000000000001'):
         yield f'chunk size {size!r}', 400, post + size + b'\r\na\r\n' + LAST + EVIL
     for size in (b'ffffffffffffffff', b'7fffffffffffffff', b'100000000', b'1000001'):
@@ -78,7 +86,8 @@ def chunks():
     yield 'last chunk, bare LF', 400, post + b'1\r\na\r\n0\n\n' + EVIL
     yield 'last chunk, half', 400, post + b'1\r\na\r\n0\r\n\n' + EVIL
     yield 'last chunk, bare CR', 400, post + b'1\r\na\r\n0\r\n\r' + EVIL
-    for line in (b' X: y', b'X y', b'X : y', b'X: \x00', b'X: y\n', b'X: a\rb', b': y', b'GET /smuggled HTTP/1.1', b'X\x00: y'):
+    for line in (b' X: y', b'X y', b'X : y', b'X: \x00', b'X: y\n', b'X: a\rb', b': y', b'GET /smuggled HTTP/1.1',
+                 b'X\x00: y'):
         yield f'trailer {line!r}', 400, post + LAST[:-2] + line + b'\r\n\r\n' + EVIL
     yield 'too many trailers', 431, post + LAST[:-2] + b''.join(b'X%d: y\r\n' % i for i in range(200)) + b'\r\n' + EVIL
     yield 'endless trailer', 431, post + LAST[:-2] + b'X: ' + b'y' * 70000
@@ -92,16 +101,21 @@ def lines():
             ('request line, CR CR LF', b'GET / HTTP/1.1\r\r\n' + H + end),
             ('LF before', b'\n' + GET + H + end), ('CR before', b'\r' + GET + H + end),
             ('two blank lines before', b'\r\n\r\n' + GET + H + end),
-            ('header, bare LF', GET + b'Host: x\nX-Smuggled: y\r\n\r\n'), ('header, bare CR', GET + H + b'A: b\rX-Smuggled: y\r\n\r\n'),
+            ('header, bare LF', GET + b'Host: x\nX-Smuggled: y\r\n\r\n'),
+            ('header, bare CR', GET + H + b'A: b\rX-Smuggled: y\r\n\r\n'),
             ('header, CR CR LF', GET + H + b'A: b\r\r\n\r\n'), ('empty line, bare LF', GET + H + b'\n' + EVIL),
             ('empty line, bare CR', GET + H + b'\r' + EVIL), ('LF LF', GET + b'Host: x\n\n' + EVIL),
-            ('folded', GET + H + b'A: b\r\n X-Smuggled: y\r\n\r\n'), ('folded by a tab', GET + H + b'A: b\r\n\tX-Smuggled: y\r\n\r\n'),
+            ('folded', GET + H + b'A: b\r\n X-Smuggled: y\r\n\r\n'),
+            ('folded by a tab', GET + H + b'A: b\r\n\tX-Smuggled: y\r\n\r\n'),
             ('folded Host', GET + b'Host:\r\n x\r\n\r\n'), ('folded before all', GET + b' X-Smuggled: y\r\n' + H + end),
             ('folded, only blanks', GET + H + b'A: b\r\n  \r\n\r\n'),
-            ('blank before the colon', GET + H + b'X-Smuggled : y\r\n\r\n'), ('tab before the colon', GET + H + b'X-Smuggled\t: y\r\n\r\n'),
+            ('blank before the colon', GET + H + b'X-Smuggled : y\r\n\r\n'),
+            ('tab before the colon', GET + H + b'X-Smuggled\t: y\r\n\r\n'),
             ('no colon', GET + H + b'X-Smuggled\r\n\r\n'), ('no name', GET + H + b': y\r\n\r\n'),
-            ('a blank in a name', GET + H + b'X Smuggled: y\r\n\r\n'), ('brackets in a name', GET + H + b'X(a): y\r\n\r\n'),
-            ('UTF-8 in a name', GET + H + 'X\u00e4: y\r\n\r\n'.encode()), ('NUL in a name', GET + H + b'X\x00: y\r\n\r\n'),
+            ('a blank in a name', GET + H + b'X Smuggled: y\r\n\r\n'),
+            ('brackets in a name', GET + H + b'X(a): y\r\n\r\n'),
+            ('UTF-8 in a name', GET + H + 'X\u00e4: y\r\n\r\n'.encode()),
+            ('NUL in a name', GET + H + b'X\x00: y\r\n\r\n'),
             ('DEL in a name', GET + H + b'X\x7f: y\r\n\r\n'),
             ('header after LF in a value', GET + H + b'x-request-id: a\nX-Smuggled: y\r\n\r\n'),
             ('answer in a value', GET + H + b'x-request-id: a\n\nHTTP/1.1 200 OK\r\n\r\n')):
@@ -112,23 +126,33 @@ def lines():
 
 def targets():
     end = H + b'\r\n'
-    for line in (b'GET /', b'GET / ', b'GET / http/1.1', b'GET / HTTP/1.1 ', b'GET / HTTP/1.1 x', b'GET /a b HTTP/1.1', b'GET / HTTP/11',
-                 b'GET / HTTP/1.11', b'GET / HTTP/01.1', b'GET / HTTPS/1.1', b'GET  / HTTP/1.1', b'GET /  HTTP/1.1', b'GET\t/ HTTP/1.1',
+    for line in (b'GET /', b'GET / ', b'GET / http/1.1', b'GET / HTTP/1.1 ', b'GET / HTTP/1.1 x', b'GET /a b HTTP/1.1',
+                 b'GET / HTTP/11',
+                 b'GET / HTTP/1.11', b'GET / HTTP/01.1', b'GET / HTTPS/1.1', b'GET  / HTTP/1.1', b'GET /  HTTP/1.1',
+                 b'GET\t/ HTTP/1.1',
                  b'G@T / HTTP/1.1', b'GET/ HTTP/1.1', b' GET / HTTP/1.1', b'\x00GET / HTTP/1.1', b'GET /\x00 HTTP/1.1',
-                 b'GET /\x7f HTTP/1.1', b'GET /\x0b HTTP/1.1', b'GET /\tx HTTP/1.1', b'GET /\xff HTTP/1.1', b'GET /#f HTTP/1.1',
+                 b'GET /\x7f HTTP/1.1', b'GET /\x0b HTTP/1.1', b'GET /\tx HTTP/1.1', b'GET /\xff HTTP/1.1',
+                 b'GET /#f HTTP/1.1',
                  b'GET /\\ HTTP/1.1', b'GET /<x> HTTP/1.1', b'GET x HTTP/1.1', b'GET x:80 HTTP/1.1', b'GET * HTTP/1.1',
-                 b'GET http://smuggled/ HTTP/1.1', b'GET http://x@smuggled/ HTTP/1.1', b'GET http://smuggled@x/ HTTP/1.1',
-                 b'GET http://x:1/ HTTP/1.1', b'GET http:///smuggled HTTP/1.1', b'GET https://x/ HTTP/1.1', b'GET ftp://x/ HTTP/1.1',
+                 b'GET http://smuggled/ HTTP/1.1', b'GET http://x@smuggled/ HTTP/1.1',
+                 b'GET http://smuggled@x/ HTTP/1.1',
+                 b'GET http://x:1/ HTTP/1.1', b'GET http:///smuggled HTTP/1.1', b'GET https://x/ HTTP/1.1',
+                 b'GET ftp://x/ HTTP/1.1',
                  b'GET file:///etc/passwd HTTP/1.1', b'GET http:x HTTP/1.1', b'GET http://x\\@smuggled/ HTTP/1.1',
-                 b'GET /\xe2\x80\xa8 HTTP/1.1', b'', b'GET', b'HTTP/1.1 200 OK', b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'):
+                 b'GET /\xe2\x80\xa8 HTTP/1.1', b'', b'GET', b'HTTP/1.1 200 OK',
+                 b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'):
         yield f'line {line!r}', 400, line + b'\r\n' + end + (b'\r\n' if not line else b'')
-    for line in (b'GET / HTTP/2.0', b'GET / HTTP/1.2', b'GET / HTTP/0.9', b'GET / HTTP/3.0', b'GET / HTTP/1.9', b'GET / HTTP/0.0'):
+    for line in (b'GET / HTTP/2.0', b'GET / HTTP/1.2', b'GET / HTTP/0.9', b'GET / HTTP/3.0', b'GET / HTTP/1.9',
+                 b'GET / HTTP/0.0'):
         yield f'line {line!r}', 505, line + b'\r\n' + end
     yield 'preface of HTTP/2', 505, b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + b'\x00\x00\x00\x04\x00\x00\x00\x00\x00'
-    for line in (b'CONNECT smuggled:80 HTTP/1.1', b'FETCH / HTTP/1.1', b'get / HTTP/1.1', b'connect smuggled:80 HTTP/1.1'):
+    for line in (b'CONNECT smuggled:80 HTTP/1.1', b'FETCH / HTTP/1.1', b'get / HTTP/1.1',
+                 b'connect smuggled:80 HTTP/1.1'):
         yield f'line {line!r}', 501, line + b'\r\n' + end
-    for lines_ in (b'', b'X-Host: x\r\n', H + H, H + b'hOST: smuggled\r\n', b'Host:\r\n', b'Host: a b\r\n', b'Host: a,b\r\n',
-                   b'Host: a@b\r\n', b'Host: a/b\r\n', b'Host: a:8x\r\n', b'Host: a:1:2\r\n', b'Host: :80\r\n', b'Host: [::1\r\n',
+    for lines_ in (b'', b'X-Host: x\r\n', H + H, H + b'hOST: smuggled\r\n', b'Host:\r\n', b'Host: a b\r\n',
+                   b'Host: a,b\r\n',
+                   b'Host: a@b\r\n', b'Host: a/b\r\n', b'Host: a:8x\r\n', b'Host: a:1:2\r\n', b'Host: :80\r\n',
+                   b'Host: [::1\r\n',
                    b'Host: http://a\r\n', b'Host: a\\b\r\n', b'Host: a?b\r\n', b'Host: a#b\r\n', b'Host: \xc3\xa4\r\n',
                    b'Host : x\r\n', b'Host: x\x00\r\n', b'Host: a:123456\r\n', b'Host\x00: x\r\n'):
         yield f'Host: {lines_!r}', 400, GET + lines_ + b'\r\n'

@@ -5,8 +5,8 @@ Engines with KV events and renderers, `llmd serve` with two workers, and clients
 rubbish, while a worker, the agent and an engine are killed and the file changes. In the end all are told to stop, and
 nobody may have anything to report: no race, no leak, no exit code. Some seconds; LLMD_LONG=1: a minute.
 
-Under ThreadSanitizer there are no events: libzmq, which is not built with it, hands its sockets to its own threads by ways
-that it cannot see, and every one of them would be a race. Nothing is suppressed.
+Under ThreadSanitizer there are no events: libzmq, which is not built with it, hands its sockets to its own threads by
+ways that it cannot see, and every one of them would be a race. Nothing is suppressed.
 """
 import glob
 import http.client
@@ -47,7 +47,10 @@ policy:
   - type: max-score-picker
   schedulingProfiles:
   - name: default
-    plugins: [{pluginRef: prefix-cache-scorer, weight: %d}, {pluginRef: queue-scorer, weight: 2}, {pluginRef: max-score-picker}]
+    plugins:
+    - {pluginRef: prefix-cache-scorer, weight: %d}
+    - {pluginRef: queue-scorer, weight: 2}
+    - {pluginRef: max-score-picker}
 '''
 
 
@@ -80,7 +83,8 @@ class Rude(threading.Thread):
             with Raw(self.serve.port) as c:
                 c.send(self.pick.choice(malformed.WAYS)[2])
         elif kind == 3:
-            ask(self.serve.admin(), 'GET', self.pick.choice(('/metrics', '/endpoints', '/explain', '/readyz', '/nothing')))
+            ask(self.serve.admin(), 'GET', self.pick.choice(('/metrics', '/endpoints', '/explain', '/readyz',
+                                                             '/nothing')))
         elif kind == 4:
             with Raw(self.serve.port) as c:
                 c.post(chat('x' * 300_000)).answer()
@@ -158,8 +162,8 @@ def mixed(world):
         engine.program.tell(signal.SIGTERM)
         same('exit code of an engine', engine.program.wait(), 0)
     same('reports', reports(world), [])
-    tap.note(f'{len(outcomes)} requests, {len(load.failed())} failed as they may, {rude.turns} rude ones, {messages:.0f} messages '
-             f'of events; counts back at zero after {seconds:.1f} s')
+    tap.note(f'{len(outcomes)} requests, {len(load.failed())} failed as they may, {rude.turns} rude ones, '
+             f'{messages:.0f} messages of events; counts back at zero after {seconds:.1f} s')
 
 
 def main(llmd):
