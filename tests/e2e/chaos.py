@@ -385,7 +385,7 @@ def attempt(llmd, test):
     world = World(llmd)
     try:
         test(world)
-        world.look_for_crashes()
+        world.end_well()
         tap.point(test.__name__.replace('_', ' '))
     except (Wrong, AssertionError, OSError, ValueError, EOFError, KeyError, http.client.HTTPException) as error:
         tap.point(test.__name__.replace('_', ' '), (str(error) or repr(error)).splitlines() + world.told())

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -144,7 +145,8 @@ class Engine:
         self.address = f'127.0.0.1:{self.port}'
 
     def kill(self):
-        self.program.kill()
+        if self.program:
+            self.program.kill()
 
     def json(self, path, body=None):
         return json.loads(ask(self.port, 'GET' if body is None else 'POST', path, body)[2])
@@ -250,13 +252,21 @@ class World:
         os.replace(self.path(name) + '.new', self.path(name))
         return self.path(name)
 
+    def end_well(self):
+        """Everybody ends when told to, with code 0, and leaves nothing behind."""
+        for program in [self.serve] + [e.program for e in self.engines]:
+            if program.process.poll() is None:
+                program.tell(signal.SIGTERM)
+            same(f'{program.name} ends with code', program.wait(), 0)
+        same('left behind', [n for n in (self.serve.region, self.serve.region + '.sock') if os.path.exists(n)], [])
+        self.look_for_crashes()
+
     def look_for_crashes(self):
         """Nobody ended by itself (who was killed by us had signal 9), and no sanitizer has said anything."""
         for program in [self.serve] + [e.program for e in self.engines]:
             text = program.text()
             found = re.search(r'.*(ended by signal (?!9$)|ended with code|Sanitizer|runtime error).*', text, re.M)
             need(f'{program.name} is well:', not found, found and text[found.start():][:3000])
-            need(f'{program.name} lives or was ended:', program.process.poll() in (None, 0, -9), program.process.poll())
 
     def told(self):
         """The last of what everybody said, for who reads why a test failed."""
