@@ -34,6 +34,8 @@ typedef struct llmd_region_options {
   uint64_t seed;
   uint64_t index_bytes;    /* [64 MiB] of state_bytes for the exact prefix index (prefix.h), once somebody asks for it */
   uint64_t token_bytes;    /* [16 MiB] of state_bytes for tokens of prompts (pool.h), once a configuration wants them */
+  uint32_t zeroed;         /* 1: the memory to format is zero, as a new file's is: what needs no more stays untouched */
+  uint32_t reserved;
 } llmd_region_options;
 
 /* Bytes a region with these options needs (NULL = defaults). Never fails. */

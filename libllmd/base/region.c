@@ -191,6 +191,7 @@ int llmd_region_format(void *mem, size_t len, const llmd_region_options *options
   g.health_first_ms = LLMD__HEALTH_FIRST_MS;
   g.health_longest_ms = LLMD__HEALTH_LONGEST_MS;
   g.health_percent = LLMD__HEALTH_PERCENT;
+  g.state_touched = known(options).zeroed ? 0 : UINT64_MAX;
   expand_secret(g.secret, options);
   memcpy(mem, &g, sizeof g);
   atomic_thread_fence(memory_order_release);

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #define LLMD__MAGIC 0x31474552444d4c4cu /* "LLMDREG1" */
-#define LLMD__LAYOUT 3u
+#define LLMD__LAYOUT 4u
 #define LLMD__ENDIAN 0x01020304u
 #define LLMD__BUFFERS 4u
 #define LLMD__SETS 3u /* set attributes with storage: active and waiting models, and one that a host registers */
@@ -53,6 +53,7 @@ typedef struct llmd__region {
   _Atomic uint32_t robin;        /* the ladder's round robin */
   uint64_t shape;                /* writer: number of the staging copy's endpoints-and-labels state */
   _Atomic uint64_t generation;   /* of the published buffer */
+  _Atomic uint64_t state_touched; /* of the state room: from here on it is zero, as it was when the region was made */
   _Atomic uint64_t strings_refused, posts_dropped, tickets_full, tickets_expired, samples_refused, tickets_reclaimed, ejections;
 } llmd__region;
 
@@ -153,7 +154,8 @@ typedef struct llmd__lane_slot {
  * of heads, 0 = none; an offset is put there when everything behind it is ready. name: "type/instance/kind". After the
  * directory come the claims: room that somebody makes state in, or that came back. */
 typedef struct llmd__state {
-  uint32_t kind, reserved;
+  uint32_t kind;
+  uint32_t zero; /* it was when its making began */
   uint64_t off, bytes; /* of what follows the head */
   char name[168];
 } llmd__state;
@@ -212,6 +214,8 @@ int llmd__region_state_sound(const llmd__region *g, uint64_t at, llmd__state *co
  * somebody is making state meanwhile, or died in it. Any process, several at a time: all get the same. */
 int llmd__region_state(llmd__region *g, uint64_t owner, const char *name, uint32_t kind, uint64_t bytes,
                        int (*init)(void *mem, size_t bytes, void *ud), void *ud, uint64_t *off, uint64_t *got);
+/* For an init: 1: its mem is zero. Reading memory of a file to find that out would give it pages. */
+int llmd__region_state_is_zero(const void *mem);
 /* (writer) The process `dead` is: what it was making is free room again. */
 void llmd__region_state_reclaim(llmd__region *g, uint64_t dead, uint64_t self);
 

@@ -133,6 +133,21 @@ static llmd__claim *new_room(llmd__region *g, uint64_t owner, uint64_t bytes)
   return NULL;
 }
 
+/* Was nobody ever given room there? From now on somebody was. */
+static int touch(llmd__region *g, uint64_t off, uint64_t bytes)
+{
+  uint64_t from = off - llmd__region_state_room(g), had = atomic_load(&g->state_touched);
+  while (had < from + bytes)
+    if (atomic_compare_exchange_weak(&g->state_touched, &had, from + bytes))
+      return had <= from;
+  return 0;
+}
+
+int llmd__region_state_is_zero(const void *mem)
+{
+  return ((const llmd__state *)(const void *)((const char *)mem - llmd__region_state_head()))->zero != 0;
+}
+
 /* The last room taken goes back where it came from; other room stays with its claim, free. */
 static void leave_room(llmd__region *g, llmd__claim *c)
 {
@@ -179,7 +194,7 @@ static int make_state(llmd__region *g, uint64_t owner, const char *name, uint32_
   uint64_t head = llmd__region_state_head(), at;
   llmd__claim *c;
   llmd__state *s;
-  int rc;
+  int rc, zero;
   if (strlen(name) >= sizeof s->name)
     return LLMD_E_LIMIT;
   if (bytes > g->caps.state_bytes)
@@ -189,8 +204,10 @@ static int make_state(llmd__region *g, uint64_t owner, const char *name, uint32_
     return LLMD_E_FULL;
   at = atomic_load(&c->off);
   s = llmd__at(g, at);
+  zero = touch(g, at, atomic_load(&c->bytes));
   memset(s, 0, (size_t)head); /* init clears what it needs: most of an index is never touched */
   s->kind = kind;
+  s->zero = (uint32_t)zero;
   s->off = at + head;
   s->bytes = atomic_load(&c->bytes) - head;
   memcpy(s->name, name, strlen(name) + 1);

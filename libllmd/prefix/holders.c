@@ -317,11 +317,15 @@ uint32_t llmd__holders_need(const llmd__holders *h, uint32_t word)
   return chunks_for(is_list(word) ? get(chunk_at(h, word), COUNT) + 1 : word ? 2 : 1);
 }
 
+void llmd__holders_clear(const llmd__holders *h)
+{
+  for (uint32_t i = 0; i < h->n; i++)
+    if (h->bucket[i])
+      h->bucket[i] = 0;
+}
+
 void llmd__holders_reset(const llmd__holders *h)
 {
   memset(h->state, 0, sizeof *h->state);
   h->state->n_free = h->n;
-  for (uint32_t i = 0; i < h->n; i++)
-    if (h->bucket[i])
-      h->bucket[i] = 0;
 }

@@ -82,7 +82,9 @@ void llmd__holders_release(const llmd__holders *h, uint32_t word);
 /* Writer only. Chunks that a set of one more holder than `word` has would take. */
 uint32_t llmd__holders_need(const llmd__holders *h, uint32_t word);
 
-/* Forgets all sets; also makes the book-keeping of any bytes. Chunks need no reset. */
+/* Empties the table of sets; also makes one of any bytes. */
+void llmd__holders_clear(const llmd__holders *h);
+/* Forgets all sets, once the table is empty; also makes the book-keeping of any bytes. Chunks need no reset. */
 void llmd__holders_reset(const llmd__holders *h);
 
 #endif

@@ -61,7 +61,7 @@ static int make_plan(uint64_t bytes, uint32_t rows, plan *p)
 
 static int options_of(const llmd__index_options *given, llmd__index_options *o, plan *p)
 {
-  *o = given ? *given : (llmd__index_options){0, 0, 0};
+  *o = given ? *given : (llmd__index_options){0, 0, 0, 0};
   if (o->bytes == 0)
     o->bytes = 64u << 20;
   if (o->rows == 0)
@@ -101,16 +101,21 @@ static void view(llmd__index *ix, void *mem, const plan *p)
   ix->rows = p->rows;
 }
 
-/* Empties the index: what readers see first, then the writer's lists. Tags, capacities and counters of the past stay.
- * */
-static void reset(const llmd__index *ix)
+/* Empties the tables; those of readers first. */
+static void clear(const llmd__index *ix)
 {
-  llmd__index_head *h = ix->head;
   llmd__cells_reset(&ix->cells);
-  llmd__holders_reset(&ix->holders);
+  llmd__holders_clear(&ix->holders);
   for (uint32_t i = 0; i < ix->n_buckets; i++)
     if (ix->bucket[i])
       ix->bucket[i] = 0;
+}
+
+/* Empty tables make an empty index: the writer's lists, and figures. Tags, capacities and counters of the past stay. */
+static void reset(const llmd__index *ix)
+{
+  llmd__index_head *h = ix->head;
+  llmd__holders_reset(&ix->holders);
   for (uint32_t i = 0; i < ix->rows; i++) {
     ix->slot[i].list = (llmd__list){0, 0};
     ix->slot[i].n = 0;
@@ -137,6 +142,8 @@ int llmd__index_format(void *mem, size_t size, const llmd__index_options *option
   memset(ix.head, 0, sizeof *ix.head);
   memset(ix.slot, 0, sizeof *ix.slot * p.rows);
   memset(ix.holders.tag, 0, sizeof *ix.holders.tag * p.rows);
+  if (!o.zero)
+    clear(&ix);
   reset(&ix);
   ix.head->bytes = o.bytes;
   ix.head->rows = o.rows;
@@ -169,6 +176,7 @@ int llmd__index_takeover(const llmd__index *ix)
   llmd__index_head *h = ix->head;
   if (!atomic_load_explicit(&h->dirty, memory_order_acquire))
     return 0;
+  clear(ix);
   reset(ix);
   atomic_fetch_add_explicit(&h->resets, 1, memory_order_relaxed);
   atomic_store_explicit(&h->dirty, 0, memory_order_release);

@@ -26,6 +26,7 @@ typedef struct llmd__index_options {
   uint64_t bytes;    /* [64 MiB] cap for all of it; about 90 bytes hold one block of one endpoint */
   uint32_t rows;     /* [1024] endpoint slots, at most LLMD__INDEX_MAX_ROWS */
   uint32_t capacity; /* [31250] blocks kept per endpoint */
+  uint32_t zero;     /* 1: the memory to format is zero: it stays untouched where that will do */
 } llmd__index_options;
 
 /* A process's view of an index: made by attach, copied freely, worth nothing once the memory is unmapped. */
@@ -57,7 +58,7 @@ typedef struct llmd__index_stats {
 /* Bytes an index with these options (NULL = defaults) takes; never more than options->bytes. 0 = impossible options. */
 size_t llmd__index_size(const llmd__index_options *options);
 
-/* Makes an empty index in mem (aligned to 64). Memory that is zero already is not touched where zero will do. */
+/* Makes an empty index in mem (aligned to 64). Memory that is zero already is not written where zero will do. */
 int llmd__index_format(void *mem, size_t size, const llmd__index_options *options);
 
 /* *ix = a view of the index in mem. LLMD_E_MISMATCH: there is none, or another layout or size. */

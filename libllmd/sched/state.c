@@ -32,7 +32,9 @@ static void index_options(const llmd__region *g, llmd__index_options *o)
 
 static int format_prefix(void *mem, size_t bytes, void *ud)
 {
-  return llmd__index_format(mem, bytes, ud);
+  llmd__index_options o = *(const llmd__index_options *)ud;
+  o.zero = (uint32_t)llmd__region_state_is_zero(mem);
+  return llmd__index_format(mem, bytes, &o);
 }
 
 static int bind_prefix(llmd_scheduler *s, uint32_t instance, const char *name)

@@ -100,7 +100,7 @@ static void write_on(uint32_t operations)
 
 int main(int argc, char **argv)
 {
-  llmd__index_options o = {160 << 10, ROWS, 150};
+  llmd__index_options o = {160 << 10, ROWS, 150, 0};
   uint32_t operations = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 40000;
   size_t size = llmd__index_size(&o);
   void *mem = aligned_alloc(64, size);

@@ -106,6 +106,7 @@ static int read_caps(const llmd_share_options *o, llmd_region_options *caps, uin
   if (o->region)
     memcpy(caps, o->region, o->region->size && o->region->size < sizeof *caps ? o->region->size : sizeof *caps);
   caps->size = sizeof *caps;
+  caps->zeroed = 1; /* a new file */
   if (caps->secret)
     return 0;
   if (getrandom(secret, LLMD_SECRET_BYTES, 0) != (ssize_t)LLMD_SECRET_BYTES)

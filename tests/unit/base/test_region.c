@@ -181,6 +181,39 @@ static void the_directory_fills_up(void **state)
 }
 
 /* While one process makes its state, another has made the same: both go on with the one that was there first. */
+static int note_zero(void *mem, size_t bytes, void *ud)
+{
+  int *zero = ud;
+  *zero = llmd__region_state_is_zero(mem);
+  memset(mem, 1, bytes);
+  return *zero ? LLMD_E_MISMATCH : 0;
+}
+
+/* Room that somebody has had before is not zero any more, nor is any in a region that was made of any memory. */
+static void new_room_of_a_new_file_is_zero(void **state)
+{
+  llmd_region_options o = small();
+  uint64_t off, bytes;
+  (void)state;
+  for (int zeroed = 0; zeroed < 2; zeroed++) {
+    int zero = -1;
+    size_t len;
+    llmd__region *g = make(&o, &len);
+    memset(g, !zeroed, len);
+    o.zeroed = (uint32_t)zeroed;
+    assert_int_equal(llmd_region_format(g, len, &o), 0);
+    assert_int_equal(llmd__region_state(g, 7, "x/a/table", 1, 64, note_zero, &zero, &off, &bytes),
+                     zeroed ? LLMD_E_MISMATCH : 0);
+    assert_int_equal(zero, zeroed);
+    assert_int_equal(llmd__region_state(g, 7, "x/b/table", 1, 640, note_zero, &zero, &off, &bytes), 0);
+    assert_int_equal(zero, 0);
+    assert_int_equal(llmd__region_state(g, 7, "x/c/table", 1, 64, note_zero, &zero, &off, &bytes),
+                     zeroed ? LLMD_E_MISMATCH : 0);
+    assert_int_equal(zero, zeroed);
+    free(g);
+  }
+}
+
 typedef struct race {
   llmd__region *g;
   uint64_t theirs;
@@ -306,6 +339,7 @@ int main(void)
       cmocka_unit_test(state_is_made_once_and_found_by_name),
       cmocka_unit_test(refused_state_leaves_no_trace),
       cmocka_unit_test(the_directory_fills_up),
+      cmocka_unit_test(new_room_of_a_new_file_is_zero),
       cmocka_unit_test(two_that_make_the_same_share_it),
       cmocka_unit_test(what_a_dead_maker_took_comes_back),
       cmocka_unit_test(room_that_was_taken_and_not_noted_comes_back),

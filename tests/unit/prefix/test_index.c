@@ -21,7 +21,7 @@ typedef struct fixture {
 
 static fixture *make(uint64_t bytes, uint32_t rows, uint32_t capacity)
 {
-  llmd__index_options o = {bytes, rows, capacity};
+  llmd__index_options o = {bytes, rows, capacity, 0};
   fixture *f = calloc(1, sizeof *f);
   assert_non_null(f);
   f->size = llmd__index_size(&o);
@@ -362,7 +362,8 @@ static void answers_stay_in_their_room(void **state)
 
 static void wrong_memory_is_refused(void **state)
 {
-  llmd__index_options o = {1 << 20, 8, 10}, big = {1 << 20, LLMD__INDEX_MAX_ROWS + 1, 10}, small = {4096, 8, 10};
+  llmd__index_options o = {1 << 20, 8, 10, 0}, big = {1 << 20, LLMD__INDEX_MAX_ROWS + 1, 10, 0};
+  llmd__index_options small = {4096, 8, 10, 0};
   fixture *f = make(1 << 20, 8, 10);
   llmd__index ix;
   (void)state;

@@ -189,7 +189,7 @@ static void one_operation(pairing *p)
 
 static void run(uint64_t bytes, uint32_t capacity, uint64_t first_seed)
 {
-  llmd__index_options o = {bytes, SLOTS, capacity};
+  llmd__index_options o = {bytes, SLOTS, capacity, 0};
   size_t size = llmd__index_size(&o);
   void *mem = aligned_alloc(64, size);
   pairing *p = calloc(1, sizeof *p);

@@ -18,7 +18,7 @@
 #define LENGTH 60u
 #define CHAINS 40u
 
-static const llmd__index_options options = {300 << 10, ROWS, 400};
+static const llmd__index_options options = {300 << 10, ROWS, 400, 0};
 static llmd_key chain[CHAINS][LENGTH];
 
 static void make_chains(void)

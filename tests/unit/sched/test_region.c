@@ -226,8 +226,8 @@ static void refuses_what_is_no_region(void **state)
   mem[8] = 9; /* layout version */
   assert_int_equal(llmd_region_check(mem, len, &err), LLMD_E_MISMATCH);
   assert_non_null(strstr(err.text, "layout 9"));
-  assert_non_null(strstr(err.text, "layout 3"));
-  mem[8] = 3;
+  assert_non_null(strstr(err.text, "layout 4"));
+  mem[8] = 4;
   assert_int_equal(llmd_pool_open(&po, &p, &err), 0);
   assert_int_equal(llmd_pool_open(&po, &q, &err), LLMD_E_BUSY);
   po.flags |= LLMD_POOL_TAKEOVER;
