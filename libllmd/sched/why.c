@@ -1,4 +1,5 @@
 /* Keeping the why of a decision while it is made (explain.c and record.c read it afterwards). */
+#include <stddef.h>
 #include <string.h>
 
 #include "model/strings.h"
@@ -139,6 +140,17 @@ static void keep_columns(llmd_lane *l)
     k->row[i].flags |= k->ejected[i] ? LLMD__ROW_EJECTED : 0;
 }
 
+/* A decision is large, and little of it is in use. */
+static void copy_decision(llmd_decision *to, const llmd_decision *d)
+{
+  memcpy(to, d, offsetof(llmd_decision, target));
+  memcpy(to->target, d->target, d->n_targets * sizeof *d->target);
+  memcpy(to->profile, d->profile, d->n_profiles * sizeof *d->profile);
+  memcpy(to->header, d->header, d->n_headers * sizeof *d->header);
+  to->text_len = d->text_len;
+  memcpy(to->text, d->text, d->text_len);
+}
+
 void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
 {
   llmd__kept *k = &l->kept;
@@ -153,6 +165,6 @@ void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
     keep_str(l, &k->view.model);
   }
   if (d != &l->last)
-    l->last = *d;
+    copy_decision(&l->last, d);
   l->last_valid = 1;
 }
