@@ -273,6 +273,7 @@ static int works_again(void *ud)
 
 static void a_dead_renderer_slows_nobody(void **state)
 {
+  uint64_t began = uv_hrtime();
   rig r;
   unsigned seen;
   (void)state;
@@ -281,7 +282,7 @@ static void a_dead_renderer_slows_nobody(void **state)
   seen = r.e[0].connections;
   for (int i = 0; i < 20; i++)
     assert_int_equal(rig_get(&r, COMPLETIONS, rig_prompt(i & 1 ? "two" : "three")), LLMD_E_NONE);
-  assert_true(r.e[0].connections <= seen + 1); /* a machine may be so slow that a second goes by */
+  assert_true(r.e[0].connections <= seen + 2 * ((uv_hrtime() - began) / 1000000000u)); /* once a second, it may be */
   r.e[0].on_request = render_well;
   engine_until(&r.loop, works_again, &r, "it is asked again");
   rig_close(&r);
