@@ -43,15 +43,22 @@ int llmd_request_token_key(const llmd_request *r, llmd_key *out)
   return 0;
 }
 
-int llmd_request_set_features(llmd_request *r, const llmd_feature *features, size_t n)
+int llmd__features_sound(const llmd_feature *features, size_t n)
 {
-  if (!r || (!features && n))
-    return LLMD_E_INVALID;
+  if (!features && n)
+    return 0;
   for (size_t i = 0; i < n; i++) {
     uint64_t before = i ? features[i - 1].offset + features[i - 1].length : 0;
     if (features[i].offset < before || features[i].length > UINT32_MAX || features[i].offset > UINT32_MAX)
-      return LLMD_E_INVALID;
+      return 0;
   }
+  return 1;
+}
+
+int llmd_request_set_features(llmd_request *r, const llmd_feature *features, size_t n)
+{
+  if (!r || !llmd__features_sound(features, n))
+    return LLMD_E_INVALID;
   r->features = features;
   r->n_features = n;
   return 0;

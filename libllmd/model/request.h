@@ -19,6 +19,9 @@ int llmd__request_tokens(const llmd_request *r, uint32_t *out, size_t cap, uint3
 /* What stands at placeholders among the host's ids; n = 0 when it said nothing. */
 const llmd_feature *llmd__request_features(const llmd_request *r, size_t *n);
 
+/* Are they in order, none overlapping, and do their places go into 32 bits? */
+int llmd__features_sound(const llmd_feature *features, size_t n);
+
 /* Are there real ids, of the host or in the body? */
 int llmd__request_has_ids(const llmd_request *r);
 /* The host has said that there are none to be had. */

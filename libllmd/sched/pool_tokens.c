@@ -55,7 +55,7 @@ int llmd_pool_tokens_put(llmd_pool *pool, const llmd_key *key, const uint32_t *i
                          const llmd_feature *features, size_t n_features)
 {
   int rc = 0;
-  if (!pool || !key || (!ids && n) || (!features && n_features))
+  if (!pool || !key || (!ids && n) || !llmd__features_sound(features, n_features))
     return LLMD_E_INVALID;
   if (!pool->writer)
     return LLMD_E_DENIED;

@@ -449,7 +449,7 @@ static void without_room_they_are_asked_for_each_time(void **state)
 
 static void filing_is_checked(void **state)
 {
-  llmd_feature f = {0, 1, {"x", 1}};
+  llmd_feature f = {0, 1, {"x", 1}}, odd[2] = {{5, 2, {"x", 1}}, {6, 2, {"y", 1}}};
   llmd_key key = {1, 2};
   rig r;
   (void)state;
@@ -458,6 +458,11 @@ static void filing_is_checked(void **state)
   assert_int_equal(llmd_pool_tokens_put(r.pool, NULL, ids(), 1, NULL, 0), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_tokens_put(r.pool, &key, NULL, 1, NULL, 0), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_tokens_put(r.pool, &key, ids(), 1, NULL, 1), LLMD_E_INVALID);
+  assert_int_equal(llmd_pool_tokens_put(r.pool, &key, ids(), 1, odd, 2), LLMD_E_INVALID);
+  odd[1].offset = 7;
+  assert_int_equal(llmd_pool_tokens_put(r.pool, &key, ids(), 1, odd, 2), 0);
+  odd[1].offset = UINT64_C(1) << 32;
+  assert_int_equal(llmd_pool_tokens_put(r.pool, &key, ids(), 1, odd, 2), LLMD_E_INVALID);
   assert_int_equal(llmd_pool_tokens_put(r.pool, &key, ids(), 1, &f, 1), 0);
   assert_int_equal(llmd_pool_tokens_put(r.pool, &key, ids(), 0, NULL, 0), 0);
   assert_int_equal(llmd_pool_forked(r.pool, 77, 0), 0);
