@@ -166,9 +166,10 @@ LLMD_API int llmd_request_set_priority(llmd_request *r, int32_t priority);
 LLMD_API int llmd_request_set_model(llmd_request *r, const char *ptr, size_t len);
 /* Asks the engine to say at the end of a stream what it used: llmd_request_edits gets the splice that makes
  * stream_options.include_usage true. Returns 1 when it does; 0 when nothing is to be asked for: the body is not a whole
- * and sound one of OpenAI chat/completions or completions with "stream": true, asks itself, or has a stream_options that
- * is no object (null, ...), which stays. 1 means that the client did not ask: the chunk that carries nothing but the
- * usage is not for it. */
+ * and sound one of OpenAI chat/completions or completions with "stream": true, or it says something itself that is for
+ * the engine to take or to refuse: a stream_options that is no object (null, ...), an include_usage that is neither false
+ * nor null (true, "yes", 1, ...). 1 means that the client did not ask: the chunk that carries nothing but the usage is
+ * not for it. */
 LLMD_API int llmd_request_ask_usage(llmd_request *r);
 /* Candidates: only these (an empty list, n == 0 with ids != NULL, means none) / never these. Copied. */
 LLMD_API int llmd_request_set_subset(llmd_request *r, const llmd_endpoint_id *ids, size_t n);

@@ -50,7 +50,7 @@ static void forget(llmd__reader *r, uint8_t meaning)
     r->usage.kind = LLMD__USAGE_OTHER;
     break;
   case MEAN_USAGE:
-    r->usage.yes = 0;
+    r->usage.stays = 0;
     break;
   case MEAN_PRIORITY:
     r->priority = 0;
@@ -198,6 +198,7 @@ static int any_value(llmd__reader *r, uint8_t meaning, uint64_t start, uint64_t 
   case MEAN_USAGE:
     r->usage.start = start;
     r->usage.end = end;
+    r->usage.stays = 1;
     return 0;
   case MEAN_CALL:
     llmd__block_set(block(r), MEAN_CALL, &raw);
@@ -360,11 +361,13 @@ int llmd__field_number(llmd__reader *r, uint64_t start, uint64_t end, int is_int
 
 int llmd__field_word(llmd__reader *r, uint64_t start, uint64_t end, char first)
 {
-  if (r->next == MEAN_STREAM)
+  uint8_t meaning = r->next;
+  int rc = any_value(r, meaning, start, end);
+  if (meaning == MEAN_STREAM)
     r->stream = first == 't';
-  if (r->next == MEAN_USAGE)
-    r->usage.yes = first == 't';
-  return any_value(r, r->next, start, end);
+  if (meaning == MEAN_USAGE)
+    r->usage.stays = first == 't';
+  return rc;
 }
 
 /* ---- containers ---- */

@@ -46,7 +46,7 @@ typedef struct llmd__usage_asked {
   uint64_t start, end; /* of the value of its last include_usage; end 0 = it has none */
   uint8_t kind;        /* LLMD__USAGE_* */
   uint8_t empty;       /* the object has no member */
-  uint8_t yes;         /* the value is true */
+  uint8_t stays;       /* the value is neither false nor null: true, or the engine's to judge */
 } llmd__usage_asked;
 
 typedef struct llmd__reader {

@@ -367,7 +367,7 @@ int llmd_request_ask_usage(llmd_request *r)
   u = &r->reader.usage;
   whole = (r->flags & (LLMD_REQUEST_FINAL | LLMD_REQUEST_TRUNCATED)) == LLMD_REQUEST_FINAL && !r->reader.error;
   openai = r->reader.dialect == LLMD_DIALECT_OPENAI_CHAT || r->reader.dialect == LLMD_DIALECT_OPENAI_COMPLETIONS;
-  r->ask_usage = whole && openai && r->reader.stream && u->kind != LLMD__USAGE_OTHER && !u->yes;
+  r->ask_usage = whole && openai && r->reader.stream && u->kind != LLMD__USAGE_OTHER && !u->stays;
   return (int)r->ask_usage;
 }
 
