@@ -166,15 +166,15 @@ int llmd_pool_reclaim(llmd_pool *pool, uint64_t owner)
     return LLMD_E_INVALID;
   if (!pool->writer)
     return LLMD_E_DENIED;
-  for (uint32_t i = 0; i < pool->g->caps.lanes; i++) {
+  llmd__ledger_reclaim(pool->g, owner);
+  llmd__region_state_reclaim(pool->g, owner, pool->owner);
+  for (uint32_t i = 0; i < pool->g->caps.lanes; i++) { /* last: by them the owner is found, should this writer die here */
     if (atomic_load(&slots[i].owner) != owner)
       continue;
     atomic_store(&slots[i].pin, 0);
     atomic_store(&slots[i].owner, 0);
     n++;
   }
-  llmd__ledger_reclaim(pool->g, owner);
-  llmd__region_state_reclaim(pool->g, owner, pool->owner);
   return n;
 }
 
