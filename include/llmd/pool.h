@@ -127,13 +127,14 @@ LLMD_API int llmd_pool_publish(llmd_pool *pool, const llmd_now *now);
 LLMD_API int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next);
 
 /* ---- health (shared by all processes on the region) ------------------------------------------------------------- */
-/* An endpoint on which requests fail (LLMD_REPORT_ERROR, scheduler.h) is ejected: no candidate, until its time is over.
- * Then it is half-open: one request at a time is let through. When it works (LLMD_REPORT_FIRST, _END) the endpoint is
- * well again; when it fails, it is out for twice as long. Where ejections leave a request nobody to go to, it may go
- * to all (LLMD_LADDER_EJECTED). New endpoints are well, and what is said of one that left is forgotten. */
+/* An endpoint on which requests fail one after another (LLMD_REPORT_ERROR, scheduler.h; one that works between them,
+ * LLMD_REPORT_FIRST or _END, begins the count again) is ejected: no candidate, until its time is over. Then it is
+ * half-open: one request at a time is let through. When it works the endpoint is well again; when it fails, it is out
+ * for twice as long. Where ejections leave a request nobody to go to, it may go to all (LLMD_LADDER_EJECTED). New
+ * endpoints are well, and what is said of one that left is forgotten. */
 typedef struct llmd_health_options {
   uint32_t size;
-  uint32_t failures;     /* as many within window_ns eject, at most 8; 0 = never. Without options: 3 */
+  uint32_t failures;     /* as many in a row within window_ns eject, at most 8; 0 = never. Without options: 3 */
   uint64_t window_ns;    /* [10 s] */
   uint64_t first_ns;     /* [1 s] how long, the first time */
   uint64_t longest_ns;   /* [30 s] and at most; a trial nobody reports on is over after this, too */
@@ -160,6 +161,7 @@ LLMD_API int llmd_pool_health(const llmd_pool *pool, llmd_endpoint_id id, uint32
  * not complete, or was cut. LLMD_E_NONE: not the text prompt of an OpenAI chat or completion. */
 LLMD_API int llmd_pool_token_key(const llmd_pool *pool, const llmd_request *r, llmd_key *out);
 /* (writer) Files the tokens of a prompt, and what stands at placeholders among them (request.h), all copied.
+ * LLMD_E_INVALID: features out of order or overlapping.
  * LLMD_E_LIMIT: larger than half the cache, or more than 64 features or 8 KiB of their names: not kept. LLMD_E_FULL: the
  * region has no room for the cache. */
 LLMD_API int llmd_pool_tokens_put(llmd_pool *pool, const llmd_key *key, const uint32_t *ids, size_t n,

@@ -198,6 +198,10 @@ typedef struct llmd_usage {
 /* Any lane of the pool may report on any ticket. Idempotent: LLMD_E_STALE when the ticket is no longer in flight. */
 LLMD_API int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_usage *usage,
                          const llmd_now *now);
+/* How an endpoint did (pool.h: health), when no ticket says it: of a request whose ticket is 0 (the ledger was full), or
+ * of another profile's endpoint than the destination (a prefill that failed). kind as above; nothing is given back or
+ * counted. LLMD_E_STALE: there is no such endpoint. */
+LLMD_API int llmd_report_endpoint(llmd_lane *lane, llmd_endpoint_id endpoint, uint32_t kind, const llmd_now *now);
 
 /* ---- the why ---------------------------------------------------------------------------------------------------- */
 /* Of the lane's last decision (scheduler_options.explain = 1), until its next. LLMD_E_NONE without one. */

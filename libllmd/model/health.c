@@ -98,12 +98,20 @@ static void count_down(llmd__region *g)
 
 /* ---- what a decision asks --------------------------------------------------------------------------------------- */
 
+/* Its time is over: it has passed, or nobody is out for so long, so the clock went back, or the options did. */
+static int is_over(const llmd__region *g, uint64_t life, uint64_t mono)
+{
+  uint64_t now = ms(mono), until = until_of(life);
+  return now >= until || until - now > option(&g->health_longest_ms);
+}
+
 uint32_t llmd__health_look(const llmd__region *g, llmd_endpoint_id id, uint64_t mono)
 {
-  uint64_t life = life_now(&llmd__region_healths(g)[(uint32_t)id]);
-  if (!unwell(life, id))
+  const llmd__health *h = record_of(g, id);
+  uint64_t life = h ? life_now(h) : 0;
+  if (!h || !unwell(life, id))
     return LLMD__HEALTH_IN;
-  return ms(mono) < until_of(life) ? LLMD__HEALTH_OUT : LLMD__HEALTH_DUE;
+  return is_over(g, life, mono) ? LLMD__HEALTH_DUE : LLMD__HEALTH_OUT;
 }
 
 /* For how long, after so many trials that failed. */
@@ -118,39 +126,49 @@ static uint64_t span_ms(const llmd__region *g, uint32_t level)
 /* A trial nobody reports on is over when the longest ejection would be: who made it may be dead. */
 int llmd__health_try(llmd__region *g, llmd_endpoint_id id, uint64_t mono)
 {
-  llmd__health *h = &llmd__region_healths(g)[(uint32_t)id];
-  uint64_t life = life_now(h);
-  if (!unwell(life, id) || ms(mono) < until_of(life))
+  llmd__health *h = record_of(g, id);
+  uint64_t life = h ? life_now(h) : 0;
+  if (!h || !unwell(life, id) || !is_over(g, life, mono))
     return 0;
-  return change(h, life, life_of(id >> 32, TRIAL, level_of(life), ms(mono) + span_ms(g, LEVEL_MOST)));
+  return change(h, life, life_of(id >> 32, TRIAL, level_of(life), ms(mono) + option(&g->health_longest_ms)));
 }
 
 void llmd__health_tried(llmd__region *g, llmd_endpoint_id id, llmd_ticket t)
 {
-  atomic_store_explicit(&llmd__region_healths(g)[(uint32_t)id].trial, t, memory_order_relaxed);
+  llmd__health *h = record_of(g, id);
+  if (h)
+    atomic_store_explicit(&h->trial, t, memory_order_relaxed);
+}
+
+/* Is the endpoint on trial, by that ticket? t 0 = by whichever. */
+static int tries(const llmd__health *h, llmd_endpoint_id id, uint64_t life, llmd_ticket t)
+{
+  return unwell(life, id) && kind_of(life) == TRIAL &&
+         (!t || atomic_load_explicit(&h->trial, memory_order_relaxed) == t);
 }
 
 void llmd__health_untry(llmd__region *g, llmd_endpoint_id id, llmd_ticket t, uint64_t mono)
 {
   llmd__health *h = record_of(g, id);
   uint64_t life = h ? life_now(h) : 0;
-  if (!h || !unwell(life, id) || kind_of(life) != TRIAL ||
-      (t && atomic_load_explicit(&h->trial, memory_order_relaxed) != t))
+  if (!h || !tries(h, id, life, t))
     return;
   change(h, life, life_of(id >> 32, EJECTED, level_of(life), ms(mono)));
 }
 
 /* ---- what happened ---------------------------------------------------------------------------------------------- */
 
-/* One more failure: is it the last of so many within the window? Times are ms in 32 bits, 0 = none. */
+/* One more failure: is it the last of so many within the window? Times are ms in 32 bits, 0 = none; that of another
+ * process may be a little later than ours. */
 static int too_many(const llmd__region *g, llmd__health *h, uint32_t failures, uint64_t mono)
 {
+  uint32_t window = option(&g->health_window_ms);
   uint32_t now = (uint32_t)(mono / 1000000u) | 1u, most = failures < LLMD__FAILURES ? failures : LLMD__FAILURES;
   uint32_t at = atomic_fetch_add_explicit(&h->failed, 1, memory_order_relaxed);
   uint32_t oldest;
   atomic_store_explicit(&h->at[at % LLMD__FAILURES], now, memory_order_relaxed);
   oldest = atomic_load_explicit(&h->at[(at - (most - 1)) % LLMD__FAILURES], memory_order_relaxed);
-  return oldest && (now - oldest <= option(&g->health_window_ms) || (int32_t)(now - oldest) < 0);
+  return oldest && (now - oldest <= window || oldest - now <= window);
 }
 
 static void forget_failures(llmd__health *h)
@@ -181,7 +199,7 @@ void llmd__health_failed(llmd__region *g, llmd_endpoint_id id, uint32_t n, uint6
     return;
   life = life_now(h);
   if (unwell(life, id)) {
-    if (kind_of(life) == TRIAL || ms(mono) >= until_of(life))
+    if (kind_of(life) == TRIAL || is_over(g, life, mono))
       change(h, life, life_of(id >> 32, EJECTED, level_of(life) + 1, ms(mono) + span_ms(g, level_of(life) + 1)));
     return;
   }
@@ -189,16 +207,36 @@ void llmd__health_failed(llmd__region *g, llmd_endpoint_id id, uint32_t n, uint6
     eject(g, h, id, life, n, mono);
 }
 
+/* Failures count when nothing worked between them. One that is counted just now may stay: it is the first of the next
+ * ones. */
+static void begin_again(llmd__health *h)
+{
+  uint32_t last = atomic_load_explicit(&h->failed, memory_order_relaxed) - 1;
+  if (atomic_load_explicit(&h->at[last % LLMD__FAILURES], memory_order_relaxed))
+    forget_failures(h);
+}
+
 void llmd__health_worked(llmd__region *g, llmd_endpoint_id id, uint64_t mono)
 {
   llmd__health *h = record_of(g, id);
   uint64_t life = h ? life_now(h) : 0;
-  if (!h || !unwell(life, id) || (kind_of(life) == EJECTED && ms(mono) < until_of(life)))
+  if (!h)
     return;
-  if (!change(h, life, life_of(id >> 32, WELL, 0, 0)))
+  if (!unwell(life, id)) {
+    begin_again(h);
+    return;
+  }
+  if ((kind_of(life) == EJECTED && !is_over(g, life, mono)) || !change(h, life, life_of(id >> 32, WELL, 0, 0)))
     return;
   forget_failures(h);
   count_down(g);
+}
+
+void llmd__health_tried_well(llmd__region *g, llmd_endpoint_id id, llmd_ticket t, uint64_t mono)
+{
+  const llmd__health *h = record_of(g, id);
+  if (h && tries(h, id, life_now(h), t))
+    llmd__health_worked(g, id, mono);
 }
 
 /* ---- the writer ------------------------------------------------------------------------------------------------- */
@@ -277,7 +315,8 @@ int llmd_pool_set_health(llmd_pool *pool, const llmd_health_options *options)
 
 int llmd__health_unwell(const llmd__region *g, llmd_endpoint_id id)
 {
-  return unwell(life_now(&llmd__region_healths(g)[(uint32_t)id]), id);
+  const llmd__health *h = record_of(g, id);
+  return h && unwell(life_now(h), id);
 }
 
 int llmd_pool_health(const llmd_pool *pool, llmd_endpoint_id id, uint32_t *state, uint64_t *until)

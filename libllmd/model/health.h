@@ -1,8 +1,8 @@
-/* Passive health: an endpoint that failed so often within a window is ejected for a while, for every process on the
- * region at once. All of it is a word per endpoint that only changes whole, so that whoever dies or races leaves one of
- * its states, and a count of those that are not well.
+/* Passive health: an endpoint that failed so often in a row, and within a window, is ejected for a while, for every
+ * process on the region at once. All of it is a word per endpoint that only changes whole, so that whoever dies or races
+ * leaves one of its states, and a count of those that are not well.
  *
- *            failures in the window                    its time is over: one request is let through
+ *            failures in a row                         its time is over: one request is let through
  *    well ───────────────────────────► ejected ───────────────────────────────────────► trial
  *      ▲                                  ▲ ▲                                             │ │
  *      │                                  │ └── it failed: twice as long ─────────────────┘ │
@@ -40,6 +40,8 @@ void llmd__health_untry(llmd__region *g, llmd_endpoint_id id, llmd_ticket t, uin
 /* n: endpoints published. */
 void llmd__health_failed(llmd__region *g, llmd_endpoint_id id, uint32_t n, uint64_t mono);
 void llmd__health_worked(llmd__region *g, llmd_endpoint_id id, uint64_t mono);
+/* Nothing failed, that is all: it worked if this ticket is the trial. */
+void llmd__health_tried_well(llmd__region *g, llmd_endpoint_id id, llmd_ticket t, uint64_t mono);
 /* (writer) An endpoint is new in this slot, or left it. */
 void llmd__health_slot(llmd__region *g, uint32_t slot);
 /* (writer) Puts the count right once the same difference was seen twice; *drift is the last one. */

@@ -219,6 +219,16 @@ llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t)
   return r ? atomic_load_explicit(&r->charge[0].endpoint, memory_order_relaxed) : 0;
 }
 
+uint32_t llmd__ledger_endpoints(const llmd__region *g, llmd_ticket t, llmd_endpoint_id *out, uint32_t cap)
+{
+  uint64_t state;
+  uint32_t n = 0;
+  for (const llmd__ticket *r = record_of(g, t, &state); r && n < cap; r = record_of(g, after(r), &state))
+    for (uint32_t i = 0; i < charges(r) && n < cap; i++)
+      out[n++] = atomic_load_explicit(&r->charge[i].endpoint, memory_order_relaxed);
+  return n;
+}
+
 /* A record between two states: somebody is at it, or died there. It gets GRACE_NS from when the writer first sees it;
  * then it is free again, and what its totals lack or have too much the recount puts right. */
 static void reclaim(llmd__ticket *r, uint64_t state, uint64_t now)

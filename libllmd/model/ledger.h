@@ -43,6 +43,8 @@ static inline uint32_t llmd__ledger_place(llmd_ticket t)
 }
 /* Endpoint of the primary charge, 0 when the ticket is not live. */
 llmd_endpoint_id llmd__ledger_endpoint(const llmd__region *g, llmd_ticket t);
+/* All that it charges, the primary's first: at most cap. Returns how many, 0 when it is not in flight. */
+uint32_t llmd__ledger_endpoints(const llmd__region *g, llmd_ticket t, llmd_endpoint_id *out, uint32_t cap);
 /* Writer: releases tickets whose lease is over, looking at `slice` records from *cursor on. Returns how many. */
 uint32_t llmd__ledger_sweep(llmd__region *g, uint32_t *cursor, uint32_t slice, uint64_t now);
 /* Writer: gives back all that the dead process `owner` has in flight. Returns how many records. One that it left between

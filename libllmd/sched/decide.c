@@ -334,9 +334,10 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
 /* A decision that was not carried out is no trial. */
 static void take_back_trial(const llmd_lane *l, llmd_ticket t, uint64_t mono)
 {
-  llmd_endpoint_id id = llmd__health_any(l->pool->g) ? llmd__ledger_endpoint(l->pool->g, t) : 0;
-  if (id)
-    llmd__health_untry(l->pool->g, id, t, mono);
+  llmd_endpoint_id id[LLMD_MAX_PROFILES];
+  uint32_t n = llmd__health_any(l->pool->g) ? llmd__ledger_endpoints(l->pool->g, t, id, LLMD_MAX_PROFILES) : 0;
+  for (uint32_t i = 0; i < n; i++)
+    llmd__health_untry(l->pool->g, id[i], t, mono);
 }
 
 /* The lane turns to the request; what an earlier decision on it was charged goes back. */

@@ -189,33 +189,54 @@ static void count_usage(const llmd_lane *l, const llmd_usage *u)
       llmd__count(l, LLMD__COUNT_PROMPT_TOKENS + i, (uint64_t)v[i]);
 }
 
-/* The endpoint of a failed request, if it is published. */
-static void count_failure(const llmd_lane *l, llmd_endpoint_id id, uint64_t mono)
+/* How many endpoints are published with this one; 0 = it is not. */
+static uint32_t published_with(const llmd_lane *l, llmd_endpoint_id id)
 {
   llmd__snapshot snap;
-  uint32_t slot = llmd__slot_of(id), row;
+  uint32_t slot = llmd__slot_of(id), row, n;
   if (llmd__pool_pin(l->pool, l->slot, &snap))
-    return;
+    return 0;
   row = slot < l->cap ? snap.view.row_of[slot] : LLMD__NO_ROW;
-  if (row < snap.n && snap.view.row[row].id == id)
-    llmd__health_failed(l->pool->g, id, snap.n, mono);
+  n = row < snap.n && snap.view.row[row].id == id ? snap.n : 0;
   llmd__pool_unpin(l->pool, l->slot);
+  return n;
 }
 
-/* What a report says of its endpoint. */
-static void tell_health(const llmd_lane *l, llmd_ticket t, uint32_t kind, uint64_t mono)
+static void count_failure(const llmd_lane *l, llmd_endpoint_id id, uint64_t mono)
 {
-  llmd__region *g = l->pool->g;
-  llmd_endpoint_id id;
-  if (kind != LLMD_REPORT_ERROR && !llmd__health_any(g))
-    return;
-  id = llmd__ledger_endpoint(g, t);
+  uint32_t n = published_with(l, id);
+  if (n)
+    llmd__health_failed(l->pool->g, id, n, mono);
+}
+
+/* What a report says of an endpoint: t = 0, that is all that is known. */
+static void tell_of(const llmd_lane *l, llmd_endpoint_id id, llmd_ticket t, uint32_t kind, uint64_t mono)
+{
   if (kind == LLMD_REPORT_ERROR)
     count_failure(l, id, mono);
   else if (kind == LLMD_REPORT_CANCEL)
-    llmd__health_untry(g, id, t, mono);
+    llmd__health_untry(l->pool->g, id, t, mono);
   else if (kind != LLMD_REPORT_PROGRESS)
-    llmd__health_worked(g, id, mono);
+    llmd__health_worked(l->pool->g, id, mono);
+}
+
+/* The report is of the primary's endpoint. Those of the other profiles, whose failures it does not know, end a trial with
+ * it: well when it is, else as if they had not been asked. */
+static void tell_health(const llmd_lane *l, llmd_ticket t, uint32_t kind, uint64_t mono)
+{
+  llmd__region *g = l->pool->g;
+  llmd_endpoint_id id[LLMD_MAX_PROFILES];
+  uint32_t any = llmd__health_any(g), n;
+  if (kind == LLMD_REPORT_PROGRESS || (kind == LLMD_REPORT_CANCEL && !any))
+    return;
+  n = llmd__ledger_endpoints(g, t, id, any ? LLMD_MAX_PROFILES : 1);
+  if (n)
+    tell_of(l, id[0], t, kind, mono);
+  for (uint32_t i = 1; i < n; i++)
+    if (kind < LLMD_REPORT_ERROR)
+      llmd__health_tried_well(g, id[i], t, mono);
+    else
+      llmd__health_untry(g, id[i], t, mono);
 }
 
 static int known_kind(uint32_t kind)
@@ -254,4 +275,14 @@ int llmd_report(llmd_lane *lane, llmd_ticket ticket, uint32_t kind, const llmd_u
   if (!rc && counter[kind] != LLMD__COUNT_LAST)
     llmd__count(lane, counter[kind], 1);
   return rc;
+}
+
+int llmd_report_endpoint(llmd_lane *lane, llmd_endpoint_id endpoint, uint32_t kind, const llmd_now *now)
+{
+  if (!lane || !endpoint || !now || !known_kind(kind))
+    return LLMD_E_INVALID;
+  if (!published_with(lane, endpoint))
+    return LLMD_E_STALE;
+  tell_of(lane, endpoint, 0, kind, now->mono);
+  return 0;
 }

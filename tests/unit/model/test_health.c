@@ -82,6 +82,100 @@ static void three_failures_in_ten_seconds_eject(void **state)
   }
 }
 
+/* A busy endpoint that fails now and then is well: only failures in a row count. */
+static void what_works_in_between_begins_the_count_again(void **state)
+{
+  rig r = open_rig(4);
+  (void)state;
+  for (int turn = 0; turn < 20; turn++) {
+    fails(&r, 1, START + (uint64_t)turn * MS);
+    fails(&r, 1, START + (uint64_t)turn * MS);
+    llmd__health_worked(r.g, r.id[1], START + (uint64_t)turn * MS);
+    expect(&r, 1, LLMD_HEALTH_WELL, 0);
+  }
+  llmd__health_worked(r.g, r.id[2], START);
+  fails(&r, 1, START);
+  llmd__health_worked(r.g, r.id[0], START); /* another one's */
+  fails(&r, 1, START);
+  fails(&r, 1, START);
+  expect(&r, 1, LLMD_HEALTH_EJECTED, START + SECOND);
+  assert_int_equal(atomic_load(&r.g->ejections), 1);
+  llmd_pool_close(r.pool);
+}
+
+/* Times are kept in 32 bits of ms: what was half their range ago is long ago, too. */
+static void failures_of_long_ago_do_not_count(void **state)
+{
+  static const uint64_t days[] = {1, 24, 25, 30, 40, 49};
+  (void)state;
+  for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
+    rig r = open_rig(4);
+    fails(&r, 1, START);
+    fails(&r, 1, START);
+    fails(&r, 1, START + days[i] * 86400 * SECOND);
+    expect(&r, 1, LLMD_HEALTH_WELL, 0);
+    llmd_pool_close(r.pool);
+  }
+}
+
+/* The clock goes back (a region that outlived a boot): nobody is out for longer than the longest. A little back is
+ * another process that looked at it before. */
+static void a_clock_that_goes_back(void **state)
+{
+  rig r = open_rig(4);
+  (void)state;
+  fails(&r, 1, START + 40 * MS);
+  fails(&r, 1, START + 20 * MS);
+  fails(&r, 1, START);
+  expect(&r, 1, LLMD_HEALTH_EJECTED, START + SECOND);
+  eject(&r, 2, START + 9000 * SECOND);
+  assert_int_equal(llmd__health_look(r.g, r.id[2], START + 8990 * SECOND), LLMD__HEALTH_OUT);
+  assert_int_equal(llmd__health_try(r.g, r.id[2], START + 8990 * SECOND), 0);
+  assert_int_equal(llmd__health_look(r.g, r.id[2], START), LLMD__HEALTH_DUE);
+  assert_int_equal(llmd__health_try(r.g, r.id[2], START), 1);
+  expect(&r, 2, LLMD_HEALTH_HALF_OPEN, START + 30 * SECOND);
+  llmd__health_worked(r.g, r.id[2], START);
+  expect(&r, 2, LLMD_HEALTH_WELL, 0);
+  llmd_pool_close(r.pool);
+}
+
+static void ids_that_are_nobodys(void **state)
+{
+  const llmd_endpoint_id odd[] = {UINT64_MAX, UINT64_C(1) << 32 | MOST, UINT64_C(7) << 32 | 1, 1};
+  rig r = open_rig(4);
+  (void)state;
+  eject(&r, 1, START);
+  for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+    assert_int_equal(llmd__health_look(r.g, odd[i], START), LLMD__HEALTH_IN);
+    assert_int_equal(llmd__health_try(r.g, odd[i], START + SECOND), 0);
+    llmd__health_tried(r.g, odd[i], 3);
+    llmd__health_untry(r.g, odd[i], 0, START);
+    llmd__health_failed(r.g, odd[i], 4, START);
+    llmd__health_worked(r.g, odd[i], START + SECOND);
+    llmd__health_tried_well(r.g, odd[i], 0, START + SECOND);
+    assert_int_equal(llmd__health_unwell(r.g, odd[i]), 0);
+  }
+  expect(&r, 1, LLMD_HEALTH_EJECTED, START + SECOND);
+  llmd_pool_close(r.pool);
+}
+
+static void only_its_own_ticket_ends_a_trial_well(void **state)
+{
+  rig r = open_rig(4);
+  (void)state;
+  llmd__health_tried_well(r.g, r.id[1], 5, START); /* there is none */
+  eject(&r, 1, START);
+  llmd__health_tried_well(r.g, r.id[1], 5, START + SECOND);
+  expect(&r, 1, LLMD_HEALTH_EJECTED, START + SECOND);
+  assert_int_equal(llmd__health_try(r.g, r.id[1], START + SECOND), 1);
+  llmd__health_tried(r.g, r.id[1], 5);
+  llmd__health_tried_well(r.g, r.id[1], 6, START + SECOND);
+  expect(&r, 1, LLMD_HEALTH_HALF_OPEN, START + 31 * SECOND);
+  llmd__health_tried_well(r.g, r.id[1], 5, START + SECOND);
+  expect(&r, 1, LLMD_HEALTH_WELL, 0);
+  llmd_pool_close(r.pool);
+}
+
 static void one_request_tries_then_it_is_well_or_out_for_longer(void **state)
 {
   rig r = open_rig(4);
@@ -347,6 +441,11 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(three_failures_in_ten_seconds_eject),
+      cmocka_unit_test(what_works_in_between_begins_the_count_again),
+      cmocka_unit_test(failures_of_long_ago_do_not_count),
+      cmocka_unit_test(a_clock_that_goes_back),
+      cmocka_unit_test(ids_that_are_nobodys),
+      cmocka_unit_test(only_its_own_ticket_ends_a_trial_well),
       cmocka_unit_test(one_request_tries_then_it_is_well_or_out_for_longer),
       cmocka_unit_test(a_trial_ends_in_more_ways),
       cmocka_unit_test(half_of_a_pool_at_most),

@@ -223,6 +223,130 @@ static void a_single_endpoint_is_never_out(void **state)
   rig_close(&r);
 }
 
+static void failures_between_requests_that_work_eject_nobody(void **state)
+{
+  static const uint32_t works[] = {LLMD_REPORT_FIRST, LLMD_REPORT_END};
+  rig r;
+  (void)state;
+  rig_open(&r, 4, POLICY, NULL, NULL);
+  for (uint32_t turn = 0; turn < 12; turn++) {
+    fail_at(&r, 0, 2);
+    assert_int_equal(sent(&r), 0);
+    report(&r, works[turn % 2]);
+    assert_int_equal(health(&r, 0), LLMD_HEALTH_WELL);
+  }
+  fail_at(&r, 0, 2);
+  assert_int_equal(sent(&r), 0);
+  report(&r, LLMD_REPORT_PROGRESS); /* say nothing */
+  report(&r, LLMD_REPORT_CANCEL);
+  fail_at(&r, 0, 1);
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
+  rig_close(&r);
+}
+
+#define TWO_PROFILES                                                                                                   \
+  HEAD "- type: queue-scorer\n- type: max-score-picker\n- type: prefill-filter\n- type: decode-filter\n"                \
+       "- type: always-disagg-pd-decider\n- type: disagg-profile-handler\n"                                             \
+       "  parameters: {deciders: {prefill: always-disagg-pd-decider}}\nschedulingProfiles:\n"                           \
+       "- name: prefill\n  plugins: [{pluginRef: prefill-filter}, {pluginRef: queue-scorer},"                           \
+       " {pluginRef: max-score-picker}]\n"                                                                              \
+       "- name: decode\n  plugins: [{pluginRef: decode-filter}, {pluginRef: queue-scorer},"                             \
+       " {pluginRef: max-score-picker}]\n"
+
+/* Two that prefill and two that decode. */
+static void open_two_profiles(rig *r)
+{
+  rig_open(r, 0, TWO_PROFILES, NULL, NULL);
+  for (uint32_t i = 0; i < 4; i++) {
+    llmd_label role = {str("llm-d.ai/role"), str(i < 2 ? "prefill" : "decode")};
+    llmd_endpoint e = {.size = sizeof e, .address = str("10.0.0.1"), .port = 8000 + i, .labels = &role, .n_labels = 1};
+    assert_int_equal(llmd_pool_add(r->pool, &e, &r->id[i]), 0);
+    assert_int_equal(llmd_pool_set(r->pool, r->id[i], LLMD_ATTR_WAITING, i), 0);
+  }
+  rig_publish(r);
+}
+
+static void says(rig *r, uint32_t i, uint32_t kind)
+{
+  assert_int_equal(llmd_report_endpoint(r->lane, r->id[i], kind, &r->now), 0);
+}
+
+/* One that only prefills is ejected by what the host says of it, and tried by requests that decode elsewhere. */
+static void other_profiles_try_too(void **state)
+{
+  static const struct {
+    uint32_t kind, after;
+  } ends[] = {{LLMD_REPORT_FIRST, LLMD_HEALTH_WELL},
+              {LLMD_REPORT_END, LLMD_HEALTH_WELL},
+              {LLMD_REPORT_ERROR, LLMD_HEALTH_EJECTED},
+              {LLMD_REPORT_CANCEL, LLMD_HEALTH_EJECTED}};
+  (void)state;
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    rig r;
+    open_two_profiles(&r);
+    assert_int_equal(sent(&r), 2);
+    assert_int_equal(r.d.n_profiles, 2);
+    says(&r, 0, LLMD_REPORT_ERROR);
+    says(&r, 0, LLMD_REPORT_ERROR);
+    report(&r, LLMD_REPORT_END); /* of the one that decodes: the other one's failures are not forgotten */
+    says(&r, 0, LLMD_REPORT_ERROR);
+    assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
+    r.now.mono += SECOND;
+    rig_body(&r, BODY);
+    assert_int_equal(rig_goes_to(&r, 1), 2);
+    assert_int_equal(health(&r, 0), LLMD_HEALTH_HALF_OPEN);
+    assert_int_equal(rig_goes_to(&r, 1), 2); /* decided again: it is tried again */
+    assert_int_equal(llmd_request_set_exclude(r.request, &r.id[0], 1), 0);
+    assert_int_equal(rig_goes_to(&r, 1), 2); /* not there */
+    assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
+    assert_int_equal(sent(&r), 2);
+    assert_int_equal(health(&r, 0), LLMD_HEALTH_HALF_OPEN);
+    report(&r, ends[i].kind);
+    assert_int_equal(health(&r, 0), ends[i].after);
+    assert_int_equal(health(&r, 2), LLMD_HEALTH_WELL);
+    rig_close(&r);
+  }
+}
+
+static void a_host_without_a_ticket_says_it_too(void **state)
+{
+  llmd_endpoint_id was;
+  rig r;
+  (void)state;
+  rig_open(&r, 4, POLICY, NULL, NULL);
+  for (int i = 0; i < 64; i++) { /* all tickets there are */
+    assert_int_equal(sent(&r), 0);
+    assert_int_not_equal(r.d.ticket, 0);
+  }
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(sent(&r), 0);
+    assert_int_equal(r.d.ticket, 0);
+    assert_int_equal(llmd_report(r.lane, r.d.ticket, LLMD_REPORT_ERROR, NULL, &r.now), LLMD_E_STALE);
+    says(&r, 0, LLMD_REPORT_PROGRESS);
+    says(&r, 0, LLMD_REPORT_ERROR);
+  }
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
+  r.now.mono += SECOND;
+  assert_int_equal(sent(&r), 0);
+  assert_int_equal(r.d.ticket, 0);
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_HALF_OPEN);
+  says(&r, 0, LLMD_REPORT_CANCEL);
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
+  assert_int_equal(sent(&r), 0);
+  says(&r, 0, LLMD_REPORT_END);
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_WELL);
+  assert_int_equal(llmd_report_endpoint(NULL, r.id[0], LLMD_REPORT_END, &r.now), LLMD_E_INVALID);
+  assert_int_equal(llmd_report_endpoint(r.lane, 0, LLMD_REPORT_END, &r.now), LLMD_E_INVALID);
+  assert_int_equal(llmd_report_endpoint(r.lane, r.id[0], LLMD_REPORT_END, NULL), LLMD_E_INVALID);
+  assert_int_equal(llmd_report_endpoint(r.lane, r.id[0], 0, &r.now), LLMD_E_INVALID);
+  assert_int_equal(llmd_report_endpoint(r.lane, r.id[0], LLMD_REPORT_CANCEL + 1, &r.now), LLMD_E_INVALID);
+  was = r.id[3];
+  assert_int_equal(llmd_pool_remove(r.pool, was), 0);
+  rig_publish(&r);
+  assert_int_equal(llmd_report_endpoint(r.lane, was, LLMD_REPORT_ERROR, &r.now), LLMD_E_STALE);
+  rig_close(&r);
+}
+
 static void explanations_and_records_say_who_is_out(void **state)
 {
   static text json, table, record;
@@ -290,6 +414,9 @@ int main(void)
       cmocka_unit_test(those_that_are_all_out_stay_in),
       cmocka_unit_test(no_more_than_half_stay_out_of_a_pool_that_shrinks),
       cmocka_unit_test(a_single_endpoint_is_never_out),
+      cmocka_unit_test(failures_between_requests_that_work_eject_nobody),
+      cmocka_unit_test(other_profiles_try_too),
+      cmocka_unit_test(a_host_without_a_ticket_says_it_too),
       cmocka_unit_test(explanations_and_records_say_who_is_out),
       cmocka_unit_test(metrics_count),
   };
