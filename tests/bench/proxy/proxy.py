@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What `llmd serve` costs beside nginx: the same requests, the same engines, one worker each, interleaved.
 
-    proxy.py BUILDDIR [--sizes 1,15,220] [--concurrency 1,8,64] [--pairs 9] [--seconds 2] [--stream] [--memory] [--json]
+    proxy.py BUILDDIR [--sizes 1,15,220] [--concurrency 1,8,64] [--pairs 9] [--seconds 2] [--stream] [--memory] [--soak SECONDS]
+             [--direct] [--json]
 
 Eight engines that answer at once (bench_upstream), and proxies before them: nginx, which takes them in turn, and
 `llmd serve` with llm-d's default policy (approximate prefix index). Both write a buffered access log. A pair is one run of
@@ -10,8 +11,9 @@ medians over the pairs, with the ratios' least and most. nginx comes twice: with
 more than 16 KB into a file, and as somebody who knows would set it up, with room for the whole body in memory.
 
   --sizes        KB of prompt in a request
-  --stream       also server-sent events: 100 a response
+  --stream       also server-sent events: 100 a response, at once and one by one
   --memory       also resident memory: idle, and with 10,000 open streams
+  --soak SECONDS also 1,000 requests a second for so long, every tenth a stream: does resident memory stay (600 to be sure)
   --direct       also the engines alone (what a proxy adds to the median time)
 
 Needs nginx and wrk.
@@ -21,6 +23,7 @@ import json
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -252,6 +255,65 @@ def memory(args, proxy, count=10000):
         s.close()
 
 
+class Paced:
+    """Requests at a given rate on a few kept connections, answers read and thrown away; one thread, no library."""
+
+    def __init__(self, port, bodies, count=64):
+        self.poll = select.epoll()
+        self.idle, self.socket, self.tail = [], {}, {}
+        for _ in range(count):
+            s = socket.create_connection(('127.0.0.1', port))
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket[s.fileno()], self.tail[s.fileno()] = s, b''
+            self.idle.append(s.fileno())
+            self.poll.register(s.fileno(), select.EPOLLIN)
+        self.requests = []
+        for i, body in enumerate(bodies):
+            path = '/v1/chat/completions' + ('?events=20' if i % 10 == 0 else '')
+            self.requests.append((f'POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n'
+                                  f'Content-Length: {len(body)}\r\n\r\n').encode() + body)
+        self.sent = self.done = 0
+
+    def read(self, timeout):
+        for fd, _ in self.poll.poll(timeout):
+            got = self.socket[fd].recv(65536)
+            if not got:
+                raise SystemExit('a connection was closed')
+            self.tail[fd] = (self.tail[fd] + got)[-7:]
+            if self.tail[fd].endswith(b'}}') or self.tail[fd] == b'\r\n0\r\n\r\n':
+                self.idle.append(fd)
+                self.tail[fd] = b''
+                self.done += 1
+
+    def run(self, seconds, rate):
+        begun = time.monotonic()
+        while time.monotonic() - begun < seconds:
+            due = int((time.monotonic() - begun) * rate)
+            while self.sent < due and self.idle:
+                fd = self.idle.pop()
+                self.socket[fd].sendall(self.requests[self.sent % len(self.requests)])
+                self.sent += 1
+            self.read(0.001)
+
+
+def soak(args, folder, proxy, seconds):
+    """Resident memory once the load has run for a fifth of the time, and at its end."""
+    bodies = []
+    for kb in (1, 1, 1, 15):
+        write_bodies(folder, kb)
+        with open(f'{folder}/bodies-{kb}', 'rb') as f:
+            bodies += f.read().splitlines()
+    paced = Paced(proxy.port, bodies)
+    begun = time.monotonic()
+    paced.run(seconds / 5, 1000)
+    early = resident(proxy.process.pid)
+    paced.sent = 0
+    paced.run(seconds * 4 / 5, 1000)
+    late = resident(proxy.process.pid)
+    row(args, f'{proxy.name}, grown under 1,000 requests a second', (late - early) / 1024, 'MiB', after_MiB=early / 1024,
+        at_the_end_MiB=late / 1024, rps=paced.done / (time.monotonic() - begun))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build')
@@ -259,6 +321,7 @@ def main():
     parser.add_argument('--concurrency', default='1,8,64')
     parser.add_argument('--pairs', type=int, default=9)
     parser.add_argument('--seconds', type=int, default=2)
+    parser.add_argument('--soak', type=int, default=0, metavar='SECONDS')
     for flag in ('stream', 'memory', 'direct', 'json'):
         parser.add_argument('--' + flag, action='store_true')
     args = parser.parse_args()
@@ -298,6 +361,11 @@ def main():
                 for concurrency in map(int, args.concurrency.split(',')):
                     compare(args, folder, [passing, proxies[-1]], 1, concurrency, f'100 events, {concurrency} at a time',
                             '/v1/chat/completions?events=100')
+                for concurrency in map(int, args.concurrency.split(',')):
+                    compare(args, folder, [passing, proxies[-1]], 1, concurrency,
+                            f'100 events one by one, {concurrency} at a time', '/v1/chat/completions?events=100&gap=500')
+            if args.soak:
+                soak(args, folder, proxies[-1], args.soak)
             if args.memory:
                 memory(args, proxies[-1])
         finally:
