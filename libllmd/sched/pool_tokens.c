@@ -11,8 +11,9 @@
 
 int llmd__pool_tokens(llmd_pool *p, uint64_t *off, uint64_t *bytes)
 {
-  return llmd__region_state(p->g, p->owner, NAME, LLMD__STATE_TOKENS, p->g->caps.token_bytes, llmd__token_cache_init,
-                            NULL, off, bytes);
+  int rc = llmd__region_state(p->g, p->owner, NAME, LLMD__STATE_TOKENS, p->g->caps.token_bytes, llmd__token_cache_init,
+                              NULL, off, bytes);
+  return rc == LLMD_E_RANGE ? LLMD_E_FULL : rc; /* room that holds no cache is none */
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

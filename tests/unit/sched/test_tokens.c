@@ -419,14 +419,13 @@ static void many_members_are_all_seen(void **state)
 
 /* ---- the cache --------------------------------------------------------------------------------------------------- */
 
-static void without_room_they_are_asked_for_each_time(void **state)
+static void asked_for_each_time(uint64_t token_bytes)
 {
   llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 8, .max_lanes = 2, .prefix_bytes = 256 << 10,
-                            .index_bytes = 512 << 10, .state_bytes = 2 << 20};
+                            .index_bytes = 512 << 10, .state_bytes = 2 << 20, .token_bytes = token_bytes};
   llmd_pool_options po = {.size = sizeof po, .region = &ro};
   llmd_key key;
   rig r;
-  (void)state;
   memset(&r, 0, sizeof r);
   r.d.size = sizeof r.d;
   r.now.mono = SECOND;
@@ -445,6 +444,15 @@ static void without_room_they_are_asked_for_each_time(void **state)
   assert_int_equal(llmd_request_set_tokens(r.request, ids(), 10), 0);
   assert_int_equal(rig_decide(&r, 1), LLMD_ROUTED);
   rig_close(&r);
+}
+
+/* The preset, which is more than there is; one that holds nothing; one that no region has. */
+static void without_room_they_are_asked_for_each_time(void **state)
+{
+  static const uint64_t bytes[] = {0, 1, 1024, UINT64_MAX};
+  (void)state;
+  for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+    asked_for_each_time(bytes[i]);
 }
 
 static void filing_is_checked(void **state)
