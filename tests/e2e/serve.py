@@ -215,7 +215,7 @@ def prefixes_stay_where_they_are(world):
             same('and how much was cached', line['cached_tokens'], cached[turn])
             need('and why', line['score'] > 0 and line['attempts'] == 1 and line['decide_ms'] > 0, line)
     need('not all of them on one engine', len(homes) > 1, homes)
-    decisions = {d['decision']['request_id']: d['decision']['decision']
+    decisions = {d['request_id']: d['explain']
                  for d in json.loads(serve.page('/explain'))['decisions']}
     shown = decisions['talk-5-4']
     same('explained', (shown['decision']['status'], shown['model']), ('routed', MODEL))

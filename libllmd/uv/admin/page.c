@@ -5,13 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST ((size_t)64 << 20)
-
 static int grow(llmd__page *p, size_t need)
 {
   size_t room = p->room ? p->room : 16384;
   char *text;
-  if (need > MOST)
+  if (need > LLMD__PAGE_MOST)
     return LLMD_E_LIMIT;
   while (room < need)
     room *= 2;
@@ -26,8 +24,8 @@ static int grow(llmd__page *p, size_t need)
 int llmd__page_write(void *ud, const char *ptr, size_t len)
 {
   llmd__page *p = ud;
-  if (!p->rc && (len > MOST || p->len + len > p->room))
-    p->rc = len > MOST ? LLMD_E_LIMIT : grow(p, p->len + len);
+  if (!p->rc && (len > LLMD__PAGE_MOST || p->len + len > p->room))
+    p->rc = len > LLMD__PAGE_MOST ? LLMD_E_LIMIT : grow(p, p->len + len);
   if (p->rc)
     return p->rc;
   if (len)

@@ -6,6 +6,9 @@
 
 #include "base/error.h"
 
+/* Bytes of a page; more is LLMD_E_LIMIT. Twice what the statistics come to when clients do their worst. */
+#define LLMD__PAGE_MOST ((size_t)128 << 20)
+
 typedef struct llmd__page {
   char *text; /* malloc'ed, not NUL-terminated */
   size_t len, room;

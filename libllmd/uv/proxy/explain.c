@@ -23,7 +23,7 @@ void llmd__proxy_explain(llmd_proxy *p, const llmd__exchange *x, const llmd_now 
   area = llmd__share_area(p->share, LLMD__AREA_EXPLAIN, &bytes);
   llmd__text_add(&t, "{\"request_id\":");
   llmd__text_json(&t, id);
-  llmd__text_add(&t, ",\"decision\":");
+  llmd__text_add(&t, ",\"explain\":");
   if (!area || llmd_explain_json(p->lane, put, &t))
     return;
   llmd__text_put(&t, "}", 1);

@@ -5,7 +5,8 @@
 #include "uv/share/share.h"
 #include "uv/stats/area.h"
 
-#define FAIRNESS_ROOM (LLMD__STATS_SERIES * 3u / 4u) /* series up to which new fairness ids get one of their own */
+/* Series up to which new fairness ids, which clients make up and engines answer, get one of their own. */
+#define FAIRNESS_ROOM (LLMD__STATS_SERIES / 4u)
 
 static void add(_Atomic uint64_t *cell, uint64_t n)
 {

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "uv/admin/page.h"
 #include "uv/stats/area.h"
 
 /* Who lives, as the share would say: a process is gone when its number was struck out. */
@@ -204,7 +205,7 @@ static void capped(void **state)
     last = series;
     llmd__stats_begin(st, series);
   }
-  assert_int_equal(distinct, LLMD__STATS_SERIES * 3 / 4 + 1); /* then one for all others */
+  assert_int_equal(distinct, LLMD__STATS_SERIES / 4 + 1); /* then one for all others */
   for (int i = 0; i < 3000; i++) {
     llmd__stats_key k = {{text, 0}, STR("m"), STR(""), 0};
     k.model.len = (size_t)snprintf(text, sizeof text, "model-%d", i);
@@ -214,9 +215,48 @@ static void capped(void **state)
   assert_int_equal(last, 0);
   text_of(f, st);
   has(f, "llm_d_epp_request_total{model_name=\"m\",target_model_name=\"m\",fairness_id=\"user-0\",priority=\"0\"} 1");
-  has(f, "llm_d_epp_request_total{model_name=\"m\",target_model_name=\"m\",fairness_id=\"other\",priority=\"0\"} 2232");
+  has(f, "llm_d_epp_request_total{model_name=\"m\",target_model_name=\"m\",fairness_id=\"other\",priority=\"0\"} 2744");
   has(f, "llm_d_epp_request_total{model_name=\"other\",target_model_name=\"other\",fairness_id=\"other\","
-         "priority=\"other\"} 2746");
+         "priority=\"other\"} 2234");
+  llmd__stats_close(st);
+}
+
+static int count_bytes(void *ud, const char *p, size_t n)
+{
+  (void)p;
+  *(size_t *)ud += n;
+  return 0;
+}
+
+/* What clients make up as they please: the page stays one that is written whole (admin/page.c). */
+static void hostile_names(void **state)
+{
+  struct fixture *f = *state;
+  llmd__stats *st = open_as(f, 1);
+  llmd__stats_end end = {.duration = 3000000000u, .ttft = 1000000000, .request_bytes = 100, .response_bytes = 70000,
+                         .input_tokens = 1000, .output_tokens = 101, .cached_tokens = 512};
+  char text[LLMD__STATS_LABEL];
+  const llmd_str name = {text, sizeof text};
+  size_t bytes = 0;
+  memset(text, '"', sizeof text);
+  for (uint32_t i = 0; i < 4 * LLMD__STATS_SERIES; i++) {
+    llmd__stats_key k = {name, name, name, INT32_MIN};
+    uint32_t series;
+    (void)snprintf(text, sizeof text, "%u", i);
+    if (i % 2) /* a model that no engine has */
+      k.fairness = (llmd_str)STR("f");
+    else
+      k.model = k.target = (llmd_str){text + 16, sizeof text - 16};
+    series = llmd__stats_series(st, &k);
+    llmd__stats_begin(st, series);
+    end.error = i % 2 ? LLMD__ERROR_NOT_FOUND : 0;
+    for (end.streaming = 0; end.streaming < 2; end.streaming++)
+      llmd__stats_end_request(st, series, &end);
+    if (!end.error)
+      llmd__stats_between_tokens(st, series, 1000);
+  }
+  assert_int_equal(llmd__stats_write(st, count_bytes, &bytes), 0);
+  assert_in_range(bytes, 20 << 20, LLMD__PAGE_MOST / 2);
   llmd__stats_close(st);
 }
 
@@ -388,6 +428,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(errors, set_up, tear_down),
     cmocka_unit_test_setup_teardown(names, set_up, tear_down),
     cmocka_unit_test_setup_teardown(capped, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(hostile_names, set_up, tear_down),
     cmocka_unit_test_setup_teardown(gauges, set_up, tear_down),
     cmocka_unit_test_setup_teardown(seats, set_up, tear_down),
     cmocka_unit_test_setup_teardown(killed, set_up, tear_down),
