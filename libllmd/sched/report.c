@@ -226,12 +226,11 @@ static void tell_health(const llmd_lane *l, llmd_ticket t, uint32_t kind, uint64
 {
   llmd__region *g = l->pool->g;
   llmd_endpoint_id id[LLMD_MAX_PROFILES];
-  uint32_t any = llmd__health_any(g), n;
-  if (kind == LLMD_REPORT_PROGRESS || (kind == LLMD_REPORT_CANCEL && !any))
+  uint32_t n;
+  if (kind == LLMD_REPORT_PROGRESS)
     return;
-  n = llmd__ledger_endpoints(g, t, id, any ? LLMD_MAX_PROFILES : 1);
-  if (n)
-    tell_of(l, id[0], t, kind, mono);
+  tell_of(l, llmd__ledger_endpoint(g, t), t, kind, mono);
+  n = llmd__health_any(g) ? llmd__ledger_endpoints(g, t, id, LLMD_MAX_PROFILES) : 0;
   for (uint32_t i = 1; i < n; i++)
     if (kind < LLMD_REPORT_ERROR)
       llmd__health_tried_well(g, id[i], t, mono);
