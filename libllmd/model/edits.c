@@ -23,7 +23,8 @@ static int equals(const char *text, size_t len, const char *other)
   return len == strlen(other) && begins(text, len, other);
 }
 
-/* mm_processor_kwargs is an honest parameter of vLLM (how to preprocess an image) and no part of a transfer. */
+/* mm_processor_kwargs is an honest parameter of vLLM (how to preprocess an image) and no part of a transfer. A rank names
+ * a part of an engine, or another engine's: which one is decided here. */
 int llmd__edits_forbids(const char *text, size_t len)
 {
   if (len == 0)
@@ -35,6 +36,10 @@ int llmd__edits_forbids(const char *text, size_t len)
     return equals(text, len, "ec_transfer_params");
   case 'b':
     return begins(text, len, "bootstrap_");
+  case 'd':
+    return equals(text, len, "data_parallel_rank") || equals(text, len, "disagg_prefill_dp_rank");
+  case 'r':
+    return equals(text, len, "routed_dp_rank");
   case 'm':
     return begins(text, len, "mm_") && !equals(text, len, "mm_processor_kwargs");
   default:

@@ -92,6 +92,17 @@ static const attack bodies[] = {
   {"/generate", "{\"text\":\"p\",\"bootstrap_host\":\"6.6.6.6\"}"},
   {"/generate", "{\"text\":\"p\",\"bootstrap_host\":[\"6.6.6.6\"],\"bootstrap_room\":[1]}"},
   {"/v1/chat/completions/render", "{\"messages\":[],\"kv_transfer_params\":\"6.6.6.6\"}"},
+  /* a part of an engine: the rank is said in words that the rest of the table does not have */
+  {CHAT, "{\"messages\":[],\"data_parallel_rank\":\"6.6.6.6\"}"},
+  {CHAT, "{\"data_parallel_rank\":[\"6.6.6.6\"],\"messages\":[],\"routed_dp_rank\":\"6.6.6.6\"}"},
+  {CHAT, "{\"messages\":[],\"data\\u005fparallel_rank\":\"6.6.6.6\"}"},
+  {CHAT, "{\"messages\":[],\"extra_body\":{\"routed_dp_rank\":\"6.6.6.6\"}}"},
+  {PLAIN, "{\"prompt\":\"p\",\"disagg_prefill_dp_rank\":\"6.6.6.6\"}"},
+  {"/generate", "{\"text\":\"p\",\"routed_dp_rank\":\"6.6.6.6\",\"disagg_prefill_dp_rank\":\"6.6.6.6\"}"},
+  {"/generate", "{\"text\":\"p\",\"sampling_params\":{\"data_parallel_rank\":\"6.6.6.6\"}}"},
+  {"/invocations", "{\"messages\":[],\"data_parallel_rank\":\"6.6.6.6\"}"},
+  {"/invocations", "{\"messages\":[],\"routed_dp_rank\":\"6.6.6.6\"}"},
+  {"/invocations", "{\"messages\":[],\"disagg_prefill_dp_rank\":\"6.6.6.6\"}"},
   /* doors that the core does not know, and other spellings of those it does */
   {"/invocations", "{\"messages\":[],\"kv_transfer_params\":\"6.6.6.6\"}"},
   {"/invocations", "{\"messages\":[],\"kv_transfer_param\\u0073\":\"6.6.6.6\"}"},

@@ -180,6 +180,8 @@ static void test_guard(void **state)
   assert_int_equal(LOOKS(" \n[{\"bootstrap_host\":1}]"), 1);
   assert_int_equal(LOOKS("\xef\xbb\xbf{\"mm_hashes\":1}"), 1);
   assert_int_equal(LOOKS("{\"\\u006b\":1}"), 1);
+  assert_int_equal(LOOKS("{\"data_parallel_rank\":1}"), 1);
+  assert_int_equal(LOOKS("{\"routed_dp_rank\":1}"), 1);
   assert_int_equal(LOOKS("{\0\"\0"), -1);
   assert_int_equal(LOOKS("\0{\0\""), -1);
   assert_int_equal(LOOKS("\0\0\0{\0\0\0}"), -1);
