@@ -74,7 +74,6 @@ typedef struct llmd__exchange {
   uint8_t anthropic;
   uint8_t asked_tokens; /* once is enough */
   uint8_t id_given;     /* the request's id is the client's */
-  uint8_t n_runners;
   uint8_t id_len, id_client_len, endpoint_len, model_len;
   double score;
   double prompt; /* tokens, as decided */
@@ -82,11 +81,6 @@ typedef struct llmd__exchange {
   char id_client[LLMD__REQUEST_ID]; /* as given, where the request was sent on under another */
   char endpoint[LLMD__PROXY_NAME];
   char model[LLMD__PROXY_NAME];
-  struct {
-    char name[56];
-    uint32_t len;
-    double score;
-  } runner[3];
 } llmd__exchange;
 
 struct llmd_proxy {

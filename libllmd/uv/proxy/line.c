@@ -13,22 +13,6 @@ static uint8_t copy_cut(char *out, size_t cap, llmd_str s)
   return (uint8_t)n;
 }
 
-static void note_runners(llmd__exchange *x, const llmd_decision *d, const llmd_profile_pick *pick)
-{
-  for (uint32_t i = pick->first; i < pick->first + pick->n && x->n_runners < 3; i++) {
-    const llmd_target *t = &d->target[i];
-    llmd_str address = {d->text + t->address.off, t->address.len};
-    int64_t n;
-    if (i == x->work->at)
-      continue;
-    n = llmd__forward_host(address, t->port, x->runner[x->n_runners].name, sizeof x->runner->name);
-    if (n < 0)
-      continue;
-    x->runner[x->n_runners].len = (uint32_t)n;
-    x->runner[x->n_runners++].score = t->score;
-  }
-}
-
 void llmd__line_note(llmd__exchange *x)
 {
   const llmd_decision *d = &x->work->decision;
@@ -37,8 +21,6 @@ void llmd__line_note(llmd__exchange *x)
   int64_t n = llmd__forward_host(address, t->port, x->endpoint, sizeof x->endpoint);
   x->endpoint_len = n < 0 ? copy_cut(x->endpoint, sizeof x->endpoint, address) : (uint8_t)n;
   x->score = t->score;
-  x->n_runners = 0;
-  note_runners(x, d, &d->profile[d->primary]);
 }
 
 static void key(llmd__text *t, const char *name)
@@ -131,15 +113,6 @@ static void put_decision(llmd__text *t, const llmd__exchange *x)
     key(t, "score");
     put_score(t, x->score);
   }
-  for (uint32_t i = 0; i < x->n_runners; i++) {
-    llmd_str name = {x->runner[i].name, x->runner[i].len};
-    llmd__text_add(t, i ? "," : ",\"runners_up\":{");
-    llmd__text_json(t, name);
-    llmd__text_put(t, ":", 1);
-    put_score(t, x->runner[i].score);
-  }
-  if (x->n_runners)
-    llmd__text_put(t, "}", 1);
   put_bits(t, x->ladder);
   if (x->attempts)
     put_uint(t, "attempts", x->attempts);
