@@ -66,7 +66,7 @@ static int trailer_first(llmd__http_reader *r, char c)
 static int trailer_byte(llmd__http_reader *r, char c)
 {
   uint8_t bits = llmd__http_bytes[(uint8_t)c];
-  if (r->trailer_len++ == r->limits->max_head)
+  if (r->trailer_len++ >= r->limits->max_head)
     return llmd__http_fail(r, 431, LLMD_E_LIMIT, "trailers are too large");
   switch (r->state) {
   case LLMD__HTTP_TRAILER_FIRST:

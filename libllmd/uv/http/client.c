@@ -170,12 +170,10 @@ static void start_ticking(llmd__client *c)
     c->ticking = 1;
 }
 
-static int send_fresh(llmd__client *c, llmd__peer *p, const llmd__sending *what, llmd__leg **out)
+static int try_fresh(llmd__client *c, llmd__peer *p, const llmd__sending *what, llmd__leg **out)
 {
   llmd__leg *leg;
   int rc = 0;
-  if (c->n_legs >= c->opt.max_connections && !drop_one_kept(c))
-    return LLMD_E_LIMIT;
   leg = llmd__leg_new(p, what);
   if (!leg)
     return LLMD_E_NOMEM;
@@ -186,13 +184,21 @@ static int send_fresh(llmd__client *c, llmd__peer *p, const llmd__sending *what,
     rc = p->resolving ? 0 : ask_name(p);
   }
   if (rc) {
-    (void)drop_one_kept(c); /* out of descriptors, perhaps: the next try finds one */
     llmd__leg_close(leg);
     return rc;
   }
   start_ticking(c);
   *out = leg;
   return 0;
+}
+
+static int send_fresh(llmd__client *c, llmd__peer *p, const llmd__sending *what, llmd__leg **out)
+{
+  int rc;
+  if (c->n_legs >= c->opt.max_connections && !drop_one_kept(c))
+    return LLMD_E_LIMIT;
+  rc = try_fresh(c, p, what, out);
+  return rc == LLMD_E_FULL && drop_one_kept(c) ? try_fresh(c, p, what, out) : rc; /* its descriptor is free at once */
 }
 
 int llmd__client_send(llmd__client *c, const llmd__sending *what, llmd__leg **out)

@@ -78,8 +78,8 @@ void llmd__client_tune(llmd__client *c, const llmd__client_options *options);
 /* All legs must be gone. done (NULL allowed) comes from the loop, or at once if client is NULL. */
 void llmd__client_close(llmd__client *c, void (*done)(void *ud), void *ud);
 
-/* LLMD_E_LIMIT: max_connections. LLMD_E_NOMEM. LLMD_E_IO: the system refuses a connection. Nothing is called after an
- * error. */
+/* LLMD_E_LIMIT: max_connections. LLMD_E_NOMEM. LLMD_E_FULL: no descriptor or memory of the system is left. LLMD_E_IO:
+ * this address cannot be reached. Nothing is called after an error. */
 int llmd__client_send(llmd__client *c, const llmd__sending *what, llmd__leg **out);
 /* Closes the connection; nothing is called any more. */
 void llmd__leg_cancel(llmd__leg *leg);

@@ -405,12 +405,19 @@ static void on_connected(uv_connect_t *connect, int status)
     llmd__leg_fail(leg, LLMD__LEG_RESET);
 }
 
+/* What we have run out of is not the engine's fault. */
+static int is_shortage(int rc)
+{
+  return rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_ENOBUFS || rc == UV_ENOMEM;
+}
+
 static int connect_next(llmd__leg *leg)
 {
   const llmd__peer *p = leg->peer;
+  int rc;
   leg->call.connect.data = leg;
-  return uv_tcp_connect(&leg->call.connect, &leg->tcp, (const struct sockaddr *)&p->to[p->at], on_connected) ? LLMD_E_IO
-                                                                                                          : 0;
+  rc = uv_tcp_connect(&leg->call.connect, &leg->tcp, (const struct sockaddr *)&p->to[p->at], on_connected);
+  return !rc ? 0 : is_shortage(rc) ? LLMD_E_FULL : LLMD_E_IO;
 }
 
 int llmd__leg_connect(llmd__leg *leg)

@@ -81,7 +81,7 @@ static int take_line(llmd__http_reader *r, const char *data, size_t len, size_t 
 {
   const char *lf = memchr(data, '\n', len);
   size_t n = lf == NULL ? len : (size_t)(lf - data) + 1;
-  if (n > r->limits->max_head - r->head_len)
+  if (r->head_len > r->limits->max_head || n > r->limits->max_head - r->head_len) /* the limit may have been lowered */
     return llmd__http_fail(r, r->lines == 0 ? 414 : 431, LLMD_E_LIMIT, "head is too large");
   int rc = reserve(r, r->head_len + n);
   if (rc < 0)

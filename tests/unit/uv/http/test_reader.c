@@ -349,6 +349,23 @@ static void test_lists(void **state)
   assert_false(llmd__http_lists((llmd_str){ ",,", 2 }, "close"));
 }
 
+/* A limit that is lowered while a head comes in holds for it, too. */
+static void test_lowered_limit(void **state)
+{
+  llmd__http_limits l = limits;
+  llmd__http_reader r;
+  llmd_str piece;
+  size_t used;
+  static const char head[] = "HTTP/1.1 200 OK\r\nA: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n";
+  (void)state;
+  l.max_head = 100;
+  llmd__http_reader_init(&r, LLMD__HTTP_ANSWER, &l);
+  assert_int_equal(llmd__http_feed(&r, head, sizeof head - 1, &used, &piece), LLMD__HTTP_MORE);
+  l.max_head = 20;
+  assert_int_equal(llmd__http_feed(&r, "B: c\r\n", 6, &used, &piece), LLMD_E_LIMIT);
+  llmd__http_reader_free(&r);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -357,7 +374,7 @@ int main(void)
     cmocka_unit_test(test_headers_are_as_they_came), cmocka_unit_test(test_head_limit),
     cmocka_unit_test(test_many_interim_answers), cmocka_unit_test(test_answer_to_head),
     cmocka_unit_test(test_skip_and_release), cmocka_unit_test(test_block_shrinks), cmocka_unit_test(test_memory_fails),
-    cmocka_unit_test(test_lists) };
+    cmocka_unit_test(test_lists), cmocka_unit_test(test_lowered_limit) };
   llmd__alloc_init(&limits.alloc, NULL);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
