@@ -42,7 +42,7 @@ static void look_at_head(llmd__exchange *x, const llmd__http_head *head)
   x->looks = !x->stream && !x->sse.raw && known && begins(type, "application/json");
 }
 
-/* Of the body that follows; -1 = not known. */
+/* Of the body that follows, or would follow if this were no HEAD; -1 = not known. */
 static int64_t length_of(const llmd__exchange *x, const llmd__http_head *head)
 {
   uint64_t n;
@@ -51,8 +51,10 @@ static int64_t length_of(const llmd__exchange *x, const llmd__http_head *head)
     return x->stream && x->asked ? -1 : (int64_t)head->length;
   if (head->framing != LLMD__HTTP_NONE)
     return -1;
-  said = value_of(head, "content-length"); /* of what HEAD did not get */
-  return said.len && llmd__parse_u64(said.ptr, said.len, &n) == 0 && n < INT64_MAX ? (int64_t)n : 0;
+  said = value_of(head, "content-length");
+  if (!said.len)
+    return -1;
+  return llmd__parse_u64(said.ptr, said.len, &n) == 0 && n < INT64_MAX ? (int64_t)n : 0;
 }
 
 /* The engine's headers, the request's id, and what stateful plugins want the client to have. */
@@ -194,10 +196,17 @@ static void on_body(void *ud, llmd_str piece)
   p->gathered += piece.len;
 }
 
-/* The first token, and how far apart they come. */
+/* An answer by which the engine says that it could not: it passes like any other, and counts as a failure of the
+ * engine. */
+static int is_failure(const llmd__exchange *x)
+{
+  return x->status >= 500;
+}
+
+/* The first token, and how far apart they come. There is none in a failure. */
 static void note_time(llmd__exchange *x, const llmd_now *now)
 {
-  if (x->stream && !x->sse.data)
+  if (is_failure(x) || (x->stream && !x->sse.data))
     return;
   if (!x->first) {
     x->first = now->mono;
@@ -218,9 +227,9 @@ static void on_flush(void *ud)
     llmd_clock(&now);
     note_time(x, &now);
   }
+  let_go(x); /* an early answer begins before the engine has all */
   if (!x->flushed) {
     x->flushed = 1;
-    let_go(x);
     llmd__leg_release_head(x->leg);
   }
   if (x->proxy->n_pieces || !x->bytes_out)
@@ -265,11 +274,12 @@ static void on_end(void *ud)
   if (rest.len) {
     piece[n++] = rest;
     x->bytes_out += rest.len;
+    (void)llmd__usage_read(rest, x->sse.key, &x->sse.usage); /* the last event may lack its end */
   }
   note_usage(x, piece, n);
-  if (!x->first)
+  if (!x->first && !is_failure(x))
     x->first = x->bytes_out ? now.mono : 0;
-  llmd__exchange_report(x, LLMD_REPORT_END, &now);
+  llmd__exchange_report(x, is_failure(x) ? LLMD_REPORT_ERROR : LLMD_REPORT_END, &now);
   llmd__exchange_end(x, &now, piece, n);
 }
 

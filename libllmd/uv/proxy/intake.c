@@ -43,6 +43,18 @@ static void name_request(llmd__exchange *x)
 
 /* ---- what the core is shown ---- */
 
+/* A compressed body cannot be searched for what no client may set, and some servers unpack it unasked. */
+static int is_coded(const llmd_http_call *call)
+{
+  const llmd_http_request *q = llmd_http_request_of(call);
+  for (uint32_t i = 0; i < q->n_headers; i++) {
+    const llmd_http_header *h = &q->header[i];
+    if (llmd__http_is(h->name, "content-encoding") && h->value.len && !llmd__http_is(h->value, "identity"))
+      return 1;
+  }
+  return 0;
+}
+
 /* Line, headers, body. A path is read as engines read it. 0, or the status to refuse with. */
 static uint32_t read_request(llmd__exchange *x, llmd_request_info *info)
 {
@@ -52,6 +64,8 @@ static uint32_t read_request(llmd__exchange *x, llmd_request_info *info)
   int64_t n = llmd__forward_path(q->target, path, sizeof path);
   if (n <= 0)
     return n < 0 ? 414 : 400;
+  if (q->body.len && is_coded(x->call))
+    return 415;
   if (llmd_request_line(r, q->method.ptr, q->method.len, path, (size_t)n) || llmd_request_get(r, info))
     return 500;
   if (info->dialect == LLMD_DIALECT_PASSTHROUGH && q->body.len) {
@@ -71,17 +85,36 @@ static uint32_t read_request(llmd__exchange *x, llmd_request_info *info)
   return llmd_request_get(r, info) ? 500 : 0;
 }
 
+/* RFC 9110 §9.2.2. */
+static int is_idempotent(llmd_str method)
+{
+  static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (is_method(method, names[i]))
+      return 1;
+  return 0;
+}
+
+/* As many bytes as fit, whole characters: a name is UTF-8 and goes into a line of JSON. */
+static size_t fitting(llmd_str s, size_t cap)
+{
+  size_t n = s.len < cap ? s.len : cap;
+  while (n && n < s.len && ((unsigned char)s.ptr[n] & 0xc0) == 0x80)
+    n--;
+  return n;
+}
+
 static void note_request(llmd__exchange *x, const llmd_request_info *info)
 {
   const llmd_http_request *q = llmd_http_request_of(x->call);
-  size_t n = info->model.len < sizeof x->model ? info->model.len : sizeof x->model;
+  size_t n = fitting(info->model, sizeof x->model);
   if (n)
     memcpy(x->model, info->model.ptr, n);
   x->model_len = (uint8_t)n;
   x->dialect = info->dialect;
   x->anthropic = info->dialect == LLMD_DIALECT_ANTHROPIC_MESSAGES;
   x->repeatable = (info->dialect != LLMD_DIALECT_PASSTHROUGH && info->dialect != LLMD_DIALECT_OPENAI_OTHER) ||
-                  !(is_method(q->method, "POST") || is_method(q->method, "PATCH"));
+                  is_idempotent(q->method);
   if (x->proxy->service->upstream.inject_usage)
     x->asked = llmd_request_ask_usage(x->work->request) == 1;
   llmd__counts_begin(x, info);
@@ -89,7 +122,7 @@ static void note_request(llmd__exchange *x, const llmd_request_info *info)
 
 static void refuse_unread(llmd__exchange *x, uint32_t status)
 {
-  const char *message = status == 415   ? "JSON must be in UTF-8"
+  const char *message = status == 415   ? "a body must not be compressed, and JSON be in UTF-8"
                         : status == 414 ? "the path is too long"
                         : status == 400 ? "the path cannot be used"
                                         : "the request cannot be read";

@@ -202,7 +202,8 @@ void llmd__exchange_retry(llmd__exchange *x, int why)
   }
   x->fresh = 0;
   x->why = (uint32_t)why;
-  llmd__exchange_report(x, LLMD_REPORT_ERROR, &now);
+  /* Engines close what is unused: a kept connection that was closed says nothing of its engine's health. */
+  llmd__exchange_report(x, why == LLMD__LEG_STALE ? LLMD_REPORT_CANCEL : LLMD_REPORT_ERROR, &now);
   if (!(known_good || (x->repeatable && (why == LLMD__LEG_RESET || why == LLMD__LEG_STALE))) ||
       x->attempts > x->proxy->service->upstream.retries || (!take_fallback(x, &now) && !take_another(x, &now))) {
     give_up(x, why, 0);

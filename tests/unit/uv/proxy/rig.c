@@ -432,6 +432,11 @@ void rig_client_open(rig *r, rig_client *c, const char *text, size_t len)
     send_bytes(&c->tcp, text, len);
 }
 
+void rig_client_send(rig_client *c, const char *text, size_t len)
+{
+  send_bytes(&c->tcp, text, len);
+}
+
 static void on_client_closed(uv_handle_t *h)
 {
   ((rig_client *)h->data)->closed = 1;

@@ -90,6 +90,8 @@ void rig_engine_send(rig_engine *e, const char *text, size_t len, int close);
 void rig_until(rig *r, int (*holds)(void *ud), void *ud);
 
 void rig_client_open(rig *r, rig_client *c, const char *text, size_t len);
+/* More bytes. */
+void rig_client_send(rig_client *c, const char *text, size_t len);
 void rig_client_close(rig_client *c);
 /* Until it has ended (the server closes), then closed; what came is NUL-terminated in c->got. */
 void rig_client_finish(rig_client *c);

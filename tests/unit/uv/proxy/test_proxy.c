@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const char chat[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
@@ -123,6 +124,10 @@ static void test_methods(void **state)
   r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n";
   answer = rig_ask(&r, head, sizeof head - 1);
   has(answer, "Content-Length: 77");
+  free(answer);
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\n\r\n";
+  answer = rig_ask(&r, head, sizeof head - 1);
+  has_not(answer, "Content-Length"); /* nobody has said that GET's would be empty */
   free(answer);
   expect_status(rig_ask(&r, connect, sizeof connect - 1), "501");
   rig_stop(&r);
@@ -259,6 +264,8 @@ static void test_reset(void **state)
   rig_stop(&r);
 }
 
+#define LOCK "LOCK /v1/files/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
 /* What may have had an effect is not sent again. */
 static void test_not_repeatable(void **state)
 {
@@ -268,6 +275,8 @@ static void test_not_repeatable(void **state)
   r.engine[0].does = r.engine[1].does = RIG_CLOSE;
   expect_status(rig_post(&r, "/v1/files", "", "x", 1), "502");
   assert_int_equal(r.engine[0].requests + r.engine[1].requests, 1);
+  expect_status(rig_ask(&r, LOCK, sizeof LOCK - 1), "502");
+  assert_int_equal(r.engine[0].requests + r.engine[1].requests, 2);
   rig_stop(&r);
 }
 
@@ -299,6 +308,125 @@ static void test_stale(void **state)
   expect_status(post_chat(&r), "502"); /* the new one is closed, too */
   assert_int_equal(r.engine[0].requests, 3);
   assert_int_equal(r.engine[0].connections, 2);
+  rig_stop(&r);
+}
+
+static uint32_t health(rig *r, uint32_t i)
+{
+  uint32_t how = 99;
+  uint64_t until;
+  assert_int_equal(llmd_pool_health(r->pool, r->engine[i].id, &how, &until), 0);
+  return how;
+}
+
+/* A failure that an engine says itself: the client gets it, it is not asked again for the client, and it counts. */
+static void test_failures(void **state)
+{
+#define BODY "{\"error\":{},\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":0}}"
+  static const char *const answers[] = {
+    "HTTP/1.1 500 Oops\r\nContent-Type: application/json\r\nContent-Length: 62\r\n\r\n" BODY,
+    "HTTP/1.1 503 Later\r\nRetry-After: 7\r\nContent-Type: application/json\r\n\r\n" BODY, /* in two reads */
+    "HTTP/1.1 500 Oops\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: " BODY "\n\n",
+  };
+  static rig r;
+  char *answer, *line;
+  (void)state;
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    rig_start(&r, 2, "");
+    for (int k = 0; k < 2; k++) {
+      r.engine[k].does = RIG_LAST;
+      r.engine[k].answer = answers[i];
+    }
+    for (int k = 0; k < 6; k++) {
+      answer = post_chat(&r);
+      has(answer, i == 1 ? "HTTP/1.1 503 " : "HTTP/1.1 500 ");
+      has(answer, BODY);
+      if (i == 1)
+        has(answer, "Retry-After: 7\r\n");
+      free(answer);
+    }
+    assert_int_equal(r.engine[0].requests + r.engine[1].requests, 6);
+    assert_int_equal((health(&r, 0) != LLMD_HEALTH_WELL) + (health(&r, 1) != LLMD_HEALTH_WELL), 1); /* at most half */
+    line = rig_log(&r);
+    has(line, "\"prompt_tokens\":7");
+    has_not(line, "ttft");
+    free(line);
+    rig_stop(&r);
+  }
+#undef BODY
+}
+
+/* No descriptor is left: that is our own trouble. */
+static void test_out_of_descriptors(void **state)
+{
+  enum { MOST = 256 };
+  static rig r;
+  rig_client c;
+  struct rlimit was, few = {MOST, 0};
+  char text[512];
+  int n, fd[MOST], held = 0;
+  (void)state;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+  rig_start(&r, 2, "");
+  n = snprintf(text, sizeof text, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n"
+               "Expect: 100-continue\r\n\r\n", sizeof chat - 1);
+  for (int i = 0; i < 4; i++) {
+    rig_client_open(&r, &c, text, (size_t)n);
+    rig_until(&r, has_bytes, &c); /* the client's connection stands */
+    few.rlim_max = was.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while (held < MOST && (fd[held] = dup(0)) >= 0)
+      held++;
+    c.total = 0;
+    rig_client_send(&c, chat, sizeof chat - 1);
+    rig_until(&r, has_bytes, &c);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    while (held)
+      close(fd[--held]);
+    has(c.got, "HTTP/1.1 503 ");
+    rig_client_close(&c);
+    free(c.got);
+  }
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_WELL);
+  assert_int_equal(health(&r, 1), LLMD_HEALTH_WELL);
+  expect_status(post_chat(&r), "200");
+  rig_stop(&r);
+}
+
+/* Some servers unpack bodies unasked: what is packed cannot be searched. */
+static void test_coded_body(void **state)
+{
+  static rig r;
+  (void)state;
+  rig_start(&r, 1, "");
+  expect_status(rig_post(&r, "/invocations", "Content-Encoding: gzip\r\n", "\x1f\x8b\x08", 3), "415");
+  expect_status(rig_post(&r, "/v1/chat/completions", "content-encoding: br\r\n", chat, sizeof chat - 1), "415");
+  expect_status(rig_post(&r, "/x", "Content-Encoding: identity\r\nContent-Encoding: zstd\r\n", "x", 1), "415");
+  assert_int_equal(r.engine[0].requests, 0);
+  expect_status(rig_post(&r, "/invocations", "Content-Encoding: identity\r\n", "x", 1), "200");
+  rig_stop(&r);
+}
+
+/* A line of the log is JSON, whatever a model is called. */
+static void test_long_model(void **state)
+{
+  static rig r;
+  char body[512], *line, want[256];
+  size_t n, k;
+  (void)state;
+  n = (size_t)sprintf(body, "{\"messages\":[],\"model\":\"a");
+  k = (size_t)sprintf(want, "\"model\":\"a");
+  for (int i = 0; i < 60; i++)
+    n += (size_t)sprintf(body + n, "\xc3\xa9");
+  for (int i = 0; i < 47; i++)
+    k += (size_t)sprintf(want + k, "\xc3\xa9");
+  n += (size_t)sprintf(body + n, "\"}");
+  strcpy(want + k, "\"");
+  rig_start(&r, 1, "");
+  expect_status(rig_post(&r, "/v1/chat/completions", "", body, n), "200");
+  line = rig_log(&r);
+  has(line, want);
+  free(line);
   rig_stop(&r);
 }
 
@@ -787,6 +915,8 @@ int main(void)
     cmocka_unit_test(test_bounded_retries), cmocka_unit_test(test_stale),        cmocka_unit_test(test_malformed),
     cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_names),           cmocka_unit_test(test_nobody_there),
     cmocka_unit_test(test_early_answer), cmocka_unit_test(test_engine_stops_reading),
+    cmocka_unit_test(test_failures),     cmocka_unit_test(test_out_of_descriptors), cmocka_unit_test(test_coded_body),
+    cmocka_unit_test(test_long_model),
     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
     cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated), cmocka_unit_test(test_tokens),
