@@ -197,6 +197,8 @@ static void add_pending(void *ud, uint32_t op, const void *head, const llmd_key 
   memcpy(&h, head, sizeof h);
   while (op == LLMD__POST_STORE && same < p->n && same < h.n && !memcmp(&tail[same], &p->keys[same], sizeof *tail))
     same++;
+  if (op == LLMD__POST_STORE && !same) /* most posts are of other prompts */
+    return;
   for (uint32_t i = 0; i < p->c->cand->n; i++)
     if (p->c->cand->id[i] == h.endpoint && (op == LLMD__POST_FORGET || p->blocks[i] < same))
       p->blocks[i] = same;
