@@ -1,5 +1,6 @@
 /* llmd agent: the process that feeds a machine's shared region. */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ struct program {
   char watched[2][4096];
   uint32_t level;
   int stopping;
+  uint64_t ready_fd; /* who started us waits there for a word; 0 = nobody does */
 };
 
 /* ---- reading it again -------------------------------------------------------------------------------------------- */
@@ -179,6 +181,11 @@ static void say_ready(const struct program *p)
 {
   fprintf(stderr, "agent: ready region=%s admin=%u pid=%ld\n", p->service->region, llmd_agent_admin_port(p->agent),
           (long)getpid());
+  if (!p->ready_fd)
+    return;
+  while (write((int)p->ready_fd, "+", 1) < 0 && errno == EINTR)
+    ;
+  (void)close((int)p->ready_fd);
 }
 
 /* What is left over when it did not start: handles close on the loop, and nobody releases the service. */
@@ -199,6 +206,7 @@ static int run_agent(struct program *p)
     return shell_refuse(p->file.command, "%s", uv_strerror(rc));
   }
   p->level = p->service->log.level;
+  shell_raise_limit();
   open_handles(p);
   listen_to_signals(p);
   if (start(p))
@@ -228,10 +236,11 @@ static int run_file(struct program *p)
 
 static int run(int argc, char **argv)
 {
-  enum { ENDPOINTS = 256, REGION, ADMIN, POLICY, SET };
+  enum { ENDPOINTS = 256, REGION, ADMIN, POLICY, SET, READY };
   static const struct option long_options[] = {
     {"endpoints", 1, NULL, ENDPOINTS}, {"region", 1, NULL, REGION}, {"admin", 1, NULL, ADMIN},
-    {"policy", 1, NULL, POLICY},       {"set", 1, NULL, SET},       {"help", 0, NULL, 'h'},    {0},
+    {"policy", 1, NULL, POLICY},       {"set", 1, NULL, SET},       {"help", 0, NULL, 'h'},
+    {"ready", 1, NULL, READY}, {0},
   };
   static struct program p;
   int option, code = 0;
@@ -245,6 +254,7 @@ static int run(int argc, char **argv)
     case ADMIN: code = service_set(&p.file, "admin", optarg); break;
     case POLICY: code = service_set(&p.file, "policy", optarg); break;
     case SET: code = service_set_pair(&p.file, optarg); break;
+    case READY: code = shell_count(argv[0], "--ready", optarg, 3, 1023, &p.ready_fd); break;
     default: return shell_option(argv[0], option, argv);
     }
   if (code)

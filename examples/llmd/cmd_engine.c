@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <llmd/prefix.h>
@@ -340,16 +339,6 @@ static void watch_signals(struct job *j)
   (void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* Each connection is a descriptor. */
-static void raise_limit(void)
-{
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-  }
-}
-
 static void tell(const struct job *j, const struct engine *e)
 {
   char line[1200], live[300], replay[300];
@@ -394,7 +383,7 @@ static int run_loop(struct job *j)
   int code;
   if (uv_loop_init(&j->loop))
     return shell_refuse(j->command, "there is no loop to be had");
-  raise_limit();
+  shell_raise_limit();
   watch_signals(j);
   code = open_all(j);
   if (code)

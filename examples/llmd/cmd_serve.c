@@ -64,8 +64,8 @@ static int has_endpoints(struct serve *serve)
 /* What `llmd agent` does, in a child: the same options after its own name. */
 static int run_agent(const struct serve *serve)
 {
-  static char name[] = "llmd agent", set[] = "--set", end[] = "--";
-  char *arg[2 * SERVICE_SETTINGS + 4];
+  static char name[] = "llmd agent", set[] = "--set", ready[] = "--ready", end[] = "--";
+  char *arg[2 * SERVICE_SETTINGS + 6], number[16];
   int n = 0, code = 0;
   arg[n++] = name;
   for (uint32_t i = 0; i < serve->file.n && !code; i++) {
@@ -77,6 +77,9 @@ static int run_agent(const struct serve *serve)
     arg[n++] = set;
     arg[n++] = pair;
   }
+  (void)snprintf(number, sizeof number, "%d", SERVE_READY_FD);
+  arg[n++] = ready;
+  arg[n++] = number;
   arg[n++] = end;
   if (serve->file.path)
     arg[n++] = (char *)(uintptr_t)serve->file.path;
@@ -90,7 +93,8 @@ static int run_mode(struct serve *serve, const struct asked *asked)
   int child = asked->mode == WORK || asked->mode == AGENT, code;
   if (child && !asked->parent)
     return shell_usage(serve->file.command, "--worker and --agent are for the supervisor alone");
-  code = child ? serve_follow((unsigned long)asked->parent) : has_endpoints(serve);
+  code = child ? serve_follow((unsigned long)asked->parent, asked->mode == WORK ? "llmd-worker" : "llmd-agent")
+               : has_endpoints(serve);
   if (code)
     return code;
   switch (asked->mode) {

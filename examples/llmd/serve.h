@@ -1,7 +1,7 @@
 /* serve.h: the parts of `llmd serve`.
  *
  *   supervisor ──spawns──► agent     (llmd serve --agent: what `llmd agent` does)
- *    no library   │  └───► worker 0  (llmd serve --worker 0: listening socket as descriptor 3, says "ready" on 4)
+ *    no library   │  └───► worker 0  (llmd serve --worker 0: listening socket as descriptor 3; both say "ready" on 4)
  *    state of     └──────► worker 1  ...
  *    its own
  *
@@ -48,7 +48,7 @@ void serve_unlisten(struct serve_socket *s);
 int serve_supervise(struct serve *serve); /* exit code */
 int serve_work(struct serve *serve, unsigned number);
 /* In a child: end with the parent, whose process number this is. 0, or EXIT_REFUSED: it has gone already. SIGINT, which
- * a terminal sends to all at once, is left to the parent. */
-int serve_follow(unsigned long parent);
+ * a terminal sends to all at once, is left to the parent. name: as ps and top show it, at most 15 bytes. */
+int serve_follow(unsigned long parent, const char *name);
 
 #endif

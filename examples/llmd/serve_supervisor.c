@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <uv.h>
@@ -30,8 +31,11 @@ struct supervisor;
 struct child {
   struct supervisor *s;
   int number; /* of a worker; -1 = the agent */
-  int running, ready, piped;
-  unsigned deaths; /* since it last lived long */
+  int running; /* its handle is open */
+  int alive;   /* its number is its own: it may be told something */
+  int ready, piped;
+  unsigned deaths;  /* since it last lived long */
+  unsigned reloads; /* of the supervisor, when it was started or last told */
   uint64_t since;
   uv_process_t process;
   uv_pipe_t pipe; /* its "ready" */
@@ -52,7 +56,9 @@ struct supervisor {
   uint32_t n;      /* children; the agent is the first when there is one */
   struct child *child;
   int told, stopping, code;
+  unsigned reloads;
   uint64_t stopped_at;
+  struct stat mine; /* its region's file, while the port was still ours */
 };
 
 static void start_child(struct child *c);
@@ -79,6 +85,21 @@ static void tell_ready(struct supervisor *s)
   fprintf(stderr, "serve: listening on %s\n", s->socket.text);
 }
 
+static void tell_child(struct child *c, int signum)
+{
+  if (c->alive)
+    (void)uv_process_kill(&c->process, signum);
+}
+
+/* One that is not ready yet would die of the signal, or has read the file and not heard of it: it is told later. */
+static void tell_reload(struct child *c)
+{
+  if (!c->ready || c->reloads == c->s->reloads)
+    return;
+  c->reloads = c->s->reloads;
+  tell_child(c, SIGHUP);
+}
+
 static void give_room(uv_handle_t *handle, size_t wanted, uv_buf_t *buf)
 {
   static char room[16];
@@ -93,6 +114,7 @@ static void on_ready(uv_stream_t *pipe, ssize_t n, const uv_buf_t *buf)
   (void)buf;
   if (n > 0) {
     c->ready = 1;
+    tell_reload(c);
     tell_ready(c->s);
   } else if (n < 0 && !uv_is_closing((uv_handle_t *)pipe))
     uv_close((uv_handle_t *)pipe, NULL);
@@ -141,8 +163,7 @@ static void end_loop(struct supervisor *s)
 static void kill_all(struct supervisor *s)
 {
   for (uint32_t i = 0; i < s->n; i++)
-    if (s->child[i].running)
-      (void)uv_process_kill(&s->child[i].process, SIGKILL);
+    tell_child(&s->child[i], SIGKILL);
 }
 
 static void on_late(uv_timer_t *timer)
@@ -162,7 +183,7 @@ static void stop_on(struct supervisor *s)
   }
   if (running > 1 || s->child[0].number >= 0 || !s->child[0].running)
     return;
-  (void)uv_process_kill(&s->child[0].process, SIGTERM);
+  tell_child(&s->child[0], SIGTERM);
   (void)uv_timer_start(&s->deadline, on_late, LATE_MS, 0);
 }
 
@@ -187,6 +208,7 @@ static void on_exit_of(uv_process_t *process, int64_t status, int signal)
   struct child *c = process->data;
   struct supervisor *s = c->s;
   char text[32];
+  c->alive = 0; /* its number may be anybody's from now on */
   if (!s->stopping && signal)
     serve_say(s->serve, LLMD_LOG_WARN, "%s (process %d) was ended by signal %d", name_of(c, text), process->pid,
               signal);
@@ -238,24 +260,23 @@ static int spawn(struct child *c)
   static char self[] = "/proc/self/exe";
   char *arg[MAX_ARGS], number[16], parent[24];
   uv_stdio_container_t io[5] = {{.flags = UV_IGNORE}};
-  uv_process_options_t o = {.file = self, .args = arg, .stdio = io, .stdio_count = 3, .exit_cb = on_exit_of};
+  uv_process_options_t o = {.file = self, .args = arg, .stdio = io, .stdio_count = 5, .exit_cb = on_exit_of};
   int rc;
   put_args(c, arg, number, parent);
   inherit(&io[1], STDOUT_FILENO);
   inherit(&io[2], STDERR_FILENO);
-  if (c->number >= 0) {
+  if (c->number >= 0)
     inherit(&io[SERVE_LISTEN_FD], c->s->socket.fd);
-    io[SERVE_READY_FD].flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_WRITABLE_PIPE);
-    io[SERVE_READY_FD].data.stream = (uv_stream_t *)&c->pipe;
-    o.stdio_count = 5;
-    (void)uv_pipe_init(&c->s->loop, &c->pipe, 0);
-    c->pipe.data = c;
-    c->piped = 1;
-  }
+  io[SERVE_READY_FD].flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_WRITABLE_PIPE);
+  io[SERVE_READY_FD].data.stream = (uv_stream_t *)&c->pipe;
+  (void)uv_pipe_init(&c->s->loop, &c->pipe, 0);
+  c->pipe.data = c;
+  c->piped = 1;
   c->process.data = c;
   rc = uv_spawn(&c->s->loop, &c->process, &o);
-  if (!rc && c->piped)
-    rc = uv_read_start((uv_stream_t *)&c->pipe, give_room, on_ready);
+  c->alive = !rc;
+  if (!rc)
+    (void)uv_read_start((uv_stream_t *)&c->pipe, give_room, on_ready);
   return rc;
 }
 
@@ -268,6 +289,7 @@ static void start_child(struct child *c)
     return;
   c->since = uv_now(&s->loop);
   c->ready = 0;
+  c->reloads = s->reloads;
   rc = spawn(c);
   c->running = 1; /* also when it could not be started: its handle closes as the others' do */
   if (!rc) {
@@ -275,8 +297,7 @@ static void start_child(struct child *c)
     return;
   }
   serve_say(s->serve, LLMD_LOG_ERROR, "%s cannot be started: %s", name_of(c, text), uv_strerror(rc));
-  if (c->piped)
-    uv_close((uv_handle_t *)&c->pipe, NULL);
+  uv_close((uv_handle_t *)&c->pipe, NULL);
   uv_close((uv_handle_t *)&c->process, on_closed);
 }
 
@@ -290,9 +311,11 @@ static void stop(struct supervisor *s, int code)
   s->code = code;
   for (uint32_t i = 0; i < s->n; i++) {
     (void)uv_timer_stop(&s->child[i].again);
-    if (s->child[i].running && s->child[i].number >= 0)
-      (void)uv_process_kill(&s->child[i].process, SIGTERM);
+    if (s->child[i].number >= 0)
+      tell_child(&s->child[i], SIGTERM);
   }
+  if (stat(s->region, &s->mine))
+    memset(&s->mine, 0, sizeof s->mine);
   serve_unlisten(&s->socket); /* who comes now is told at once that there is nobody */
   (void)uv_timer_start(&s->deadline, on_late, patience, 0);
   stop_on(s);
@@ -337,9 +360,9 @@ static void reload(struct supervisor *s)
   llmd_service_free(s->serve->service);
   s->serve->service = next;
   s->serve->level = next->log.level;
+  s->reloads++;
   for (uint32_t i = 0; i < s->n; i++)
-    if (s->child[i].running && (s->child[i].ready || s->child[i].number < 0))
-      (void)uv_process_kill(&s->child[i].process, SIGHUP);
+    tell_reload(&s->child[i]);
   watch_files(s);
   serve_say(s->serve, LLMD_LOG_INFO, "reloaded");
 }
@@ -387,17 +410,39 @@ static int keep_pair(struct supervisor *s, const char *key, const char *value)
   return 0;
 }
 
-/* Options for the children. A region that nobody named is this supervisor's own: whoever had the port before it has
- * gone, or is draining on a file that has no name any more. */
+/* Does an agent feed the region of that name? */
+static int in_use(const char *path)
+{
+  llmd_share_options o = {.size = sizeof o, .path = path};
+  llmd_share *share = NULL;
+  int used;
+  if (llmd_share_open(&o, &share, NULL))
+    return 0;
+  used = llmd_share_has_writer(share);
+  llmd_share_close(share);
+  return used;
+}
+
+/* A region that nobody named is this supervisor's own, called after its port. What is left there is of somebody who has
+ * gone; unless he is draining still, or has the same port of another address: then it is called after the process. */
+static void name_region(struct supervisor *s)
+{
+  const unsigned user = (unsigned)geteuid();
+  (void)snprintf(s->region, sizeof s->region, "/dev/shm/llmd-%u-%u", user, s->socket.port);
+  if (s->socket.port && in_use(s->region))
+    serve_say(s->serve, LLMD_LOG_WARN, "%s is in use: taking another name", s->region);
+  else if (s->socket.port)
+    return;
+  (void)snprintf(s->region, sizeof s->region, "/dev/shm/llmd-%u-pid%ld", user, (long)getpid());
+}
+
+/* Options for the children. */
 static int settle(struct supervisor *s)
 {
   struct service_file *f = &s->serve->file;
   int code = 0;
   if (s->serve->service->region_is_default && !s->serve->service->external_agent) {
-    if (s->socket.port)
-      (void)snprintf(s->region, sizeof s->region, "/dev/shm/llmd-%u-%u", (unsigned)geteuid(), s->socket.port);
-    else
-      (void)snprintf(s->region, sizeof s->region, "/dev/shm/llmd-%u-pid%ld", (unsigned)geteuid(), (long)getpid());
+    name_region(s);
     code = service_set(f, "region", s->region);
     (void)unlink(s->region);
   }
@@ -450,10 +495,21 @@ static void run_loop(struct supervisor *s)
   (void)uv_loop_close(&s->loop);
 }
 
+/* A successor on our port may have made a region of that name while we drained. */
+static int is_mine(const struct supervisor *s)
+{
+  struct stat now;
+  if (!s->region[0] || stat(s->region, &now))
+    return 0;
+  if (!s->mine.st_ino)
+    return !in_use(s->region);
+  return now.st_dev == s->mine.st_dev && now.st_ino == s->mine.st_ino;
+}
+
 static void sweep(struct supervisor *s)
 {
   char text[80];
-  if (s->region[0]) {
+  if (is_mine(s)) {
     (void)unlink(s->region);
     (void)snprintf(text, sizeof text, "%s.sock", s->region);
     (void)unlink(text);

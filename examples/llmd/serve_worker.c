@@ -29,12 +29,13 @@ struct worker {
   int stopping;
 };
 
-int serve_follow(unsigned long parent)
+int serve_follow(unsigned long parent, const char *name)
 {
   sigset_t interrupt;
   (void)sigemptyset(&interrupt);
   (void)sigaddset(&interrupt, SIGINT);
   (void)sigprocmask(SIG_BLOCK, &interrupt, NULL);
+  (void)prctl(PR_SET_NAME, name); /* else it is "exe", after /proc/self/exe */
   (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
   return (unsigned long)getppid() == parent ? 0 : EXIT_REFUSED; /* it died before we asked */
 }
@@ -176,6 +177,7 @@ int serve_work(struct serve *serve, unsigned number)
   if (code)
     return code;
   serve->level = serve->service->log.level;
+  shell_raise_limit();
   code = wait_for_region(&w);
   if (!code && (code = uv_loop_init(&w.loop)) != 0)
     code = shell_refuse(serve->file.command, "%s", uv_strerror(code));

@@ -73,6 +73,14 @@ int service_read(const struct service_file *f, llmd_service **out)
   return 0;
 }
 
+/* A name out of somebody's file or answer makes no lines of its own, nor tells a terminal what to do. */
+static void make_plain(char *line, size_t len)
+{
+  for (size_t i = 0; i < len; i++)
+    if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+      line[i] = '?';
+}
+
 void service_log(void *ud, int level, const char *component, const char *text, size_t len)
 {
   const uint32_t *wanted = ud;
@@ -82,8 +90,10 @@ void service_log(void *ud, int level, const char *component, const char *text, s
   if (level > (int)*wanted)
     return;
   n = snprintf(line, sizeof line, "%s: %s%.*s\n", component, what, (int)len, text);
-  if (n >= (int)sizeof line) {
+  if (n >= (int)sizeof line)
     n = (int)sizeof line - 1;
+  if (n > 0) {
+    make_plain(line, (size_t)n - 1);
     line[n - 1] = '\n';
   }
   if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <llmd/log.h>
 
@@ -93,6 +94,15 @@ int shell_number(const char *command, const char *option, const char *text, doub
     return shell_usage(command, "%s: %s is not between %g and %g", option, text, least, most);
   *out = value;
   return 0;
+}
+
+void shell_raise_limit(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit))
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int shell_write(void *ud, const char *ptr, size_t len)

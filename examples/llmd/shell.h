@@ -46,6 +46,9 @@ int shell_count(const char *command, const char *option, const char *text, uint6
                 uint64_t *out);
 int shell_number(const char *command, const char *option, const char *text, double least, double most, double *out);
 
+/* As many descriptors as the system lets this process have: each connection is one. */
+void shell_raise_limit(void);
+
 /* llmd_write_fn: to the FILE that ud is. */
 int shell_write(void *ud, const char *ptr, size_t len);
 /* llmd_log_fn: warnings and errors to standard error; ud is the name of the file they are about. */

@@ -91,8 +91,11 @@ class Program:
 
 
 class Serve(Program):
+    number = 0
+
     def __init__(self, llmd, folder, args):
-        super().__init__(folder, 'serve', llmd + ['serve', '--listen', '127.0.0.1:0'] + args)
+        Serve.number += 1
+        super().__init__(folder, f'serve-{Serve.number}', llmd + ['serve', '--listen', '127.0.0.1:0'] + args)
 
     def port(self):
         return int(self.find(r'^serve: listening on 127\.0\.0\.1:(\d+)$')[0])
@@ -189,6 +192,12 @@ def comes_and_goes(start, engine, folder):
     pids = [s.process.pid, s.pid('agent'), s.pid('worker 0'), s.pid('worker 1')]
     region = s.region()
     same('region', os.path.exists(region), True)
+    for name in ('agent', 'worker 0'):
+        with open(f'/proc/{s.pid(name)}/comm') as f:
+            same('as ps shows it', f.read(), f'llmd-{name.split()[0]}\n')
+        with open(f'/proc/{s.pid(name)}/limits') as f:
+            limit = next(line.split()[3:5] for line in f if line.startswith('Max open files'))
+        same('descriptors', limit[0], limit[1])
     s.process.send_signal(signal.SIGTERM)
     same('exit code', s.wait(), 0)
     same('region after the end', os.path.exists(region), False)
@@ -256,6 +265,89 @@ def reloads(start, engine, folder):
     write('log: {buffer: 0, access: one.log}\n')
     until('another log, without a signal', lambda: logged('one.log'))
     same('nobody died', re.findall(r'was ended|ended with', s.text()), [])
+
+
+@with_engine
+def reloads_late_ones(start, engine, folder):
+    """A worker that had read the file, and was not ready yet when another came."""
+    path = os.path.join(folder, 'serve.yaml')
+
+    def write(log):
+        with open(path + '.new', 'w') as f:  # no such name: workers wait two seconds for endpoints, then go on without
+            f.write('dns: [{name: nobody.invalid, port: 1}]\ndns_servers: "127.0.0.1:9"\n'
+                    f'log: {{buffer: 0, access: {log}}}\n')
+        os.rename(path + '.new', path)
+
+    def logged():
+        s.ask()
+        return os.path.exists(os.path.join(folder, 'two.log')) and os.path.getsize(os.path.join(folder, 'two.log'))
+
+    write('one.log')
+    s = start(path)
+    s.find('^agent: ready')
+    time.sleep(0.5)  # the worker has read its file by now, most likely, and is not ready; else this proves less
+    write('two.log')
+    s.process.send_signal(signal.SIGHUP)
+    s.find('^serve: reloaded')
+    s.port()
+    until('the other log', logged)
+    same('nobody died', re.findall(r'was ended|ended with', s.text()), [])
+
+
+@with_engine
+def neighbours(start, engine, folder):
+    """The same port of another address; and on one's own, while a former one drains."""
+    first = start('--endpoints', engine)
+    region, port = first.region(), first.port()
+    inode = os.stat(region).st_ino
+    second = start('--endpoints', engine, '--listen', f'127.0.0.2:{port}')
+    second.find(r'^serve: listening on 127\.0\.0\.2:')
+    same('the first one keeps its region', os.stat(region).st_ino, inode)
+    old = first.pid('worker 0')
+    os.kill(old, signal.SIGKILL)
+    until('another worker', lambda: first.pid('worker 0') != old)
+    for _ in range(5):
+        same('an answer', first.ask(), 200)
+    second.process.send_signal(signal.SIGTERM)
+    same('exit code', second.wait(), 0)
+    same('and keeps it still', os.stat(region).st_ino, inode)
+    same('the second leaves nothing', os.path.exists(f'/dev/shm/llmd-{os.geteuid()}-pid{second.process.pid}'), False)
+
+
+@with_engine
+def successors(start, engine, folder):
+    """One that starts on the port of one that drains keeps its region when that one has ended."""
+    slow = Slow()
+    try:
+        first = start('--endpoints', slow.address)
+        port, region = first.port(), first.region()
+        client = threading.Thread(target=first.ask)
+        client.start()
+        if not slow.asked.wait(PATIENCE):
+            raise Wrong('the engine was never asked')
+        first.process.send_signal(signal.SIGTERM)
+        first.find('draining')
+        os.unlink(region)  # as one does that comes when the agent has gone already, and its supervisor not
+        second = start('--endpoints', engine, '--listen', f'127.0.0.1:{port}')
+        same('region', second.region(), region)
+        inode = os.stat(region).st_ino
+        slow.go.set()
+        same('exit code', first.wait(), 0)
+        client.join(PATIENCE)
+        same('it is there still', os.stat(region).st_ino, inode)
+    finally:
+        slow.end()
+
+
+@with_engine
+def one_line_each(start, engine, folder):
+    with open(os.path.join(folder, 'pool.yaml'), 'w') as f:
+        address, port = engine.rsplit(':', 1)
+        f.write('endpoints:\n- name: "one\\nserve: forged\\e[31m"\n  address: "%s"\n  port: %s\n' % (address, port))
+    s = start('--endpoints', os.path.join(folder, 'pool.yaml'))
+    s.port()
+    same('lines of its own', re.findall('^serve: forged', s.text(), re.M), [])
+    same('what a terminal would do', '\x1b' in s.text(), False)
 
 
 @with_engine
@@ -384,6 +476,10 @@ def main(llmd):
     attempt('who is killed is started again', started_again, program)
     attempt('children die with their supervisor', dies_with_its_supervisor, program)
     attempt('reloads, right and wrong', reloads, program)
+    attempt('reloads those who were not ready', reloads_late_ones, program)
+    attempt('the same port of another address', neighbours, program)
+    attempt('a successor on a port that is being left', successors, program)
+    attempt('names make no lines in the log', one_line_each, program)
     attempt('SIGTERM drains', drains, program)
     attempt('a second SIGTERM does not', hurries, program)
     attempt('what cannot start ends', refusals, program)

@@ -32,8 +32,8 @@ typedef struct llmd__stats_key {
   int32_t priority;
 } llmd__stats_key;
 
-/* The number of a series; never fails. As many as fit (about 1000); what comes after them is counted under "other":
- * first the fairness id, then all of it. */
+/* The number of a series; never fails. As many as fit (about 1000, fairness ids in a quarter of them); what comes after
+ * them is counted under "other": first the fairness id, then all of it. */
 uint32_t llmd__stats_series(llmd__stats *st, const llmd__stats_key *key);
 
 /* A request has begun: request_total, request_running. Each begin has one end. */
