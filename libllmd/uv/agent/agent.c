@@ -10,7 +10,9 @@
 #define TICK_MS 10u
 #define SECOND_MS 1000u
 #define MS UINT64_C(1000000)
-#define TRIES 100 /* of 10 ms: somebody else makes state in the region, or died in it */
+#define STEP_MS 10u
+#define TRIES 100u      /* somebody else makes state in the region, or died in it */
+#define RELOAD_TRIES 5u /* the loop waits meanwhile: workers, told of a new policy at the same time, make its state */
 
 #define SAY(a, level, ...) llmd__log((a)->log, (a)->log_ud, level, "agent", __VA_ARGS__)
 
@@ -164,13 +166,13 @@ static int create(llmd_agent *a, const llmd_service *s, llmd_scheduler **out, ll
   return llmd_scheduler_create(&o, llmd_share_pool(a->share), s->policy.ptr, s->policy.len, out, err);
 }
 
-static int create_at_last(llmd_agent *a, llmd_err *err)
+static int create_at_last(llmd_agent *a, const llmd_service *s, uint32_t tries, llmd_scheduler **out, llmd_err *err)
 {
-  int rc = create(a, a->service, &a->scheduler, err);
-  for (int i = 0; i < TRIES && rc == LLMD_E_BUSY; i++) {
-    uv_sleep(10);
+  int rc = create(a, s, out, err);
+  for (uint32_t i = 0; i < tries && rc == LLMD_E_BUSY; i++) {
+    uv_sleep(STEP_MS);
     (void)llmd_share_reap(a->share);
-    rc = create(a, a->service, &a->scheduler, err);
+    rc = create(a, s, out, err);
   }
   return rc;
 }
@@ -227,7 +229,7 @@ static int begin(llmd_agent *a, llmd_err *err)
 {
   int rc = open_share(a, err);
   if (!rc)
-    rc = create_at_last(a, err);
+    rc = create_at_last(a, a->service, TRIES, &a->scheduler, err);
   if (rc)
     return rc;
   a->view.share = a->share;
@@ -315,7 +317,8 @@ int llmd_agent_reload(llmd_agent *agent, const llmd_service *service, llmd_err *
   llmd_agent *a = agent;
   llmd_scheduler *s = NULL;
   llmd__former *former = calloc(1, sizeof *former);
-  int rc = former ? create(a, service, &s, err) : llmd__fail(err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
+  int rc = former ? create_at_last(a, service, RELOAD_TRIES, &s, err)
+                  : llmd__fail(err, LLMD_E_NOMEM, 0, 0, NULL, "out of memory");
   if (rc) {
     a->view.reloads_failed++;
     free(former);
