@@ -34,6 +34,7 @@ import tempfile
 import time
 
 ENGINES = 8
+REGION = f'/dev/shm/llmd-bench-{os.getpid()}'
 NGINX = '''
 daemon off;
 user root;
@@ -193,7 +194,7 @@ def start_serve(folder, build, ports):
     conf = f'{folder}/serve.yaml'
     endpoints = ', '.join(f'{{name: e{i}, address: 127.0.0.1, port: "{p}"}}' for i, p in enumerate(ports))
     with open(conf, 'w', encoding='ascii') as f:
-        f.write(f'listen: 127.0.0.1:{port}\nadmin: ""\nregion: /dev/shm/llmd-bench-{os.getpid()}\n'
+        f.write(f'listen: 127.0.0.1:{port}\nadmin: ""\nregion: {REGION}\n'
                 f'endpoints: {{endpoints: [{endpoints}]}}\nlog: {{access: {folder}/serve.log, level: warn}}\n')
     process = subprocess.Popen([f'{build}/examples/llmd/llmd', 'serve', conf])
     wait_port(port)
@@ -376,6 +377,8 @@ def main():
                     p.wait(10)
                 except subprocess.TimeoutExpired:
                     p.kill()
+            if os.path.exists(REGION):  # who names it keeps it
+                os.unlink(REGION)
     return 0
 
 
