@@ -116,12 +116,13 @@ void llmd__exchange_free_spare(llmd_proxy *p)
 
 void llmd__exchange_report(llmd__exchange *x, uint32_t kind, const llmd_now *now)
 {
-  if (!x->ticket)
-    return;
-  (void)llmd_report(x->proxy->lane, x->ticket, kind, &x->usage, now);
+  if (x->ticket)
+    (void)llmd_report(x->proxy->lane, x->ticket, kind, &x->usage, now);
+  else if (x->target)
+    (void)llmd_report_endpoint(x->proxy->lane, x->target, kind, now);
   x->reported = now->mono;
   if (kind >= LLMD_REPORT_END)
-    x->ticket = 0;
+    x->ticket = x->target = 0;
 }
 
 void llmd__exchange_end(llmd__exchange *x, const llmd_now *now, const llmd_str *piece, uint32_t n)

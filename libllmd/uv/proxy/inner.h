@@ -52,7 +52,8 @@ typedef struct llmd__exchange {
   llmd_http_call *call; /* NULL: the client has gone */
   llmd__work *work;     /* NULL once the answer has begun */
   llmd__leg *leg;
-  llmd_ticket ticket;   /* 0: nothing to report */
+  llmd_ticket ticket;   /* 0: nothing to give back */
+  llmd_endpoint_id target; /* that it was sent to; 0: nothing to report */
   uint64_t question;    /* to the token client */
   uint64_t begun, first, last, reported; /* mono ns: request's first byte, first token, last flush, last report */
   uint64_t bytes_in, bytes_out;
@@ -138,7 +139,7 @@ llmd__work *llmd__exchange_take_work(llmd_proxy *p);
 /* Work that is not needed any more. */
 void llmd__exchange_drop_work(llmd__exchange *x);
 void llmd__exchange_free_spare(llmd_proxy *p);
-/* Reports, if there is a ticket. END, ERROR and CANCEL take it away. */
+/* Reports: on the ticket, or, where the ledger had no room for one, of the engine. END, ERROR and CANCEL are the last. */
 void llmd__exchange_report(llmd__exchange *x, uint32_t kind, const llmd_now *now);
 /* Everything is over: counted, logged, and, when `piece` is given, the answer's end is sent. The exchange is gone. */
 void llmd__exchange_end(llmd__exchange *x, const llmd_now *now, const llmd_str *piece, uint32_t n);

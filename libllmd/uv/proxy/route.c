@@ -56,6 +56,7 @@ static int send_request(llmd__exchange *x)
   piece[0] = (llmd_str){p->head, (size_t)head};
   s.head_method = q->method.len == 4 && !memcmp(q->method.ptr, "HEAD", 4);
   x->attempts += !x->fresh;
+  x->target = t->id;
   rc = llmd__client_send(p->client, &s, &x->leg);
   if (rc)
     return rc == LLMD_E_LIMIT ? LLMD_E_FULL : rc;

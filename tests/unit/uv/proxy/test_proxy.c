@@ -356,6 +356,37 @@ static void test_failures(void **state)
 #undef BODY
 }
 
+/* Where the ledger has no room, engines are judged all the same. */
+static void test_full_ledger(void **state)
+{
+  static llmd_ticket ticket[1 << 16];
+  const llmd_request_options o = {.size = sizeof o};
+  static rig r;
+  void *mem = malloc(llmd_request_size(&o));
+  llmd_request *q;
+  llmd_now now;
+  uint32_t n = 0;
+  (void)state;
+  rig_start(&r, 2, "");
+  llmd_clock(&now);
+  assert_int_equal(llmd_request_init(mem, llmd_request_size(&o), &o, &q), 0);
+  assert_int_equal(llmd_request_line(q, "GET", 3, "/", 1), 0);
+  assert_int_equal(llmd_request_feed(q, NULL, 0, LLMD_FEED_FINAL), 0);
+  do
+    assert_int_equal(llmd_commit_routed(r.proxy->lane, q, r.engine[0].id, &now, &ticket[n]), 0);
+  while (ticket[n] && ++n < sizeof ticket / sizeof *ticket);
+  assert_int_equal(ticket[n], 0);
+  expect_status(post_chat(&r), "200");
+  r.engine[0].does = r.engine[1].does = RIG_CLOSE;
+  for (int i = 0; i < 4; i++)
+    expect_status(post_chat(&r), "502");
+  assert_int_equal((health(&r, 0) != LLMD_HEALTH_WELL) + (health(&r, 1) != LLMD_HEALTH_WELL), 1);
+  while (n)
+    assert_int_equal(llmd_report(r.proxy->lane, ticket[--n], LLMD_REPORT_CANCEL, NULL, &now), 0);
+  rig_stop(&r);
+  free(mem);
+}
+
 /* No descriptor is left: that is our own trouble. */
 static void test_out_of_descriptors(void **state)
 {
@@ -916,7 +947,7 @@ int main(void)
     cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_names),           cmocka_unit_test(test_nobody_there),
     cmocka_unit_test(test_early_answer), cmocka_unit_test(test_engine_stops_reading),
     cmocka_unit_test(test_failures),     cmocka_unit_test(test_out_of_descriptors), cmocka_unit_test(test_coded_body),
-    cmocka_unit_test(test_long_model),
+    cmocka_unit_test(test_long_model),   cmocka_unit_test(test_full_ledger),
     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
     cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated), cmocka_unit_test(test_tokens),
