@@ -62,6 +62,12 @@ static int write_prompt(char *body, size_t room, unsigned who, uint64_t k)
   return n + snprintf(body + n, room - (size_t)n, k % 2 ? "]}" : "\"}");
 }
 
+/* Every fourth run of eight fails, so endpoints are ejected and tried while others decide. */
+static uint32_t end_of(uint64_t k)
+{
+  return k / 8 % 4 == 3 ? LLMD_REPORT_ERROR : k % 5 ? LLMD_REPORT_END : LLMD_REPORT_CANCEL;
+}
+
 static int one(llmd_lane *lane, llmd_request *r, unsigned who, uint64_t k, llmd_decision *d)
 {
   char body[700];
@@ -74,9 +80,11 @@ static int one(llmd_lane *lane, llmd_request *r, unsigned who, uint64_t k, llmd_
   if (llmd_decide(lane, r, &now, k * 131 + who, d) || d->status != LLMD_ROUTED || !d->target[0].id)
     return 1;
   llmd_commit(lane, r, d, 0, &now);
-  if (k % 3)
+  if (k % 3 && end_of(k) != LLMD_REPORT_ERROR)
     llmd_report(lane, d->ticket, LLMD_REPORT_FIRST, NULL, &now);
-  return d->ticket && llmd_report(lane, d->ticket, k % 5 ? LLMD_REPORT_END : LLMD_REPORT_CANCEL, NULL, &now) != 0;
+  if (k % 7 == 0)
+    llmd_report_endpoint(lane, d->target[0].id, end_of(k), &now);
+  return d->ticket && llmd_report(lane, d->ticket, end_of(k), NULL, &now) != 0;
 }
 
 static void *decider(void *ud)
@@ -289,15 +297,20 @@ int main(void)
 {
   llmd_region_options ro = {.size = sizeof ro, .max_endpoints = 256, .prefix_bytes = 4 << 20, .state_bytes = 24 << 20,
                             .index_bytes = 4 << 20};
-  llmd_pool_options po = {.size = sizeof po, .region = &ro};
+  size_t len = llmd_region_size(&ro);
+  void *mem = aligned_alloc(64, len);
+  llmd_pool_options po = {.size = sizeof po, .flags = LLMD_POOL_WRITER, .mem = mem, .mem_len = len};
   llmd_err err = LLMD_ERR_INIT;
   llmd_endpoint_id id[ENDPOINTS];
+  llmd_health_options ho = {.size = sizeof ho, .failures = 3, .first_ns = 1000000, .longest_ns = 4000000};
+  llmd_region_stats stats = {.size = sizeof stats};
   static bytes room;
   pthread_t t[THREADS], w, other;
   unsigned reloads;
   llmd_now now = {1, 1};
-  printf("1..5\n");
-  if (llmd_pool_open(&po, &pool, &err))
+  printf("1..6\n");
+  if (!mem || llmd_region_format(mem, len, &ro) || llmd_pool_open(&po, &pool, &err) ||
+      llmd_pool_set_health(pool, &ho))
     return 1;
   for (unsigned i = 0; i < ENDPOINTS; i++)
     id[i] = add(i);
@@ -323,7 +336,11 @@ int main(void)
   check(4, left_in_flight(id) == 0, "all charges came back");
   printf("# %lu explained, recorded and replayed\n", atomic_load(&watched));
   check(5, atomic_load(&watched) > 10 && atomic_load(&unlike) == 0, "metrics, explanations, records and replays hold");
+  llmd_region_stats_get(mem, len, &stats, NULL);
+  printf("# %llu ejections, %llu are out\n", (unsigned long long)stats.ejections, (unsigned long long)stats.ejected);
+  check(6, stats.ejections > 0 && stats.ejected <= ENDPOINTS / 2, "endpoints are ejected, half of them at most");
   llmd_scheduler_free(current);
   llmd_pool_close(pool);
+  free(mem);
   return 0;
 }
