@@ -108,6 +108,25 @@ static void reset_link(rig_link *l)
   close_link(l);
 }
 
+static void close_after(uv_write_t *w, int status)
+{
+  rig_link *l = w->data;
+  (void)status;
+  free(w);
+  close_link(l);
+}
+
+static void send_last(rig_link *l, const char *text, size_t len)
+{
+  sending *s = malloc(sizeof *s + len);
+  uv_buf_t buf;
+  assert_non_null(s);
+  memcpy(s->bytes, text, len);
+  s->write.data = l;
+  buf = uv_buf_init(s->bytes, (unsigned)len);
+  assert_int_equal(uv_write(&s->write, (uv_stream_t *)&l->tcp, &buf, 1, close_after), 0);
+}
+
 static void react(rig_link *l)
 {
   rig_engine *e = l->engine;
@@ -117,7 +136,7 @@ static void react(rig_link *l)
     send_bytes(&l->tcp, e->answer, strlen(e->answer));
     break;
   case RIG_LAST:
-    rig_engine_send(e, e->answer, strlen(e->answer), 1);
+    send_last(l, e->answer, strlen(e->answer));
     break;
   case RIG_CLOSE:
     close_link(l);
@@ -196,29 +215,13 @@ static void on_link(uv_stream_t *listener, int status)
     uv_read_start((uv_stream_t *)&l->tcp, on_room, on_link_read);
 }
 
-static void close_after(uv_write_t *w, int status)
-{
-  rig_link *l = w->data;
-  (void)status;
-  free(w);
-  close_link(l);
-}
-
 void rig_engine_send(rig_engine *e, const char *text, size_t len, int close)
 {
-  sending *s;
-  uv_buf_t buf;
   assert_non_null(e->link);
-  if (!close) {
+  if (close)
+    send_last(e->link, text, len);
+  else
     send_bytes(&e->link->tcp, text, len);
-    return;
-  }
-  s = malloc(sizeof *s + len);
-  assert_non_null(s);
-  memcpy(s->bytes, text, len);
-  s->write.data = e->link;
-  buf = uv_buf_init(s->bytes, (unsigned)len);
-  assert_int_equal(uv_write(&s->write, (uv_stream_t *)&e->link->tcp, &buf, 1, close_after), 0);
 }
 
 static void start_engine(rig *r, uint32_t i)
