@@ -71,8 +71,8 @@ def answers_that_were_not_asked_for(world):
     clients = []
 
     def answer(client, _):
-        client.sendall(WELL)
         clients.append(client)
+        client.sendall(WELL)
         return True
     s = Setting(world, answer=answer)
     for late in (message(b'smuggled'), b'x', b'\r\n', b'HTTP/1.1 200 OK\r\n'):
