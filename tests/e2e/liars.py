@@ -164,7 +164,7 @@ def answers_too_early(world):
     s = Setting(world, '--set', 'upstream.idle=2s')
     u, kind = s.upstream[0], ['']
 
-    def early(client, _):
+    def early(client, request):
         if kind[0] == 'answers':
             client.sendall(message(b'{"early":1}', b'413 Too much'))
         elif kind[0] == 'answers well':
@@ -175,8 +175,9 @@ def answers_too_early(world):
             time.sleep(4)
         elif kind[0] == 'answers, then reads':
             client.sendall(message(b'{"early":1}', b'413 Too much'))
-            while client.recv(1 << 20):
-                pass
+            left = int(request.of(b'content-length')[0])
+            while left > 0:
+                left -= len(client.recv(1 << 20)) or left
         client.shutdown(socket.SHUT_RDWR)
         raise ConnectionError
     real, u.body = u.body, early
