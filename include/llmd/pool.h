@@ -128,9 +128,9 @@ LLMD_API int llmd_pool_tick(llmd_pool *pool, const llmd_now *now, uint64_t *next
 
 /* ---- health (shared by all processes on the region) ------------------------------------------------------------- */
 /* An endpoint on which requests fail one after another (LLMD_REPORT_ERROR, scheduler.h; one that works between them,
- * LLMD_REPORT_FIRST or _END, begins the count again) is ejected: no candidate, until its time is over. Then it is
- * half-open: one request at a time is let through. When it works the endpoint is well again; when it fails, it is out
- * for twice as long. Where ejections leave a request nobody to go to, it may go to all (LLMD_LADDER_EJECTED). New
+ * LLMD_REPORT_END, begins the count again) is ejected: no candidate, until its time is over. Then it is half-open: one
+ * request at a time is let through. When it works (LLMD_REPORT_FIRST, _END) the endpoint is well again; when it fails, it
+ * is out for twice as long. Where ejections leave a request nobody to go to, it may go to all (LLMD_LADDER_EJECTED). New
  * endpoints are well, and what is said of one that left is forgotten. */
 typedef struct llmd_health_options {
   uint32_t size;

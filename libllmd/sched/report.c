@@ -209,14 +209,16 @@ static void count_failure(const llmd_lane *l, llmd_endpoint_id id, uint64_t mono
     llmd__health_failed(l->pool->g, id, n, mono);
 }
 
-/* What a report says of an endpoint: t = 0, that is all that is known. */
+/* What a report says of an endpoint: t = 0, that is all that is known. A first token ends a trial; that a request worked
+ * is only known at its end, or streams that break would never count. */
 static void tell_of(const llmd_lane *l, llmd_endpoint_id id, llmd_ticket t, uint32_t kind, uint64_t mono)
 {
   if (kind == LLMD_REPORT_ERROR)
     count_failure(l, id, mono);
   else if (kind == LLMD_REPORT_CANCEL)
     llmd__health_untry(l->pool->g, id, t, mono);
-  else if (kind != LLMD_REPORT_PROGRESS)
+  else if (kind == LLMD_REPORT_END || (kind == LLMD_REPORT_FIRST && llmd__health_any(l->pool->g) &&
+                                       llmd__health_unwell(l->pool->g, id)))
     llmd__health_worked(l->pool->g, id, mono);
 }
 

@@ -225,14 +225,13 @@ static void a_single_endpoint_is_never_out(void **state)
 
 static void failures_between_requests_that_work_eject_nobody(void **state)
 {
-  static const uint32_t works[] = {LLMD_REPORT_FIRST, LLMD_REPORT_END};
   rig r;
   (void)state;
   rig_open(&r, 4, POLICY, NULL, NULL);
   for (uint32_t turn = 0; turn < 12; turn++) {
     fail_at(&r, 0, 2);
     assert_int_equal(sent(&r), 0);
-    report(&r, works[turn % 2]);
+    report(&r, LLMD_REPORT_END);
     assert_int_equal(health(&r, 0), LLMD_HEALTH_WELL);
   }
   fail_at(&r, 0, 2);
@@ -240,6 +239,22 @@ static void failures_between_requests_that_work_eject_nobody(void **state)
   report(&r, LLMD_REPORT_PROGRESS); /* say nothing */
   report(&r, LLMD_REPORT_CANCEL);
   fail_at(&r, 0, 1);
+  assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
+  rig_close(&r);
+}
+
+/* Every request begins well there, and breaks. */
+static void streams_that_break_eject(void **state)
+{
+  rig r;
+  (void)state;
+  rig_open(&r, 4, POLICY, NULL, NULL);
+  for (uint32_t i = 0; i < 3; i++) {
+    assert_int_equal(health(&r, 0), LLMD_HEALTH_WELL);
+    assert_int_equal(sent(&r), 0);
+    report(&r, LLMD_REPORT_FIRST);
+    report(&r, LLMD_REPORT_ERROR);
+  }
   assert_int_equal(health(&r, 0), LLMD_HEALTH_EJECTED);
   rig_close(&r);
 }
@@ -415,6 +430,7 @@ int main(void)
       cmocka_unit_test(no_more_than_half_stay_out_of_a_pool_that_shrinks),
       cmocka_unit_test(a_single_endpoint_is_never_out),
       cmocka_unit_test(failures_between_requests_that_work_eject_nobody),
+      cmocka_unit_test(streams_that_break_eject),
       cmocka_unit_test(other_profiles_try_too),
       cmocka_unit_test(a_host_without_a_ticket_says_it_too),
       cmocka_unit_test(explanations_and_records_say_who_is_out),
