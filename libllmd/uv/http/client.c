@@ -235,6 +235,19 @@ static void sweep_connecting(llmd__client *c, uint64_t now)
   }
 }
 
+/* A name that takes longer than a connection may: what waits for it goes, the question stays. */
+static void sweep_naming(llmd__client *c, uint64_t now)
+{
+  for (uint32_t b = 0; b < c->n_buckets && c->opt.connect_ms; b++)
+    for (llmd__peer *p = c->bucket[b]; p; p = p->next)
+      while (p->naming.next != &p->naming) {
+        llmd__leg *leg = (llmd__leg *)(void *)p->naming.next; /* the oldest */
+        if (now - leg->since < c->opt.connect_ms)
+          break;
+        llmd__leg_fail(leg, LLMD__LEG_NO_CONNECT);
+      }
+}
+
 /* How far an engine has taken a request is only seen by what is left. */
 static int sending_stalls(llmd__leg *leg, const llmd__client_options *opt, uint64_t now)
 {
@@ -293,6 +306,8 @@ static void on_tick(uv_timer_t *timer)
   sweep_connecting(c, now);
   if (++c->rounds % ROUND == 0 || is_short(c->opt.first_byte_ms) || is_short(c->opt.idle_ms))
     sweep_active(c, now);
+  if (c->rounds % ROUND == 0 || is_short(c->opt.connect_ms))
+    sweep_naming(c, now);
   if (c->rounds % ROUND == 0) {
     sweep_kept(c, now);
     free_unused(c);

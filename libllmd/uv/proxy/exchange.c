@@ -201,6 +201,7 @@ void llmd__exchange_expire(llmd__exchange *x)
   x->leg = NULL;
   llmd__proxy_forget_tokens(x);
   if (x->state != LLMD__X_PASSING) {
+    x->why = x->state == LLMD__X_SENT ? LLMD__LEG_SILENT : x->why;
     llmd__exchange_refuse(x, 504, "timeout", "the request took too long", NULL, 0);
     return;
   }

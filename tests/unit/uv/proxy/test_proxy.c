@@ -493,6 +493,9 @@ static void test_timeouts(void **state)
   rig_start(&r, 1, "limits: {total: 300ms}\n");
   r.engine[0].does = RIG_SILENT;
   expect_status(post_chat(&r), "504");
+  line = rig_log(&r);
+  has(line, "\"reason\":\"no answer in time\"");
+  free(line);
   rig_stop(&r);
   rig_start(&r, 1, "upstream: {idle: 200ms}\n");
   r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
@@ -524,6 +527,45 @@ static void test_names(void **state)
   has(r.engine[0].seen, "Host: localhost:");
   assert_int_equal(r.engine[0].connections, 1);
   rig_stop(&r);
+}
+
+static uv_sem_t busy;
+
+static void on_work(uv_work_t *w)
+{
+  (void)w;
+  uv_sem_wait(&busy);
+}
+
+static void on_worked(uv_work_t *w, int status)
+{
+  (void)status;
+  free(w);
+}
+
+/* Nobody resolves the name: the loop's threads have other things to do. */
+static void test_slow_name(void **state)
+{
+  static rig r;
+  char *line;
+  (void)state;
+  rig_start(&r, 1, "upstream: {connect: 300ms, retries: 0}\n");
+  readdress(&r, "localhost", r.engine[0].port);
+  assert_int_equal(uv_sem_init(&busy, 0), 0);
+  for (int i = 0; i < 4; i++) {
+    uv_work_t *w = malloc(sizeof *w);
+    assert_non_null(w);
+    assert_int_equal(uv_queue_work(&r.loop, w, on_work, on_worked), 0);
+  }
+  expect_status(post_chat(&r), "504");
+  line = rig_log(&r);
+  has(line, "\"reason\":\"no connection in time\"");
+  free(line);
+  for (int i = 0; i < 4; i++)
+    uv_sem_post(&busy);
+  expect_status(post_chat(&r), "200");
+  rig_stop(&r);
+  uv_sem_destroy(&busy);
 }
 
 static void test_nobody_there(void **state)
@@ -947,10 +989,11 @@ int main(void)
     cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_names),           cmocka_unit_test(test_nobody_there),
     cmocka_unit_test(test_early_answer), cmocka_unit_test(test_engine_stops_reading),
     cmocka_unit_test(test_failures),     cmocka_unit_test(test_out_of_descriptors), cmocka_unit_test(test_coded_body),
-    cmocka_unit_test(test_long_model),   cmocka_unit_test(test_full_ledger),
+    cmocka_unit_test(test_slow_name),    cmocka_unit_test(test_long_model),   cmocka_unit_test(test_full_ledger),
     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
     cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated), cmocka_unit_test(test_tokens),
   };
+  (void)setenv("UV_THREADPOOL_SIZE", "4", 1); /* test_slow_name keeps all of them busy */
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
