@@ -7,7 +7,8 @@
  *
  * An *agent* does all of it for a machine; a *proxy* is one decider with clients and engines at its two ends. Each part
  * can be had alone. Objects belong to the thread that runs their loop. Stopping is asynchronous where handles must be
- * closed: `done` comes from the loop, and only then may the loop go. Nothing here is thread-safe but what says so.
+ * closed: `done` comes from the loop, and only then may the loop go. Nothing here is thread-safe but what says so. The
+ * host ignores SIGPIPE: libuv writes to sockets that the other side may have closed.
  *
  * Third-party hosts that only want to decide need llmd_share_open and the headers of libllmd, no loop. */
 #ifndef LLMD_UV_H
