@@ -37,7 +37,8 @@ int llmd__edits_forbids(const char *text, size_t len)
   case 'b':
     return begins(text, len, "bootstrap_");
   case 'd':
-    return equals(text, len, "data_parallel_rank") || equals(text, len, "disagg_prefill_dp_rank");
+    return equals(text, len, "data_parallel_rank") || equals(text, len, "disagg_prefill_dp_rank") ||
+           equals(text, len, "disaggregated_params");
   case 'r':
     return equals(text, len, "routed_dp_rank");
   case 'm':

@@ -294,9 +294,13 @@ def expected(root, dialect):
 CARRIERS = ("sampling_params", "vllm_xargs", "extra_args", "extra_body")
 
 
+FORBIDDEN = ("kv_transfer_params", "ec_transfer_params", "disaggregated_params", "data_parallel_rank",
+             "disagg_prefill_dp_rank", "routed_dp_rank")
+
+
 def forbidden(key):
     key = text_bytes(key).decode()
-    return key in ("kv_transfer_params", "ec_transfer_params") or key.startswith("bootstrap_") or (
+    return key in FORBIDDEN or key.startswith("bootstrap_") or (
         key.startswith("mm_") and key != "mm_processor_kwargs")
 
 

@@ -9,7 +9,8 @@ OWNED = ('x-gateway-destination-endpoint', 'x-gateway-destination-endpoint-serve
          'x-gateway-destination-endpoint-subset', 'x-prefiller-host-port', 'x-prefiller-url', 'x-encoder-hosts-ports',
          'x-data-parallel-host-port', 'x-data-parallel-rank', 'x-kv-cache-source-host-port')
 KEYS = ('kv_transfer_params', 'ec_transfer_params', 'bootstrap_host', 'bootstrap_port', 'bootstrap_room',
-        'bootstrap_anything', 'mm_hashes', 'mm_placeholders', 'mm_features')
+        'bootstrap_anything', 'mm_hashes', 'mm_placeholders', 'mm_features', 'disaggregated_params', 'data_parallel_rank',
+        'routed_dp_rank', 'disagg_prefill_dp_rank')
 
 
 def spellings(name):

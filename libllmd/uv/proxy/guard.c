@@ -50,5 +50,5 @@ int llmd__guard_looks(llmd_str body)
   if (!s.len || (*s.ptr != '{' && *s.ptr != '['))
     return 0;
   return has(s, "_transfer_params") || has(s, "bootstrap_") || has(s, "\"mm_") || has(s, "_dp_rank") ||
-         has(s, "data_parallel_rank") || has(s, "\\u");
+         has(s, "data_parallel_rank") || has(s, "disaggregated_") || has(s, "\\u");
 }

@@ -201,6 +201,8 @@ static void edits_leave_valid_json(void **state)
        "{'a':3}"},
       {"{'a':1,'mm_x':2,'mm_y':3,'b':4,'mm_z':5,'c':6}", "{'a':1,'b':4,'c':6}"},
       {"{'kv\\u005ftransfer_params':1,'a':2}", "{'a':2}"},
+      {"{'disaggregated_params':{'ctx_request_id':1},'a':2,'extra_body':{'disaggregated_params':3}}",
+       "{'a':2,'extra_body':{}}"},
       {"{'data_parallel_rank':1,'a':2,'routed_dp_rank':3,'disagg_prefill_dp_rank':[4]}", "{'a':2}"},
       {"{'data_parallel_rank_':1,'routed_dp_ran':2,'disagg_prefill':3}",
        "{'data_parallel_rank_':1,'routed_dp_ran':2,'disagg_prefill':3}"},
