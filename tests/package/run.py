@@ -3,7 +3,7 @@
 
     run.py SOURCE_ROOT BUILD_ROOT
 
-pkg-config (shared, static, C++, not installed), CMake, a meson subproject, and examples/plugin out of the tree.
+pkg-config (shared, static, C++, not installed), CMake, a meson subproject, examples/plugin out of the tree, libllmd-uv.
 """
 import glob
 import json
@@ -169,6 +169,23 @@ def plugin(at):
             raise Failed(f'{module} needs {undefined}')
 
 
+def uv(at):
+    """libllmd-uv, shared and static."""
+    source = os.path.join(at.source, 'tests', 'package', 'consumer_uv.c')
+    words = at.flags('--cflags', '--libs', package='libllmd-uv')
+    call(*CC, source, '-o', at.out('uv'), *words)
+    if 'libllmd-uv.so.0' not in call('readelf', '-dW', at.out('uv')):
+        raise Failed('linked without libllmd-uv.so.0')
+    call(at.out('uv'), env=at.env)
+    # Our archives, and the system's libraries as they are: not every Debian has archives of all that libcurl needs.
+    others = call('pkg-config', '--libs', 'libuv', 'libcurl', 'libzmq', 'libcares', 'libcjson', 'yaml-0.1').split()
+    call(*CC, source, '-o', at.out('uv-static'), *at.flags('--cflags', package='libllmd-uv'), '-L' + at.libdir,
+         '-l:libllmd-uv.a', '-l:libllmd.a', *others, '-ldl', '-lm')
+    if needs_us(at.out('uv-static')):
+        raise Failed('needs libllmd.so.0 although linked with the archives')
+    call(at.out('uv-static'))
+
+
 def attempt(name, at, check, needs=()):
     absent = [n for n in needs if not (shutil.which(n) or os.path.exists(os.path.join(at.source, n)))]
     if absent:
@@ -193,6 +210,10 @@ def main(source, build):
         attempt('CMake package', at, cmake, ['cmake', 'make'])
         attempt('meson subproject', at, subproject)
         attempt('examples/plugin out of the tree', at, plugin, ['make', 'examples/plugin/Makefile'])
+        if os.path.exists(os.path.join(at.libdir, 'libllmd-uv.so.0')):
+            attempt('libllmd-uv, shared and static', at, uv)
+        else:
+            tap.point('libllmd-uv, shared and static', skip='needs the libraries of libllmd-uv')
         tap.done()
 
 
