@@ -1,4 +1,5 @@
-/* What it costs to keep the metrics of a large pool fresh: the scraper alone, engines in a process of their own.
+/* What it costs to keep the metrics of a large pool fresh: the scraper alone, engines in a process of their own; and
+ * what a process that decides on the same region feels of it.
  *
  *     bench_agent_metrics [--json] [--endpoints N] [--hz N] [--seconds N] [--page FILE]
  *
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
@@ -18,7 +20,7 @@
 
 #include <llmd/uv.h>
 
-#include "bench.h"
+#include "decider.h"
 
 #define PAGE_BYTES 60000u
 
@@ -173,7 +175,11 @@ typedef struct bench {
   options o;
   uv_loop_t loop;
   uv_timer_t publish, phase;
+  void *region;
+  size_t region_len;
   llmd_pool *pool;
+  decider decider;
+  decider_figures alone;
   llmd_scraper *scraper;
   llmd_scraper_stats at;
   struct rusage used;
@@ -189,12 +195,17 @@ static void must(int rc, const char *what)
   exit(1);
 }
 
-static llmd_pool *make_pool(const unsigned *ports, unsigned n)
+static void make_pool(bench *b, const unsigned *ports, unsigned n)
 {
-  const llmd_region_options region = {.size = sizeof region, .max_endpoints = n + 8, .max_lanes = 2, .state_bytes = 1 << 20};
-  const llmd_pool_options o = {.size = sizeof o, .flags = LLMD_POOL_WRITER, .region = &region};
+  const llmd_region_options region = {.size = sizeof region, .max_endpoints = n + 8, .max_lanes = 2, .zeroed = 1};
+  llmd_pool_options o = {.size = sizeof o, .flags = LLMD_POOL_WRITER, .owner = 1};
   llmd_pool *pool;
   llmd_now now;
+  b->region_len = o.mem_len = llmd_region_size(&region);
+  b->region = o.mem = mmap(NULL, o.mem_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (o.mem == MAP_FAILED)
+    die("memory");
+  must(llmd_region_format(o.mem, o.mem_len, &region), "region");
   must(llmd_pool_open(&o, &pool, NULL), "pool");
   for (unsigned i = 0; i < n; i++) {
     const llmd_endpoint e = {.size = sizeof e, .address = {"127.0.0.1", 9}, .port = ports[i]};
@@ -203,7 +214,7 @@ static llmd_pool *make_pool(const unsigned *ports, unsigned n)
   }
   llmd_clock(&now);
   must(llmd_pool_publish(pool, &now), "publish");
-  return pool;
+  b->pool = pool;
 }
 
 static void on_publish(uv_timer_t *t)
@@ -237,6 +248,15 @@ static void report(const bench *b, const llmd_scraper_stats *s, const struct rus
   bench_row("most memory resident", (double)used->ru_maxrss / 1024, "MiB");
 }
 
+static void report_decider(const bench *b, const decider_figures *beside)
+{
+  bench_row("decide, CPU, alone, median", b->alone.median, "us");
+  bench_row("decide, CPU, alone, p99", b->alone.p99, "us");
+  bench_row("decide, CPU, beside the scraper, median", beside->median, "us");
+  bench_row("decide, CPU, beside the scraper, p99", beside->p99, "us");
+  bench_row("decide, CPU, beside the scraper, p99, ratio", beside->p99 / b->alone.p99, "x");
+}
+
 /* A second to warm up, then the measurement. */
 static void on_phase(uv_timer_t *t)
 {
@@ -249,11 +269,37 @@ static void on_phase(uv_timer_t *t)
     b->at = s;
     b->used = used;
     b->begun = bench_now();
+    decider_ask(&b->decider);
     (void)uv_timer_start(t, on_phase, b->o.seconds * 1000u, 0);
     return;
   }
   report(b, &s, &used, (bench_now() - b->begun) / 1e9);
   uv_stop(&b->loop);
+}
+
+static void on_alone(uv_poll_t *poll, int status, int events)
+{
+  bench *b = poll->data;
+  (void)status;
+  (void)events;
+  b->alone = decider_answer(&b->decider);
+  uv_stop(&b->loop);
+}
+
+/* The decider with a writer that publishes and applies what it posts, but scrapes nothing. */
+static void run_alone(bench *b)
+{
+  uv_poll_t answer;
+  uv_timer_start(&b->publish, on_publish, 10, 10);
+  must(uv_poll_init(&b->loop, &answer, b->decider.tell), "poll");
+  answer.data = b;
+  uv_poll_start(&answer, UV_READABLE, on_alone);
+  decider_ask(&b->decider); /* to warm up */
+  uv_run(&b->loop, UV_RUN_DEFAULT);
+  decider_ask(&b->decider);
+  uv_run(&b->loop, UV_RUN_DEFAULT);
+  uv_close((uv_handle_t *)&answer, NULL);
+  uv_run(&b->loop, UV_RUN_NOWAIT);
 }
 
 static void run(bench *b)
@@ -269,8 +315,8 @@ static void run(bench *b)
   uv_timer_init(&b->loop, &b->publish);
   uv_timer_init(&b->loop, &b->phase);
   b->publish.data = b->phase.data = b;
+  run_alone(b);
   must(llmd_scraper_start(&feeder, &b->scraper, &err), err.text);
-  uv_timer_start(&b->publish, on_publish, 10, 10);
   uv_timer_start(&b->phase, on_phase, 1500, 0);
   uv_run(&b->loop, UV_RUN_DEFAULT);
   llmd_scraper_stop(b->scraper, NULL, NULL);
@@ -308,6 +354,7 @@ int main(int argc, char **argv)
   static bench b;
   static unsigned ports[900];
   static int fds[900];
+  decider_figures beside;
   page p;
   pid_t engines;
   b.o = read_options(argc, argv);
@@ -321,9 +368,14 @@ int main(int argc, char **argv)
     serve(fds, b.o.endpoints, &p);
   for (unsigned i = 0; i < b.o.endpoints; i++)
     close(fds[i]);
-  b.pool = make_pool(ports, b.o.endpoints);
+  make_pool(&b, ports, b.o.endpoints);
+  decider_start(&b.decider, b.region, b.region_len);
   run(&b);
+  beside = decider_answer(&b.decider);
+  report_decider(&b, &beside);
+  decider_stop(&b.decider);
   llmd_pool_close(b.pool);
+  munmap(b.region, b.region_len);
   free(p.text);
   kill(engines, SIGKILL);
   waitpid(engines, NULL, 0);

@@ -245,13 +245,20 @@ def open_streams(proxy, count):
     return held
 
 
+def idle(args, proxy, seconds=5):
+    """Of a proxy that has just been started."""
+    before = cpu_of(proxy.process.pid)
+    time.sleep(seconds)
+    row(args, f'{proxy.name}, idle, resident', resident(proxy.process.pid) / 1024, 'MiB',
+        cpu_us_a_second=(cpu_of(proxy.process.pid) - before) / seconds)
+
+
 def memory(args, proxy, count=10000):
-    idle = resident(proxy.process.pid)
-    row(args, f'{proxy.name}, idle, resident', idle / 1024, 'MiB')
+    before = resident(proxy.process.pid)
     held = open_streams(proxy, count)
     time.sleep(1)
     now = resident(proxy.process.pid)
-    row(args, f'{proxy.name}, {count} open streams, resident each', (now - idle) / count, 'KiB', all_MiB=now / 1024)
+    row(args, f'{proxy.name}, {count} open streams, resident each', (now - before) / count, 'KiB', all_MiB=now / 1024)
     for s in held:
         s.close()
 
@@ -345,6 +352,8 @@ def main():
                           lambda: start_serve(folder, args.build, ports)):
                 proxies.append(start())
                 started.append(proxies[-1].process)
+            if args.memory:
+                idle(args, proxies[-1])
             for kb in map(int, filter(None, args.sizes.split(','))):
                 write_bodies(folder, kb)
                 for concurrency in map(int, args.concurrency.split(',')):
