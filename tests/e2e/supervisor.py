@@ -297,10 +297,16 @@ def reloads_late_ones(start, engine, folder):
 @with_engine
 def neighbours(start, engine, folder):
     """The same port of another address; and on one's own, while a former one drains."""
-    first = start('--endpoints', engine)
-    region, port = first.region(), first.port()
-    inode = os.stat(region).st_ino
-    second = start('--endpoints', engine, '--listen', f'127.0.0.2:{port}')
+    for _ in range(20):  # the port may be somebody else's there
+        first = start('--endpoints', engine)
+        region, port = first.region(), first.port()
+        inode = os.stat(region).st_ino
+        second = start('--endpoints', engine, '--listen', f'127.0.0.2:{port}')
+        until('it listens, or gives up', lambda: second.process.poll() is not None or 'serve: listening' in second.text())
+        if 'Address already in use' not in second.text():
+            break
+        first.process.kill()
+        first.wait()
     second.find(r'^serve: listening on 127\.0\.0\.2:')
     same('the first one keeps its region', os.stat(region).st_ino, inode)
     old = first.pid('worker 0')
