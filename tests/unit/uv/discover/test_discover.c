@@ -518,10 +518,12 @@ static void a_name_that_comes_later(void **state)
 
 static void srv_says_host_and_port(void **state)
 {
-  static const record first[] = {{"_http._tcp.test", TYPE_SRV, 1, "e1.test:8001"}, {"_http._tcp.test", TYPE_SRV, 1, "e2.test:8002"},
+  static const record first[] = {
+    {"_http._tcp.test", TYPE_SRV, 1, "e1.test:8001"}, {"_http._tcp.test", TYPE_SRV, 1, "e2.test:8002"},
                                  {"_http._tcp.test", TYPE_SRV, 1, "e1.test:8009"}, {"e1.test", TYPE_A, 1, "10.2.0.1"},
                                  {"e2.test", TYPE_CNAME, 1, "real.test"},          {"real.test", TYPE_AAAA, 1, "fd00::2"}};
-  static const record then[] = {{"_http._tcp.test", TYPE_SRV, 1, "e1.test:8001"}, {"_http._tcp.test", TYPE_SRV, 1, "e3.test:8003"},
+  static const record then[] = {
+    {"_http._tcp.test", TYPE_SRV, 1, "e1.test:8001"}, {"_http._tcp.test", TYPE_SRV, 1, "e3.test:8003"},
                                 {"_http._tcp.test", TYPE_SRV, 1, "nobody.test:8004"}, {"e1.test", TYPE_A, 1, "10.2.0.1"},
                                 {"e3.test", TYPE_A, 1, "10.2.0.3"}};
   rig r;

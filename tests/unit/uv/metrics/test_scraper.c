@@ -521,7 +521,8 @@ static void models_come_into_a_set(void **state)
   models = "{\"data\":[{\"id\":\"a\"},{\"id\":7},{\"id\":\"\"},{\"id\":\"b\\nc\"},\"d\",{\"id\":\"e\"},{\"id\":\"f\"}]}";
   r.want = 3;
   engine_until(&r.loop, has_models, &r, "names that are names");
-  models = "{\"data\":[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"},{\"id\":\"d\"},{\"id\":\"e\"},{\"id\":\"f\"},{\"id\":\"g\"}]}";
+  models = "{\"data\":[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"},"
+           "{\"id\":\"d\"},{\"id\":\"e\"},{\"id\":\"f\"},{\"id\":\"g\"}]}";
   r.want = 4; /* what the region has room for */
   engine_until(&r.loop, has_models, &r, "as many as there is room for");
   assert_int_equal(r.e[0].most_busy, 1);

@@ -232,7 +232,8 @@ static void test_usage_in_turn(void **state)
 /* Bytes of any kind: nothing is read beyond them (sanitizers look). */
 static void test_usage_garbage(void **state)
 {
-  static const char *const parts[] = {"\"usage\"", ":", "{", "}", "\"prompt_tokens\"", "\"", "\\", "1", "e", "[", "]", ",", " ", "-"};
+  static const char *const parts[] = {"\"usage\"", ":", "{", "}", "\"prompt_tokens\"",
+                                      "\"", "\\", "1", "e", "[", "]", ",", " ", "-"};
   (void)state;
   dice = 2;
   for (int round = 0; round < 20000; round++) {
