@@ -16,7 +16,8 @@ llmd__work *llmd__exchange_take_work(llmd_proxy *p)
   size_t head = (sizeof *w + 15) & ~(size_t)15;
   if (w) {
     p->spare_work = w->next;
-    p->n_spare_work--;
+    if (--p->n_spare_work < p->least_spare_work)
+      p->least_spare_work = p->n_spare_work;
   } else {
     w = llmd__realloc(&p->alloc, NULL, 0, p->work_bytes);
     if (!w)
@@ -110,6 +111,17 @@ void llmd__exchange_free_spare(llmd_proxy *p)
     free_work(p, w);
   }
   p->n_spare = p->n_spare_work = 0;
+}
+
+void llmd__exchange_trim(llmd_proxy *p)
+{
+  for (uint32_t n = p->least_spare_work; n && p->spare_work; n--) {
+    llmd__work *w = p->spare_work;
+    p->spare_work = w->next;
+    p->n_spare_work--;
+    free_work(p, w);
+  }
+  p->least_spare_work = p->n_spare_work;
 }
 
 /* ---- the end ---- */

@@ -105,6 +105,7 @@ struct llmd_proxy {
   llmd__exchange *spare;
   llmd__work *spare_work;
   uint32_t n_exchanges, n_spare, n_spare_work;
+  uint32_t least_spare_work; /* since the last trim */
   size_t work_bytes; /* of one llmd__work with its request */
   llmd_request_options request_options;
   uint32_t explain_left; /* this second */
@@ -139,6 +140,8 @@ llmd__work *llmd__exchange_take_work(llmd_proxy *p);
 /* Work that is not needed any more. */
 void llmd__exchange_drop_work(llmd__exchange *x);
 void llmd__exchange_free_spare(llmd_proxy *p);
+/* Spare work that nobody has needed since the last call goes: it is large, and a crowd leaves much of it behind. */
+void llmd__exchange_trim(llmd_proxy *p);
 /* Reports: on the ticket, or, where the ledger had no room for one, of the engine. END, ERROR and CANCEL are the last. */
 void llmd__exchange_report(llmd__exchange *x, uint32_t kind, const llmd_now *now);
 /* Everything is over: counted, logged, and, when `piece` is given, the answer's end is sent. The exchange is gone. */

@@ -144,6 +144,7 @@ static void on_tick(uv_timer_t *timer)
   if (p->ticks % second == 0) {
     p->explain_left = s->log.explain;
     llmd__counts_tick(p);
+    llmd__exchange_trim(p);
   }
   if (p->ticks % (10 * second) == 0)
     keep_alive(p, &now);
