@@ -191,8 +191,9 @@ typedef struct llmd_edit {
 } llmd_edit;
 
 /* The edits to apply: the model rewrite (every top-level "model"; a new member where a complete body has none), and the
- * removal of fields that a client must not set: kv_transfer_params, ec_transfer_params, bootstrap_*, and mm_* but for
- * mm_processor_kwargs, from the top level and from sampling_params, vllm_xargs, extra_args and extra_body; and what
+ * removal of fields that a client must not set: kv_transfer_params, ec_transfer_params, disaggregated_params,
+ * bootstrap_*, data_parallel_rank, routed_dp_rank, disagg_prefill_dp_rank, and mm_* but for mm_processor_kwargs, from
+ * the top level and from sampling_params, vllm_xargs, extra_args and extra_body; and what
  * llmd_request_ask_usage asked for. What they leave is valid JSON. Two that insert may have one place: in this order. Of
  * a truncated body only the prefix is edited. Writes at most cap; returns the count (may exceed cap), or the body's error:
  * a body that was refused could not be searched, so do not send it on. */
