@@ -155,7 +155,7 @@ typedef struct llmd_service {
     uint32_t inject_usage;   /* [1] stream_options.include_usage, and its chunk taken out again */
   } upstream;
   struct llmd_service_health {
-    uint32_t failures;    /* [3] in window_ms eject; 0 = never */
+    uint32_t failures;    /* [3] in a row, in window_ms, eject; 0 = never */
     uint32_t window_ms;   /* [10000] */
     uint32_t eject_ms;    /* [1000] doubling */
     uint32_t eject_max_ms; /* [30000] */

@@ -88,7 +88,7 @@ static void put_request(llmd__text *t, const llmd__exchange *x)
 
 static void put_bits(llmd__text *t, uint32_t ladder)
 {
-  static const char *const names[] = {"plugin", "no-index", "stale", "robin", "budget", "open"};
+  static const char *const names[] = {"plugin", "no-index", "stale", "robin", "budget", "open", "ejected"};
   const char *between = "";
   if (!ladder)
     return;

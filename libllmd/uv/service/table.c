@@ -125,7 +125,7 @@ const llmd__setting llmd__settings[] = {
   FLAG("upstream", "inject_usage", upstream.inject_usage, "true",
     "streams are asked for their usage, and the chunk with it taken out again"),
 
-  COUNT("health", "failures", health.failures, "3", 0, 1000, "in `window` that eject an endpoint; 0 = never"),
+  COUNT("health", "failures", health.failures, "3", 0, 1000, "in a row, in `window`, that eject an endpoint; 0 = never"),
   TIME("health", "window", health.window_ms, "10s", 1, "in which they count"),
   TIME("health", "eject", health.eject_ms, "1s", 1, "the first time; doubles"),
   TIME("health", "eject_max", health.eject_max_ms, "30s", 1, "at most"),
