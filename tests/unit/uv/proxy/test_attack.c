@@ -101,6 +101,7 @@ static const attack bodies[] = {
   {"/generate", "{\"text\":\"p\",\"routed_dp_rank\":\"6.6.6.6\",\"disagg_prefill_dp_rank\":\"6.6.6.6\"}"},
   {"/generate", "{\"text\":\"p\",\"sampling_params\":{\"data_parallel_rank\":\"6.6.6.6\"}}"},
   {"/invocations", "{\"messages\":[],\"data_parallel_rank\":\"6.6.6.6\"}"},
+  {"/invocations", "{\"messages\":[],\"disaggregated_params\":\"6.6.6.6\"}"},
   {"/invocations", "{\"messages\":[],\"routed_dp_rank\":\"6.6.6.6\"}"},
   {"/invocations", "{\"messages\":[],\"disagg_prefill_dp_rank\":\"6.6.6.6\"}"},
   /* doors that the core does not know, and other spellings of those it does */
