@@ -148,7 +148,7 @@ typedef struct llmd_service {
     uint32_t connect_ms;     /* [2000] */
     uint32_t first_byte_ms;  /* [0 = none] */
     uint32_t idle_ms;        /* [300000] without a byte of an answer that has begun */
-    uint32_t keep_ms;        /* [50000] an unused connection */
+    uint32_t keep_ms;        /* [4000] an unused connection; less than engines keep it (vLLM: 5 s) */
     uint32_t keep;           /* [256] unused connections an endpoint */
     uint32_t retries;        /* [2] on fallbacks, before the first byte */
     uint32_t max_head;       /* [64 KiB] of an answer */
