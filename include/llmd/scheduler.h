@@ -128,6 +128,8 @@ typedef struct llmd_header {
 #define LLMD_MAX_PROFILES 16
 #define LLMD_MAX_HEADERS 16
 
+#define LLMD_DECISION_TRUNCATED 1u /* made on a prefix of the body (LLMD_FEED_TRUNCATED): never prefill apart from decode */
+
 /* The result. Owned by the caller, self-contained: no pointer leaves it. `size` is set by the caller. */
 typedef struct llmd_decision {
   uint32_t size;
@@ -139,7 +141,7 @@ typedef struct llmd_decision {
   uint32_t n_targets; /* of all profiles; the primary's come first: [0] destination, then fallbacks in order */
   uint32_t n_profiles;
   uint32_t n_headers; /* to set on the forwarded request; of a REJECTED one: on the answer to the client */
-  uint32_t flags;
+  uint32_t flags;  /* LLMD_DECISION_* bits */
   llmd_ticket ticket; /* 0 when the ledger is full */
   uint64_t seed;      /* as given: enough, with the record, to replay */
   double tokens;      /* of the prompt, 0 = unknown */

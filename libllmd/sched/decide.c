@@ -241,6 +241,7 @@ static void look_at(llmd_lane *l, llmd_decision *d)
   l->facts.if_available = prefers_available(l);
   l->facts.bad_request = bad_request(l);
   d->tokens = l->view.tokens;
+  d->flags = l->view.flags & LLMD_VIEW_TRUNCATED ? LLMD_DECISION_TRUNCATED : 0;
   llmd__tokens_look(l, d);
   l->fresh = l->snap.view.head->oldest == UINT64_MAX || l->snap.view.head->oldest + l->pool->stale_ns >= l->now->mono;
   llmd__list_candidates(l);

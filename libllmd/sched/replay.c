@@ -326,6 +326,7 @@ static void run(llmd_lane *l, llmd_decision *d, uint32_t ladder)
   l->replaying = 1;
   l->all_id = l->kept.id;
   d->tokens = l->view.tokens;
+  d->flags = l->view.flags & LLMD_VIEW_TRUNCATED ? LLMD_DECISION_TRUNCATED : 0;
   llmd__decision_run(l, d);
   d->ladder = l->ladder;
   llmd__why_keep(l, d);

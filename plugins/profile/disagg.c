@@ -5,8 +5,8 @@
  *    prefill-first     prefill ──► encode? ──► decode      prefill always runs, the encode decider sees no endpoint;
  *                         └──────── peer ───────► decode   decode candidates can be compared with the prefill pick
  *
- * A stage without profile is left out, so is one without decider (prefill-first needs none for prefill). Decode must
- * succeed, or the request fails. A failed encode or prefill is left out: the decode server does that work itself. */
+ * A stage without profile is left out, so is one without decider (prefill-first needs none for prefill). Of a request
+ * whose body the host cannot show whole only decode runs: another server could not be sent its prompt. Decode must succeed, or the request fails. A failed encode or prefill is left out: the decode server does that work itself. */
 #include <llmd/plugin.h>
 
 #include <stdio.h>
@@ -106,6 +106,11 @@ static int validate(void *self, llmd_err *err)
   return 0;
 }
 
+static int is_whole(const llmd_stages *s)
+{
+  return !(s->request->flags & LLMD_VIEW_TRUNCATED);
+}
+
 static int has_run(const llmd_stages *s, uint32_t profile)
 {
   return s->run[profile].state != LLMD_RUN_NOT;
@@ -145,7 +150,7 @@ static void next_decode_first(const disagg *h, const llmd_stages *s, llmd_next *
     run(out, p->decode);
     return;
   }
-  if (!has_picked(s, p->decode) || optional_stage(s, out, p->encode, h->decider.encode, p->decode))
+  if (!is_whole(s) || !has_picked(s, p->decode) || optional_stage(s, out, p->encode, h->decider.encode, p->decode))
     return;
   if (p->prefill != p->encode && optional_stage(s, out, p->prefill, h->decider.prefill, p->decode) && out->run)
     out->peer = p->decode;
@@ -156,11 +161,11 @@ static void next_prefill_first(const disagg *h, const llmd_stages *s, llmd_next 
   const profiles *p = &h->profile;
   if (p->decode != LLMD_NO_INDEX && has_run(s, p->decode))
     return;
-  if (p->prefill != LLMD_NO_INDEX && !has_run(s, p->prefill)) {
+  if (is_whole(s) && p->prefill != LLMD_NO_INDEX && !has_run(s, p->prefill)) {
     run(out, p->prefill);
     return;
   }
-  if (optional_stage(s, out, p->encode, h->decider.encode, LLMD_NO_INDEX) || p->decode == LLMD_NO_INDEX)
+  if ((is_whole(s) && optional_stage(s, out, p->encode, h->decider.encode, LLMD_NO_INDEX)) || p->decode == LLMD_NO_INDEX)
     return;
   run(out, p->decode);
   if (has_picked(s, p->prefill))

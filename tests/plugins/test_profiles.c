@@ -337,6 +337,24 @@ static void prefill_first(void **state)
   assert_runs(p, &self, &t, DECODE, LLMD_NO_INDEX);
 }
 
+/* The host can show a prefix only: nobody else could be sent the prompt. */
+static void truncated_body(void **state)
+{
+  static const char *const orders[] = {"decode-first", "prefill-first"};
+  const llmd_plugin *p = &llmd__disagg_profile_handler;
+  test_self self;
+  stage t;
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    disagg(&self, orders[i], 3, i == 0, 1);
+    stage_init(&t, 3);
+    t.request.flags = LLMD_VIEW_TRUNCATED;
+    assert_runs(p, &self, &t, DECODE, LLMD_NO_INDEX);
+    ran(&t, DECODE, LLMD_RUN_OK, 1);
+    assert_done(p, &self, &t);
+  }
+}
+
 static void no_decode_profile(void **state)
 {
   static const char *const order[] = {"decode-first", "prefill-first"};
@@ -572,6 +590,7 @@ int main(void)
     cmocka_unit_test(decode_first),
     cmocka_unit_test(decode_first_said_no),
     cmocka_unit_test(prefill_first),
+    cmocka_unit_test(truncated_body),
     cmocka_unit_test(no_decode_profile),
     cmocka_unit_test(disagg_outcome),
     cmocka_unit_test(shared_profile),

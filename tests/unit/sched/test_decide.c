@@ -93,6 +93,7 @@ static void a_prefix_of_a_body_is_decided(void **state)
                                      LLMD_FEED_FINAL | LLMD_FEED_TRUNCATED),
                    0);
   assert_int_equal(rig_goes_to(&r, 1), 0);
+  assert_int_equal(r.d.flags, LLMD_DECISION_TRUNCATED);
   rig_close(&r);
 }
 
