@@ -6,7 +6,8 @@
  *                         └──────── peer ───────► decode   decode candidates can be compared with the prefill pick
  *
  * A stage without profile is left out, so is one without decider (prefill-first needs none for prefill). Of a request
- * whose body the host cannot show whole only decode runs: another server could not be sent its prompt. Decode must succeed, or the request fails. A failed encode or prefill is left out: the decode server does that work itself. */
+ * whose body the host cannot show whole only decode runs: another server could not be sent its prompt. Decode must
+ * succeed, or the request fails. A failed encode or prefill is left out: the decode server does that work itself. */
 #include <llmd/plugin.h>
 
 #include <stdio.h>

@@ -97,7 +97,8 @@ static page make_page(const options *o)
   if (!text || !out.text)
     die("memory");
   for (unsigned i = 0; len < PAGE_BYTES; i++)
-    len += (size_t)sprintf(text + len, "vllm:e2e_request_latency_seconds_bucket{engine=\"0\",le=\"%u.0\",model_name=\"m\"} %u.0\n",
+    len += (size_t)sprintf(text + len,
+                           "vllm:e2e_request_latency_seconds_bucket{engine=\"0\",le=\"%u.0\",model_name=\"m\"} %u.0\n",
                            i, 3 * i);
   out.len = (size_t)sprintf(out.text, "HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2000 00:00:00 GMT\r\nserver: uvicorn\r\n"
                                       "content-length: %zu\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n\r\n",

@@ -23,7 +23,8 @@ static const char *const answers[] = {
   RIG_JSON_ANSWER "54\r\n\r\n{\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}    ",
   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
   "3a\r\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"x\":\"123\"}}\n\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n",
-  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n8\r\ndata: 2\n\r\n",
+  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+  "9\r\ndata: 1\n\n\r\n8\r\ndata: 2\n\r\n",
   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\ndata: 2",
   "HTTP/1.1 503 Later\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}",
   "HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{}",

@@ -136,7 +136,8 @@ static void test_methods(void **state)
 /* Unparsed, byte for byte. */
 static void test_multipart(void **state)
 {
-  static const char body[] = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n\xff\xfe\x00{\"kv_transfer_params\":1}\r\n--x--";
+  static const char body[] = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n"
+                             "\xff\xfe\x00{\"kv_transfer_params\":1}\r\n--x--";
   static rig r;
   (void)state;
   rig_start(&r, 1, "");
@@ -498,7 +499,8 @@ static void test_timeouts(void **state)
   free(line);
   rig_stop(&r);
   rig_start(&r, 1, "upstream: {idle: 200ms}\n");
-  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       "9\r\ndata: 1\n\n\r\n";
   free(post_chat(&r)); /* ends: the client is not left waiting */
   rig_stop(&r);
 }
@@ -644,7 +646,8 @@ static void test_client_leaves(void **state)
   /* in the midst of an answer */
   r.engine[0].closed = r.engine[0].requests = 0;
   r.engine[0].does = RIG_ANSWER;
-  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+  r.engine[0].answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       "9\r\ndata: 1\n\n\r\n";
   rig_client_open(&r, &c, text, (size_t)n);
   rig_until(&r, has_bytes, &c);
   rig_client_close(&c);
@@ -834,7 +837,8 @@ static void test_disaggregated(void **state)
   assert_int_equal(llmd_pool_set_labels(r.pool, r.engine[0].id, &prefill, 1), 0);
   assert_int_equal(llmd_pool_set_labels(r.pool, r.engine[1].id, &decode, 1), 0);
   publish(&r);
-  answer = rig_post(&r, "/v1/completions", "x-request-id: mine-1\r\nx-prefiller-host-port: 6.6.6.6:1\r\n", body, sizeof body - 1);
+  answer = rig_post(&r, "/v1/completions", "x-request-id: mine-1\r\nx-prefiller-host-port: 6.6.6.6:1\r\n", body,
+                    sizeof body - 1);
   has(answer, "HTTP/1.1 200");
   snprintf(line, sizeof line, "x-prefiller-host-port: 127.0.0.1:%u\r\n", r.engine[0].port);
   has(r.engine[1].seen, line);
@@ -992,7 +996,8 @@ int main(void)
     cmocka_unit_test(test_slow_name),    cmocka_unit_test(test_long_model),   cmocka_unit_test(test_full_ledger),
     cmocka_unit_test(test_client_leaves),   cmocka_unit_test(test_back_pressure),
     cmocka_unit_test(test_empty_pool),   cmocka_unit_test(test_removed_meanwhile), cmocka_unit_test(test_reload),
-    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),       cmocka_unit_test(test_disaggregated), cmocka_unit_test(test_tokens),
+    cmocka_unit_test(test_drain),        cmocka_unit_test(test_drain_ends),      cmocka_unit_test(test_models),
+    cmocka_unit_test(test_disaggregated), cmocka_unit_test(test_tokens),
   };
   (void)setenv("UV_THREADPOOL_SIZE", "4", 1); /* test_slow_name keeps all of them busy */
   return cmocka_run_group_tests(tests, NULL, NULL);
