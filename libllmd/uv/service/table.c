@@ -54,7 +54,7 @@ const llmd__setting llmd__settings[] = {
   COUNT("caps", "max_models", caps.max_models, "32", 1, 4096, "models or adapters of one endpoint"),
   COUNT("caps", "max_lanes", caps.max_lanes, "64", 1, 65536, "deciding threads, all processes together"),
   COUNT("caps", "max_tickets", caps.max_tickets, "16384", 1, 16777216, "requests in flight"),
-  SIZE("caps", "ring_bytes", caps.ring_bytes, "64KiB", 4096, "what one lane saw and the agent has not applied yet"),
+  SIZE("caps", "ring_bytes", caps.ring_bytes, "1MiB", 4096, "what one lane saw and the agent has not applied yet"),
   SIZE64("caps", "string_bytes", caps.string_bytes, "8MiB", 65536, "names, labels, models"),
   SIZE64("caps", "state_bytes", caps.state_bytes, "160MiB", 65536, "all state of plugins together"),
   SIZE64("caps", "prefix_bytes", caps.prefix_bytes, "64MiB", 65536,
