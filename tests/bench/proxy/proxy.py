@@ -19,6 +19,7 @@ more than 16 KB into a file, and as somebody who knows would set it up, with roo
 Needs nginx and wrk.
 """
 import argparse
+import collections
 import json
 import os
 import re
@@ -268,7 +269,7 @@ class Paced:
 
     def __init__(self, port, bodies, count=64):
         self.poll = select.epoll()
-        self.idle, self.socket, self.tail = [], {}, {}
+        self.idle, self.socket, self.tail = collections.deque(), {}, {}
         for _ in range(count):
             s = socket.create_connection(('127.0.0.1', port))
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -298,7 +299,7 @@ class Paced:
         while time.monotonic() - begun < seconds:
             due = int((time.monotonic() - begun) * rate)
             while self.sent < due and self.idle:
-                fd = self.idle.pop()
+                fd = self.idle.popleft()  # in turn: none of them idles until it is hung up
                 self.socket[fd].sendall(self.requests[self.sent % len(self.requests)])
                 self.sent += 1
             self.read(0.001)
