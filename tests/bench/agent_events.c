@@ -289,10 +289,10 @@ static void on_pulse(uv_timer_t *timer)
 static void run_until_connected(uv_loop_t *loop, llmd_subscriber *s, uint32_t n)
 {
   const double began = bench_now();
-  double since = 0;
-  while (!since || bench_now() - since < 3e8) { /* and settled */
+  double since = -1;
+  while (since < 0 || bench_now() - since < 3e8) { /* and settled */
     uv_run(loop, UV_RUN_ONCE);
-    if (!since && stats_of(s).connected == n)
+    if (since < 0 && stats_of(s).connected == n)
       since = bench_now();
     if (bench_now() - began > 6e10)
       die("the engines were not reached");
@@ -322,7 +322,10 @@ static void bench_sockets(const shape *s, uint32_t n, uint64_t blocks)
   uv_timer_t pulse;
   double cpu, began;
   pid_t child;
-  if (pipe(tell) || pipe(hear) || (child = fork()) < 0)
+  if (pipe(tell) || pipe(hear))
+    die("a pipe");
+  child = fork();
+  if (child < 0)
     die("a process");
   if (child == 0)
     be_engines(s, n, batches, tell[1], hear[0]);

@@ -28,8 +28,8 @@ static void ids_are_read(void **state)
 {
   static const char *const texts[] = {
       "{\"count\":3,\"max_model_len\":2048,\"tokens\":[3,369,4294967295],\"token_strs\":null}",
-      "{\"request_id\":\"x\",\"token_ids\":[3,369,4294967295],\"token_offsets\":null,\"features\":null,"
-      "\"sampling_params\":{\"stop\":[],\"a\":{\"b\":[1,2.5e3,{}]}},\"model\":\"a\\\"}]b\",\"stream\":false}",
+      ("{\"request_id\":\"x\",\"token_ids\":[3,369,4294967295],\"token_offsets\":null,\"features\":null,"
+       "\"sampling_params\":{\"stop\":[],\"a\":{\"b\":[1,2.5e3,{}]}},\"model\":\"a\\\"}]b\",\"stream\":false}"),
       " [ {\"token_ids\" : [ 3 , 369 ,4294967295 ] } ] \n",
       "{\"kwargs_data\":{\"image\":[\"AAAA\"]},\"token_ids\":[3,369,4294967295],\"n\":-1.5}",
   };
