@@ -178,7 +178,7 @@ def uv(at):
         raise Failed('linked without libllmd-uv.so.0')
     call(at.out('uv'), env=at.env)
     # Our archives, and the system's libraries as they are: not every Debian has archives of all that libcurl needs.
-    others = call('pkg-config', '--libs', 'libuv', 'libcurl', 'libzmq', 'libcares', 'libcjson', 'yaml-0.1').split()
+    others = call('pkg-config', '--libs', 'libuv', 'libcurl', 'libzmq', 'libcares', 'yaml-0.1').split()
     call(*CC, source, '-o', at.out('uv-static'), *at.flags('--cflags', package='libllmd-uv'), '-L' + at.libdir,
          '-l:libllmd-uv.a', '-l:libllmd.a', *others, '-ldl', '-lm')
     if needs_us(at.out('uv-static')):
