@@ -2,10 +2,14 @@
  * given back however a request ends (rig_stop checks that). */
 #include "rig.h"
 
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char chat[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
@@ -517,11 +521,28 @@ static void readdress(rig *r, const char *address, uint32_t port)
   assert_int_equal(llmd_pool_publish(r->pool, &now), 0);
 }
 
+/* A machine without a file of hosts may not know itself. */
+static void need_localhost(void)
+{
+  const struct addrinfo want = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+  struct addrinfo *found = NULL;
+  int known = getaddrinfo("localhost", NULL, &want, &found) == 0;
+  if (known)
+    known = ((const struct sockaddr_in *)(const void *)found->ai_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+  if (found)
+    freeaddrinfo(found);
+  if (!known) {
+    print_message("skipped: needs localhost among the hosts\n");
+    skip();
+  }
+}
+
 /* localhost is often ::1 first, where nobody listens. */
 static void test_names(void **state)
 {
   static rig r;
   (void)state;
+  need_localhost();
   rig_start(&r, 1, "upstream: {retries: 0}\n");
   readdress(&r, "localhost", r.engine[0].port);
   for (int i = 0; i < 3; i++)
@@ -551,6 +572,7 @@ static void test_slow_name(void **state)
   static rig r;
   char *line;
   (void)state;
+  need_localhost();
   rig_start(&r, 1, "upstream: {connect: 300ms, retries: 0}\n");
   readdress(&r, "localhost", r.engine[0].port);
   assert_int_equal(uv_sem_init(&busy, 0), 0);
