@@ -21,8 +21,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lint'))
 import tap  # noqa: E402
+from world import PATIENCE, Wrong, same, until  # noqa: E402
 
-PATIENCE = 60.0  # seconds until what should happen has not
 STALE = 4        # LLMD_LADDER_STALE
 
 PAGE = '''# HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -38,30 +38,6 @@ vllm:kv_cache_usage_perc{{model_name="m"}} 0.25
 # TYPE vllm:cache_config_info gauge
 vllm:cache_config_info{{block_size="16",num_gpu_blocks="4096"}} 1.0
 '''
-
-
-class Wrong(Exception):
-    pass
-
-
-def same(what, got, expected):
-    if got != expected:
-        raise Wrong(f'{what}: got {got!r}, expected {expected!r}')
-
-
-def until(what, look):
-    """Waits until look() is true; returns what it gave."""
-    end = time.monotonic() + PATIENCE
-    last = None
-    while time.monotonic() < end:
-        try:
-            last = look()
-            if last:
-                return last
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            last = error
-        time.sleep(0.02)
-    raise Wrong(f'never happened: {what}; last seen: {last!r}')
 
 
 # ---- engines -------------------------------------------------------------------------------------------------------

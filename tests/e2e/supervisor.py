@@ -22,40 +22,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lint'))
 import tap  # noqa: E402
+from world import PATIENCE, Wrong, is_alive, same, until  # noqa: E402
 
-PATIENCE = 60.0  # seconds until what should happen has not
 BODY = json.dumps({'model': 'llmd-filler', 'messages': [{'role': 'user', 'content': 'hello'}]})
-
-
-class Wrong(Exception):
-    pass
-
-
-def same(what, got, expected):
-    if got != expected:
-        raise Wrong(f'{what}: got {got!r}, expected {expected!r}')
-
-
-def until(what, look):
-    end = time.monotonic() + PATIENCE
-    last = None
-    while time.monotonic() < end:
-        try:
-            last = look()
-            if last:
-                return last
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            last = error
-        time.sleep(0.02)
-    raise Wrong(f'never happened: {what}; last seen: {last!r}')
-
-
-def is_alive(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as f:
-            return f.read().rsplit(')', 1)[1].split()[0] not in 'ZX'
-    except OSError:
-        return False
 
 
 class Program:
