@@ -30,6 +30,17 @@ static void has_not(const char *text, const char *what)
     fail_msg("'%s' in: %s", what, text);
 }
 
+/* n bytes of one long prompt; the caller frees them. */
+static char *large_body(size_t n)
+{
+  char *body = malloc(n);
+  assert_non_null(body);
+  memset(body, 'a', n);
+  memcpy(body, "{\"prompt\":\"", 11);
+  memcpy(body + n - 2, "\"}", 2);
+  return body;
+}
+
 static char *post_chat(rig *r)
 {
   return rig_post(r, "/v1/chat/completions", "", chat, sizeof chat - 1);
@@ -155,12 +166,8 @@ static void test_large_body(void **state)
 {
   const size_t n = 3u << 20;
   static rig r;
-  char *body = malloc(n);
+  char *body = large_body(n);
   (void)state;
-  assert_non_null(body);
-  memset(body, 'a', n);
-  memcpy(body, "{\"prompt\":\"", 11);
-  memcpy(body + n - 2, "\"}", 2);
   rig_start(&r, 1, "");
   for (int i = 0; i < 2; i++)
     expect_status(rig_post(&r, "/v1/completions", "", body, n), "200");
@@ -609,12 +616,8 @@ static void test_early_answer(void **state)
 {
   const size_t n = 8u << 20;
   static rig r;
-  char *body = malloc(n);
+  char *body = large_body(n);
   (void)state;
-  assert_non_null(body);
-  memset(body, 'a', n);
-  memcpy(body, "{\"prompt\":\"", 11);
-  memcpy(body + n - 2, "\"}", 2);
   rig_start(&r, 1, "");
   r.engine[0].early = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
   for (int i = 0; i < 3; i++)
@@ -629,12 +632,8 @@ static void test_engine_stops_reading(void **state)
 {
   const size_t n = 15u << 20;
   static rig r;
-  char *body = malloc(n);
+  char *body = large_body(n);
   (void)state;
-  assert_non_null(body);
-  memset(body, 'a', n);
-  memcpy(body, "{\"prompt\":\"", 11);
-  memcpy(body + n - 2, "\"}", 2);
   rig_start(&r, 1, "upstream: {idle: 300ms}\n");
   r.engine[0].deaf = 1;
   expect_status(rig_post(&r, "/v1/completions", "", body, n), "504");
