@@ -34,7 +34,8 @@ LLMD_BEGIN
   X(PLUGIN, -24, "a plugin failed")                                             \
   X(NONE, -25, "nothing found")                                                 \
   X(TIMEOUT, -26, "took too long")                                              \
-  X(CLOSED, -27, "the other side has closed")
+  X(CLOSED, -27, "the other side has closed")                                   \
+  X(BYPASSED, -28, "left out for a while after failing too often")
 
 #define LLMD_ERROR_ROW(name, value, text) LLMD_E_##name = value,
 enum { LLMD_OK = 0, LLMD_ERROR_MAP(LLMD_ERROR_ROW) LLMD_E_LAST = -1000 };

@@ -16,6 +16,7 @@
 #ifndef LLMD_PLUGIN_H
 #define LLMD_PLUGIN_H
 
+#include <llmd/alloc.h>
 #include <llmd/error.h>
 #include <llmd/types.h>
 
@@ -104,13 +105,15 @@ typedef struct llmd_param {
  *   ID              id[r][i], value[r].id = peer's    attribute of type string: interned id, 0 = unknown
  *   LABEL           id[r][i], value[r].id = peer's    label key: interned id of its value, 0 = no such label
  *   NAME, ADDRESS   id[r][i]                          interned id of "namespace/name", of the address
- *   DERIVED         f64[r][i]                         whatever `derive` computes from the endpoint's identity and
- * labels HAS_MODEL       f64[r][i] 0 or 1                  set attribute: does it contain the request's model? SET_SIZE
- * f64[r][i]                         set attribute: how many members FRESH           f64[r][i] 0 or 1 the snapshot's one
- * freshness verdict on the endpoint's metrics HEADER          value[r].str                      request header, lower
- * case; ptr NULL = absent HEADER_IDS      value[r].ids, n_ids               header cut by `split` (or whole): interned
- * ids; unknown strings = 0 NaN in an F64 column means unknown. When `if_unknown` / `if_unknown_strict` is not NaN, the
- * core puts it in NaN's place (the second one under compat = strict). */
+ *   DERIVED         f64[r][i]                         whatever `derive` computes from the endpoint's identity and labels
+ *   HAS_MODEL       f64[r][i] 0 or 1                  set attribute: does it contain the request's model?
+ *   SET_SIZE        f64[r][i]                         set attribute: how many members
+ *   FRESH           f64[r][i] 0 or 1                  the snapshot's one freshness verdict on the endpoint's metrics
+ *   HEADER          value[r].str                      request header, lower case; ptr NULL = absent
+ *   HEADER_IDS      value[r].ids, n_ids               header cut by `split` (or whole): interned ids; unknown strings = 0
+ *   PROMPT          value[r].str                      the prompt's text
+ * NaN in an F64 column means unknown. When `if_unknown` / `if_unknown_strict` is not NaN, the core puts it in NaN's place
+ * (the second one under compat = strict). */
 #define LLMD_READ_F64 1u
 #define LLMD_READ_ID 2u
 #define LLMD_READ_LABEL 3u
@@ -122,11 +125,16 @@ typedef struct llmd_param {
 #define LLMD_READ_FRESH 9u
 #define LLMD_READ_HEADER 10u
 #define LLMD_READ_HEADER_IDS 11u
+/* value[r].str: the beginning of the prompt's text, at most LLMD_PROMPT_BYTES; ptr NULL = it has none. Records of such
+ * decisions hold it: nothing reads it that the operator has not allowed to. */
+#define LLMD_READ_PROMPT 12u
+#define LLMD_PROMPT_BYTES 4096u
 
 #define LLMD_READ_OPTIONAL 1u   /* no producer is created for it */
 /* the name is the STRING parameter at name_offset, not `name` (kept when that is absent) */
 #define LLMD_READ_NAME_PARAM 2u
 #define LLMD_READ_FROM_PARAM 4u /* the producer is the STRING parameter at from_offset (`from` when that is absent) */
+#define LLMD_READ_TEXT 8u /* ID, LABEL, NAME, ADDRESS: llmd_host.text is asked for the texts of its ids */
 
 typedef struct llmd_read {
   uint32_t kind; /* 0 ends the table */
@@ -176,6 +184,8 @@ typedef struct llmd_request_view {
   double max_tokens; /* NaN = not given */
   double slo_ttft_ms, slo_tpot_ms; /* NaN = not given */
   uint64_t bytes;
+  llmd_str tenant;   /* fairness id; len 0 = none */
+  llmd_str session;  /* x-session-id; len 0 = none */
 } llmd_request_view;
 
 /* Everything is borrowed for the call. Arrays have n entries, in candidate order. */
@@ -192,7 +202,15 @@ typedef struct llmd_batch {
   uint64_t now;  /* monotonic ns */
   uint32_t strict; /* 1: compat = strict, reproduce the reference where it is odd */
   uint32_t has_peer; /* value[].num / .id hold a peer endpoint's values */
+  void *own;         /* the lane's object of a plugin that has `open`; else NULL */
+  uint64_t wall;     /* ns since 1970, as the host says: for the time of day, never for durations */
+  uint32_t flags;    /* LLMD_BATCH_* bits */
+  uint32_t reserved;
 } llmd_batch;
+
+/* A record is decided again: verbs that ended well then were given as much time as they wanted, and are so now. A call
+ * that failed is not repeated: the record's word counts. */
+#define LLMD_BATCH_REPLAY 1u
 
 /* Identity of one endpoint, for `derive`. */
 typedef struct llmd_identity {
@@ -224,6 +242,10 @@ typedef struct llmd_stages {
   const llmd_request_view *request;
   uint32_t strict;
   uint32_t turn;                /* 0 at the first `next` of a decision */
+  void *own;                    /* as in llmd_batch, and so are the others */
+  uint64_t seed, now, wall;
+  uint32_t flags;
+  uint32_t reserved;
 } llmd_stages;
 
 /* Filled by `next`; preset to "nothing". Either profiles to run now, or a decider to ask first, or neither =
@@ -338,7 +360,37 @@ typedef struct llmd_report_info {
   llmd_endpoint_id endpoint; /* the primary's */
   uint64_t now;
   double prompt_tokens, output_tokens, cached_tokens; /* NaN = not said */
+  void *own;                 /* as in llmd_batch */
 } llmd_report_info;
+
+/* ---- plugins with an object per lane ---------------------------------------------------------------------------- */
+/* An interpreter cannot run on several threads at once, and wants room of its own. A plugin with `open` gets an object
+ * for each lane, made with the lane and closed with it; verbs find it as `own`. It is scratch: nothing that a decision
+ * leaves in it may change a later one, or records would not replay. What lasts stands in the instance's table.
+ *
+ * What open is given lives as long as the object. All functions: the lane's thread, while a verb runs. */
+typedef struct llmd_host {
+  uint32_t size;
+  uint32_t rows;               /* most candidates that a batch can have */
+  const llmd_allocator *alloc; /* for open and close; verbs allocate nothing */
+  void *ctx;
+  /* Monotonic ns, to stop a verb that takes too long, and for nothing else. NULL: the host has no clock. */
+  uint64_t (*clock)(void *ctx);
+  /* The text of an id from a read flagged LLMD_READ_TEXT, until the verb returns; "" for 0 and for what nobody knows. */
+  int (*text)(void *ctx, uint32_t id, llmd_str *out);
+  /* What the instance's table (llmd_plugin.table_entries) holds under that name: 1 found, 0 not. Any verb of a decision
+   * may ask: the answer goes into the record, and a replay gets it from there. LLMD_E_LIMIT: more than
+   * LLMD_HOST_READS in one decision. */
+  int (*get)(void *ctx, const char *name, size_t len, uint64_t *value);
+  /* The same table, written: only while commit or report runs (LLMD_E_STATE otherwise). ttl 0 = none. Posted, unless
+   * this process writes. del: 0 also when there was nothing. */
+  int (*put)(void *ctx, const char *name, size_t len, uint64_t value, uint64_t ttl_ns);
+  int (*del)(void *ctx, const char *name, size_t len);
+  /* A line for the operator: rarely, never for each decision. NULL: nobody listens. */
+  void (*log)(void *ctx, int level, const char *text, size_t len);
+} llmd_host;
+
+#define LLMD_HOST_READS 64u
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 typedef struct llmd_plugin {
@@ -397,6 +449,13 @@ typedef struct llmd_plugin {
 
   /* Any kind. What decisions of the configuration want of the host: LLMD_NEEDS_* bits. Pure; asked once, at load. */
   uint32_t (*needs)(const void *self);
+
+  /* Any kind: an object per lane (llmd_host). Both or neither. */
+  int (*open)(const void *self, const llmd_host *host, void **own);
+  void (*close)(const void *self, void *own);
+  /* Why the last verb on that object failed, in one line without control characters: at most cap bytes into buf; returns
+   * how many. May be NULL. */
+  int (*trouble)(const void *self, const void *own, char *buf, size_t cap);
 } llmd_plugin;
 
 #define LLMD_NEEDS_TOKENS 1u /* real token ids of prompts that are text (LLMD_NEED_TOKENS) */

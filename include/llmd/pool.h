@@ -167,6 +167,20 @@ LLMD_API int llmd_pool_token_key(const llmd_pool *pool, const llmd_request *r, l
 LLMD_API int llmd_pool_tokens_put(llmd_pool *pool, const llmd_key *key, const uint32_t *ids, size_t n,
                                   const llmd_feature *features, size_t n_features);
 
+/* ---- policies' texts --------------------------------------------------------------------------------------------- */
+/* A policy file that changes while traffic flows is read by one process, tried, and put here; the others see that their
+ * schedulers are outdated (scheduler.h), compile the new text off the deciding path and exchange pointers.
+ *
+ * (writer) Files the text of the policy file `file` (name as in the configuration, at most 255 bytes), copied, in place
+ * of the one before. *number (NULL = not wanted) counts its texts from 1; the same text again keeps its number.
+ * LLMD_E_LIMIT: longer than 64 KiB. LLMD_E_FULL: no room in the region. */
+LLMD_API int llmd_pool_put_policy(llmd_pool *pool, const char *file, size_t file_len, const char *text, size_t len,
+                                  uint64_t *number);
+/* The text now, copied into buf (cap bytes; 65536 hold any). LLMD_E_NONE: there is none. LLMD_E_LIMIT: larger than cap
+ * (*len says how large). Any thread, any process. */
+LLMD_API int llmd_pool_get_policy(const llmd_pool *pool, const char *file, size_t file_len, char *buf, size_t cap,
+                                  size_t *len, uint64_t *number);
+
 /* ---- tables of the host (writer of this process; schedulers see them at once) ----------------------------------- */
 /* InferenceObjective: name -> priority. remove: priority NULL. */
 LLMD_API int llmd_pool_objective(llmd_pool *pool, const char *name, size_t len, const int32_t *priority);

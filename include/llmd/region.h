@@ -108,6 +108,7 @@ LLMD_API int llmd_region_lane_at(const void *mem, size_t len, uint32_t i, llmd_r
 #define LLMD_STATE_PREFIX 2u /* approximate index */
 #define LLMD_STATE_INDEX 3u  /* exact index (prefix.h): llmd_index_open may be called on its bytes */
 #define LLMD_STATE_TOKENS 4u /* tokens of prompts */
+#define LLMD_STATE_POLICY 5u /* text of a policy */
 /* One piece of plugin state, by number from 0; LLMD_E_NONE after the last. */
 typedef struct llmd_region_state {
   uint32_t size;

@@ -45,6 +45,13 @@ typedef struct llmd_scheduler_options {
   uint64_t budget_ns;      /* [1 ms] for one decision; used only with clock */
   uint64_t (*clock)(void *ud); /* monotonic ns, for the budget only; NULL = no budget */
   void *clock_ud;
+  /* Policies in another language (loader.h). All of these are used by llmd_scheduler_create alone. */
+  const char *loader_dir; /* absolute folder of llmd-TYPE.so; NULL = module_dir, else where the library was installed to */
+  const char *policy_dir; /* absolute folder that relative names of policy files are in; NULL = these are refused */
+  /* Asked first for the text of a policy file (name as in the configuration): 1 = *text, borrowed until the scheduler is
+   * made; 0 = not known here, so the region's text counts (llmd_pool_put_policy), else the file. NULL = never asked. */
+  int (*policy)(void *ud, const llmd_str *file, llmd_str *text);
+  void *policy_ud;
 } llmd_scheduler_options;
 
 /* Reads an EndpointPickerConfig (YAML or JSON; len 0 = the reference's default policy) and binds it to the pool. text
@@ -66,6 +73,22 @@ LLMD_API int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out
 LLMD_API void llmd_lane_free(llmd_lane *lane);
 /* From now on the lane decides by s (reload, canary). On failure the lane keeps the scheduler it had. Lane's thread. */
 LLMD_API int llmd_lane_switch(llmd_lane *lane, llmd_scheduler *s);
+
+/* The same in two steps, so that the deciding thread waits for nothing:
+ *
+ *    some other thread                                   the lane's thread, between two decisions
+ *    llmd_lane_prepare(lane, s, &spare)  ── spare ──►    llmd_lane_take(lane, &spare)     (pointers are exchanged)
+ *    llmd_spare_free(spare)              ◄─ spare ───    the spare now holds what the lane had
+ *
+ * A spare is everything that a lane needs to decide by s, the objects of its policies included. */
+typedef struct llmd_spare llmd_spare;
+/* Any thread, also while the lane decides; the lane must not be freed or switched meanwhile. LLMD_E_INVALID: s is on
+ * another pool, or has another allocator. */
+LLMD_API int llmd_lane_prepare(const llmd_lane *lane, llmd_scheduler *s, llmd_spare **out);
+/* Lane's thread. Allocates nothing, cannot fail; made for another lane of the same pool, it serves as well. */
+LLMD_API void llmd_lane_take(llmd_lane *lane, llmd_spare *spare);
+/* NULL allowed. Any thread. */
+LLMD_API void llmd_spare_free(llmd_spare *spare);
 
 /* ---- deciding --------------------------------------------------------------------------------------------------- */
 #define LLMD_ROUTED 1u
@@ -219,6 +242,40 @@ LLMD_API int llmd_record_write(const llmd_lane *lane, llmd_write_fn fn, void *ud
  * record is not all there, LLMD_E_SYNTAX when it is none. Nothing is charged or counted; the replayed decision can be
  * explained. */
 LLMD_API int64_t llmd_replay(llmd_lane *lane, const void *record, size_t len, llmd_decision *out, int *same);
+
+/* Decides a record by another configuration than the one that made it: what would have happened? Columns are matched
+ * by name; what the record does not hold is unknown, and *missing (NULL = not wanted) says how many columns that are. The
+ * rest as llmd_replay, but there is nothing to be equal to: compare with *was (NULL = not wanted), what the record
+ * says came out: status, reason, primary and targets (id, profile, score; no text) are filled. */
+LLMD_API int64_t llmd_replay_other(llmd_lane *lane, const void *record, size_t len, llmd_decision *out,
+                                   llmd_decision *was, uint32_t *missing);
+
+/* ---- policies --------------------------------------------------------------------------------------------------- */
+/* A policy (loader.h) that the scheduler was made with. Text lives as long as the scheduler. */
+typedef struct llmd_policy_info {
+  uint32_t size;
+  uint32_t kind;     /* LLMD_FILTER, ... of plugin.h */
+  uint64_t number;   /* of its text in the region; 0 = it came from elsewhere */
+  llmd_str instance, type;
+  llmd_str file;     /* as in the configuration; ptr NULL = the text stands there itself */
+  llmd_str path;     /* the file, NUL-terminated; ptr NULL = there is none */
+  llmd_str text;
+} llmd_policy_info;
+/* The i-th; LLMD_E_NONE past the last. Any thread. */
+LLMD_API int llmd_scheduler_policy(const llmd_scheduler *s, uint32_t i, llmd_policy_info *out);
+/* 1: the region has another text of one of its policies by now (or has one at last): make a new scheduler of the same
+ * configuration, llmd_lane_prepare, llmd_lane_take. Some loads of memory per policy. Any thread. */
+LLMD_API int llmd_scheduler_outdated(const llmd_scheduler *s);
+/* Runs the examples that the policies hold; a line about each goes to fn. Returns how many there were; LLMD_E_PLUGIN when
+ * one came out differently (err says which). */
+LLMD_API int llmd_scheduler_examples(const llmd_scheduler *s, llmd_write_fn fn, void *ud, llmd_err *err);
+/* For tools: runs text in the policy called `instance` as if it stood in its file, on this lane, under its limits, and
+ * writes the values that it returns. Nothing of it lasts. Lane's thread. */
+LLMD_API int llmd_lane_eval(llmd_lane *lane, const char *instance, const char *text, size_t len, llmd_write_fn fn,
+                            void *ud, llmd_err *err);
+/* The configuration that one policy file stands for: that policy in one profile, with the reference's defaults. Writes
+ * at most cap bytes, NUL included, and returns the length; LLMD_E_LIMIT when it does not fit. type: "lua". */
+LLMD_API int llmd_policy_config(const char *type, const char *file, char *buf, size_t cap);
 
 /* ---- plugins, as data ------------------------------------------------------------------------------------------- */
 /* JSON of every plugin type (name NULL) or of one: kind, summary, parameters with defaults, ranges and docs, reads,

@@ -37,7 +37,7 @@ typedef struct llmd_str {
 } llmd_str;
 
 /* The two times, both given by the host. `mono` (nanoseconds, never goes back) drives all logic;
- * `wall` (nanoseconds since 1970) is only written into logs and records. */
+ * `wall` (nanoseconds since 1970) is written into logs and records, and is the time of day that policies see. */
 typedef struct llmd_now {
   uint64_t mono;
   uint64_t wall;

@@ -1,4 +1,4 @@
-#define _XOPEN_SOURCE 700 /* lstat, S_IFMT */
+#define _GNU_SOURCE /* RTLD_DEEPBIND */
 #include "plugin/module.h"
 
 #include <stdio.h>
@@ -11,7 +11,25 @@
 
 #include "base/error.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LLMD__HAS_ASAN 1
+#endif
+#endif
+#ifndef LLMD__HAS_ASAN
+#define LLMD__HAS_ASAN 0
+#endif
+
 #define MAX_MODULES 256u
+#define LOADER_SYMBOL "llmd_loader_module"
+
+/* What an object needs it finds in itself and in what it was linked with, whatever the process carries besides.
+ * AddressSanitizer stops a process that asks for this; not every C library has it. */
+#if defined(RTLD_DEEPBIND) && !defined(__SANITIZE_ADDRESS__) && !LLMD__HAS_ASAN
+#define OPEN_FLAGS (RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
+#else
+#define OPEN_FLAGS (RTLD_NOW | RTLD_LOCAL)
+#endif
 
 typedef struct opener {
   const llmd_allocator *a;
@@ -40,26 +58,37 @@ static int check(const char *path, mode_t kind, llmd_err *err)
   return why ? llmd__fail(err, LLMD_E_DENIED, 0, 0, path, "no plugins are loaded from here: %s", why) : 0;
 }
 
+/* Opens the object at path, to stay open. */
+static int open_object(const char *path, void **object, llmd_err *err)
+{
+  const char *text;
+  int rc = check(path, S_IFREG, err);
+  if (rc)
+    return rc;
+  *object = dlopen(path, OPEN_FLAGS);
+  if (*object)
+    return 0;
+  text = dlerror();
+  return llmd__fail(err, LLMD_E_PLUGIN, 0, 0, path, "cannot be loaded: %s", text ? text : "?");
+}
+
 static int open_one(const opener *o, const char *name)
 {
   char path[1024];
   llmd_module_fn entry = NULL;
   const llmd_plugin *const *list;
-  void *object, *symbol;
+  void *object = NULL, *symbol;
   int rc, n = snprintf(path, sizeof path, "%s/%s", o->dir, name);
   if (n < 0 || (size_t)n >= sizeof path)
     return llmd__fail(o->err, LLMD_E_LIMIT, 0, 0, name, "path too long");
-  rc = check(path, S_IFREG, o->err);
+  rc = open_object(path, &object, o->err);
   if (rc)
     return rc;
-  object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!object) {
-    const char *text = dlerror();
-    return llmd__fail(o->err, LLMD_E_PLUGIN, 0, 0, path, "cannot be loaded: %s", text ? text : "?");
-  }
   symbol = dlsym(object, "llmd_module");
   if (symbol)
     memcpy(&entry, &symbol, sizeof entry);
+  else if (dlsym(object, LOADER_SYMBOL))
+    return 0; /* opened when a configuration names its type */
   list = entry ? entry(LLMD_PLUGIN_ABI) : NULL;
   if (!list)
     return llmd__fail(o->err, LLMD_E_MISMATCH, 0, 0, path, "no llmd_module for ABI %u", LLMD_PLUGIN_ABI);
@@ -127,4 +156,50 @@ int llmd__modules_open(const llmd_allocator *a, const char *dir,
   rc = open_all(&o, d);
   closedir(d);
   return rc;
+}
+
+/* ---- loaders ---------------------------------------------------------------------------------------------------- */
+
+static int is_name(const char *type)
+{
+  size_t n = strlen(type);
+  return n && n <= 32 && strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789") == n;
+}
+
+static const char *refuse_loader(const llmd_loader *l, const char *type)
+{
+  if (!l || l->abi != LLMD_LOADER_ABI)
+    return "another ABI version";
+  if (!l->type || strcmp(l->type, type))
+    return "it is of another type";
+  return l->load && l->plugin && l->text && l->bind && l->unload ? NULL : "a verb is missing";
+}
+
+int llmd__loader_open(const char *dir, const char *type, llmd_loader *out, llmd_err *err)
+{
+  char path[1024];
+  llmd_loader_fn entry = NULL;
+  const llmd_loader *loader;
+  const char *why;
+  struct stat st;
+  void *object = NULL, *symbol;
+  int rc, n = snprintf(path, sizeof path, "%s/llmd-%s.so", dir, type);
+  if (!is_name(type) || dir[0] != '/' || n < 0 || (size_t)n >= sizeof path || lstat(path, &st))
+    return LLMD_E_NONE;
+  rc = check(dir, S_IFDIR, err);
+  if (!rc)
+    rc = open_object(path, &object, err);
+  if (rc)
+    return rc;
+  symbol = dlsym(object, LOADER_SYMBOL);
+  if (symbol)
+    memcpy(&entry, &symbol, sizeof entry);
+  loader = entry ? entry(LLMD_LOADER_ABI) : NULL;
+  why = refuse_loader(loader, type);
+  if (why)
+    return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, path, "not a loader that can be used: %s", why);
+  memset(out, 0, sizeof *out);
+  memcpy(out, loader, loader->size < sizeof *out ? loader->size : sizeof *out);
+  out->size = sizeof *out;
+  return 0;
 }

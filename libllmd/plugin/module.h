@@ -2,6 +2,7 @@
 #ifndef LLMD_PLUGIN_MODULE_H
 #define LLMD_PLUGIN_MODULE_H
 
+#include <llmd/loader.h>
 #include <llmd/plugin.h>
 
 #include "base/alloc.h"
@@ -12,5 +13,9 @@
 int llmd__modules_open(const llmd_allocator *a, const char *dir,
                        int (*fn)(void *ud, const llmd_plugin *p, const char *file, llmd_err *err), void *ud,
                        llmd_err *err);
+
+/* The loader of dir/llmd-TYPE.so, under the same conditions; *out is a full-size copy. LLMD_E_NONE: there is no such
+ * file (err is not touched). The object stays open. */
+int llmd__loader_open(const char *dir, const char *type, llmd_loader *out, llmd_err *err);
 
 #endif

@@ -15,7 +15,7 @@ struct llmd__registry {
 };
 
 /* A descriptor that can be used: named, of this ABI, and with the verbs of its kinds. */
-static const char *refuse(const llmd_plugin *p)
+const char *llmd__plugin_refuse(const llmd_plugin *p)
 {
   if (p->abi != LLMD_PLUGIN_ABI)
     return "another ABI version";
@@ -23,7 +23,8 @@ static const char *refuse(const llmd_plugin *p)
     return "no type or summary";
   if (((p->kind & LLMD_FILTER) && !p->filter) || ((p->kind & LLMD_SCORER) && !p->score) ||
       ((p->kind & LLMD_PICKER) && !p->pick) || ((p->kind & LLMD_PROFILE_HANDLER) && (!p->next || !p->finish)) ||
-      ((p->kind & LLMD_DECIDER) && !p->decide) || ((p->kind & LLMD_DETECTOR) && !p->saturation))
+      ((p->kind & LLMD_DECIDER) && !p->decide) || ((p->kind & LLMD_DETECTOR) && !p->saturation) ||
+      !p->open != !p->close)
     return "a verb of its kind is missing";
   return NULL;
 }
@@ -67,7 +68,7 @@ static int add(void *ud, const llmd_plugin *p, const char *file, llmd_err *err)
   memset(to, 0, sizeof *to);
   memcpy(to, p, p->size < sizeof *to ? p->size : sizeof *to);
   to->size = sizeof *to;
-  why = refuse(to);
+  why = llmd__plugin_refuse(to);
   if (why)
     return llmd__fail(err, LLMD_E_PLUGIN, 0, 0, file, "plugin %s cannot be used: %s", to->type ? to->type : "?", why);
   same = find_type(r, to->type, 0, r->built_in);

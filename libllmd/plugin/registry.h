@@ -19,6 +19,9 @@ const llmd_plugin *llmd__registry_find(const llmd__registry *r, const char *type
 uint32_t llmd__registry_count(const llmd__registry *r);
 const llmd_plugin *llmd__registry_at(const llmd__registry *r, uint32_t i);
 
+/* Why a full-size descriptor cannot be used; NULL = it can. */
+const char *llmd__plugin_refuse(const llmd_plugin *p);
+
 /* The built-in list (builtin.c): NULL-terminated. */
 const llmd_plugin *const *llmd__builtins(void);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/tree.h"
-#include "sched/config_load.h"
+#include "sched/policy.h"
 
 #define API "llm-d.ai/v1alpha1"
 #define OLD_API "inference.networking.x-k8s.io/v1alpha1"
@@ -189,9 +189,12 @@ void llmd__config_free(llmd__config *c)
   if (!c)
     return;
   a = c->alloc;
-  for (uint32_t i = 0; i < c->n_instances; i++)
+  for (uint32_t i = 0; i < c->n_instances; i++) {
+    if (c->instance[i].policy)
+      llmd__policy_unload(c->instance[i].policy);
     if (c->instance[i].self.self)
       llmd__params_free(&a, &c->instance[i].self);
+  }
   b = c->blocks;
   while (b) {
     block *next = b->next;

@@ -11,9 +11,13 @@
 #include "plugin/params.h"
 #include "plugin/registry.h"
 
+typedef struct llmd__policy llmd__policy;
+struct llmd__policy_source;
+
 #define LLMD__INSTANCE_IMPLICIT 1u /* not in the file: added by defaulting */
 typedef struct llmd__instance {
   const llmd_plugin *plugin;
+  llmd__policy *policy; /* what a loader made of a text (policy.h); NULL = a C plugin */
   const char *name; /* unique */
   llmd__self self;
   uint32_t flags;
@@ -51,6 +55,7 @@ typedef struct llmd__config_options {
   uint32_t refuse_alpha;
   llmd_log_fn log; /* warnings: deprecated names, ignored sections */
   void *log_ud;
+  const struct llmd__policy_source *policies; /* NULL = no loaders */
 } llmd__config_options;
 
 /* Reads text (len 0 = the reference's default policy). err has line, column and path. */

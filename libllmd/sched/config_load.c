@@ -1,4 +1,4 @@
-#include "sched/config_load.h"
+#include "sched/policy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,10 +47,6 @@ static int list_plugin(llmd__loader *l, const llmd__node *n)
     return rc;
   if (!type.len)
     return llmd__node_fail(n, l->err, LLMD_E_MISSING, "a plugin needs a type");
-  in->plugin = llmd__registry_find(l->registry, type.ptr, &old);
-  rc = check_type(l, llmd__map_get(n, "type"), in->plugin, type.ptr, in->plugin && old);
-  if (rc)
-    return rc;
   if (!name.len)
     name = type;
   if (llmd__config_find(l, name.ptr, name.len) != LLMD_NO_INDEX)
@@ -61,8 +57,18 @@ static int list_plugin(llmd__loader *l, const llmd__node *n)
   l->params[l->c->n_instances] = llmd__map_get(n, "parameters");
   if (!in->name)
     return LLMD_E_NOMEM;
-  l->c->n_instances++;
-  return 0;
+  in->plugin = llmd__registry_find(l->registry, type.ptr, &old);
+  rc = 0;
+  if (!in->plugin)
+    rc = llmd__policy_load(l, n, type.ptr, l->params[l->c->n_instances], in);
+  if (in->policy)
+    l->c->n_instances++; /* from here on it is unloaded with the others */
+  if (rc && rc != LLMD_E_UNKNOWN_TYPE)
+    return rc;
+  rc = check_type(l, llmd__map_get(n, "type"), in->plugin, type.ptr, in->plugin && old);
+  if (!rc && !in->policy)
+    l->c->n_instances++;
+  return rc;
 }
 
 int llmd__config_list_plugins(llmd__loader *l)
@@ -382,9 +388,11 @@ int llmd__config_load_self(llmd__loader *l, uint32_t instance)
   llmd__instance *in = &l->c->instance[instance];
   llmd__names names = {name_of_plugin, name_of_profile, kind_of_plugin, old_parameter, l};
   char base[64];
+  int rc;
   snprintf(base, sizeof base, "plugins[%u].parameters", instance);
-  return llmd__params_load(&l->c->alloc, in->plugin, l->params[instance], instance < l->n_file ? base : in->name,
-                           &names, &in->self, l->err);
+  rc = llmd__params_load(&l->c->alloc, in->plugin, l->params[instance], instance < l->n_file ? base : in->name,
+                         &names, &in->self, l->err);
+  return !rc && in->policy ? llmd__policy_bind(l, in) : rc;
 }
 
 int llmd__config_load_selves(llmd__loader *l)

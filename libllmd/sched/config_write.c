@@ -4,7 +4,7 @@
 
 #include "base/number.h"
 #include "base/quantity.h"
-#include "sched/config.h"
+#include "sched/policy.h"
 
 typedef struct out {
   llmd_write_fn fn;
@@ -351,5 +351,7 @@ uint64_t llmd__config_identity(const llmd__config *c)
 {
   uint64_t h = 0xcbf29ce484222325u;
   write_all(c, 0, hash_piece, &h);
+  for (uint32_t i = 0; i < c->n_instances; i++)
+    h = c->instance[i].policy ? h * 31 + llmd__policy_hash(c->instance[i].policy) : h;
   return h;
 }

@@ -64,6 +64,16 @@ static void plugin_failed(llmd_lane *l)
   llmd__count(l, LLMD__COUNT_PLUGIN_ERRORS, 1);
 }
 
+/* Calls EXPR, a verb of the instance, unless a record says that it failed then. */
+#define CALL(rc, trouble, l, instance, expr)        \
+  do {                                              \
+    if (!llmd__call_told((l), &(rc), &(trouble))) { \
+      (rc) = (expr);                                \
+      if ((rc) < 0)                                 \
+        llmd__call_ended((l), (instance), (rc), &(trouble)); \
+    }                                               \
+  } while (0)
+
 static void why_rows(llmd_lane *l, llmd__why *why, const llmd__candidates *c)
 {
   (void)l;
@@ -71,7 +81,7 @@ static void why_rows(llmd_lane *l, llmd__why *why, const llmd__candidates *c)
     memcpy(why->row, c->row, c->n * sizeof *c->row);
 }
 
-static void note_filter(llmd_lane *l, uint32_t profile, uint32_t instance, uint32_t before, int rc)
+static void note_filter(llmd_lane *l, uint32_t profile, uint32_t instance, uint32_t before, int rc, llmd_str trouble)
 {
   llmd__candidates c = visible(l);
   llmd__why *why = llmd__why_add(l, LLMD__WHY_FILTER, profile, instance, c.n);
@@ -79,6 +89,7 @@ static void note_filter(llmd_lane *l, uint32_t profile, uint32_t instance, uint3
     return;
   why->n_before = before;
   why->rc = rc;
+  why->trouble = trouble;
   why_rows(l, why, &c);
 }
 
@@ -87,11 +98,12 @@ static void run_filter(llmd_lane *l, uint32_t profile, uint32_t instance)
   const llmd__instance *in = &l->s->config->instance[instance];
   llmd__candidates c = visible(l);
   llmd_batch b;
+  llmd_str trouble = {NULL, 0};
   uint32_t n = 0;
   int rc;
   memset(l->keep, 1, c.n);
   llmd__batch_build(l, instance, &c, &b);
-  rc = in->plugin->filter(in->self.self, &b, l->keep, l->order);
+  CALL(rc, trouble, l, instance, in->plugin->filter(in->self.self, &b, l->keep, l->order));
   if (rc < 0 || (uint32_t)rc > c.n || !within(l->order, (uint32_t)rc, c.n)) {
     plugin_failed(l);
   } else if (rc > 0) {
@@ -104,7 +116,7 @@ static void run_filter(llmd_lane *l, uint32_t profile, uint32_t instance)
     if (n < c.n)
       compact(l, l->order, n);
   }
-  note_filter(l, profile, instance, c.n, rc);
+  note_filter(l, profile, instance, c.n, rc, trouble);
 }
 
 /* Adds clamp01(score) * weight. NaN adds nothing: max and min give their second operand then, as the plain code does. */
@@ -131,9 +143,10 @@ static void run_scorer(llmd_lane *l, uint32_t profile, const llmd__use *use)
   llmd__candidates c = visible(l);
   llmd_batch b;
   llmd__why *why;
+  llmd_str trouble = {NULL, 0};
   int rc;
   llmd__batch_build(l, use->instance, &c, &b);
-  rc = in->plugin->score(in->self.self, &b, l->score);
+  CALL(rc, trouble, l, use->instance, in->plugin->score(in->self.self, &b, l->score));
   if (rc < 0)
     plugin_failed(l);
   else
@@ -142,6 +155,7 @@ static void run_scorer(llmd_lane *l, uint32_t profile, const llmd__use *use)
   if (!why)
     return;
   why->rc = rc;
+  why->trouble = trouble;
   why->weight = use->weight;
   why_rows(l, why, &c);
   if (why->value)
@@ -179,9 +193,10 @@ static void run_picker(llmd_lane *l, uint32_t profile, uint32_t instance)
   uint32_t pick[LLMD_MAX_TARGETS];
   llmd_batch b;
   llmd__why *why;
+  llmd_str trouble = {NULL, 0};
   int rc;
   llmd__batch_build(l, instance, &c, &b);
-  rc = in->plugin->pick(in->self.self, &b, l->total, pick, LLMD_MAX_TARGETS);
+  CALL(rc, trouble, l, instance, in->plugin->pick(in->self.self, &b, l->total, pick, LLMD_MAX_TARGETS));
   if (rc <= 0) {
     plugin_failed(l);
     rc = pick_best(l->total, c.n, pick);
@@ -198,6 +213,7 @@ static void run_picker(llmd_lane *l, uint32_t profile, uint32_t instance)
   if (!why)
     return;
   why->rc = rc;
+  why->trouble = trouble;
   why_rows(l, why, &c);
   if (why->value)
     memcpy(why->value, l->total, c.n * sizeof *l->total);
@@ -236,6 +252,7 @@ static void ask_decider(llmd_lane *l, const llmd_next *next)
   uint32_t row;
   llmd_batch b;
   llmd__why *why;
+  llmd_str trouble = {NULL, 0};
   int yes;
   c.version = ++l->version;
   c.row = &row;
@@ -247,13 +264,15 @@ static void ask_decider(llmd_lane *l, const llmd_next *next)
     c.n = 1;
   }
   llmd__batch_build(l, next->ask, &c, &b);
-  yes = in->plugin->decide ? in->plugin->decide(in->self.self, &b) : LLMD_E_PLUGIN;
+  CALL(yes, trouble, l, next->ask, in->plugin->decide ? in->plugin->decide(in->self.self, &b) : LLMD_E_PLUGIN);
   if (yes < 0)
     plugin_failed(l);
   l->answer[next->ask] = yes > 0;
   why = llmd__why_add(l, LLMD__WHY_DECIDER, next->ask_at, next->ask, 0);
-  if (why)
-    why->rc = yes;
+  if (!why)
+    return;
+  why->rc = yes;
+  why->trouble = trouble;
 }
 
 static void build_stages(llmd_lane *l, uint32_t turn, llmd_stages *st)
@@ -273,6 +292,11 @@ static void build_stages(llmd_lane *l, uint32_t turn, llmd_stages *st)
   st->request = &l->view;
   st->strict = b.strict;
   st->turn = turn;
+  st->own = b.own;
+  st->seed = b.seed;
+  st->now = b.now;
+  st->wall = b.wall;
+  st->flags = b.flags;
 }
 
 /* One turn. 1 = something was done, 0 = the handler is finished, negative = it failed. */
@@ -281,12 +305,13 @@ static int turn(llmd_lane *l, uint32_t number)
   const llmd__instance *in = &l->s->config->instance[l->s->config->handler];
   llmd_stages st;
   llmd_next next;
+  llmd_str trouble = {NULL, 0};
   int rc;
   memset(&next, 0, sizeof next);
   next.size = sizeof next;
   next.ask = next.ask_at = next.peer = LLMD_NO_INDEX;
   build_stages(l, number, &st);
-  rc = in->plugin->next(in->self.self, &st, &next);
+  CALL(rc, trouble, l, l->s->config->handler, in->plugin->next(in->self.self, &st, &next));
   if (rc < 0)
     return rc;
   if (next.peer < l->s->config->n_profiles && l->result[next.peer].n)
@@ -310,6 +335,7 @@ int llmd__cycle(llmd_lane *l, llmd_outcome *outcome)
 {
   const llmd__instance *in = &l->s->config->instance[l->s->config->handler];
   llmd_stages st;
+  llmd_str trouble = {NULL, 0};
   uint32_t number = 0;
   int rc;
   memset(l->run, 0, sizeof l->run);
@@ -325,5 +351,6 @@ int llmd__cycle(llmd_lane *l, llmd_outcome *outcome)
   outcome->size = sizeof *outcome;
   outcome->primary = LLMD_NO_INDEX;
   build_stages(l, number, &st);
-  return in->plugin->finish(in->self.self, &st, outcome);
+  CALL(rc, trouble, l, l->s->config->handler, in->plugin->finish(in->self.self, &st, outcome));
+  return rc;
 }

@@ -22,8 +22,15 @@ static int shed(llmd_lane *l)
   in = &c->instance[c->detector];
   if (cand.n && in->plugin->saturation) {
     llmd__batch_build(l, c->detector, &cand, &b);
-    if (in->plugin->saturation(in->self.self, &b, &saturation) < 0)
+    llmd_str trouble;
+    int rc;
+    if (llmd__call_told(l, &rc, &trouble))
       return 0;
+    rc = in->plugin->saturation(in->self.self, &b, &saturation);
+    if (rc < 0) {
+      llmd__call_ended(l, c->detector, rc, &trouble);
+      return 0;
+    }
   }
   return saturation >= 1;
 }
@@ -319,6 +326,8 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->peer_row = LLMD__NONE;
   l->n_trials = l->n_out = 0;
   l->scored = 0;
+  l->calls = l->reads = 0;
+  l->kept.n_failed = l->kept.n_answers = 0;
   l->n_why = 0;
   l->arena_used = 0;
   l->last_valid = 0;

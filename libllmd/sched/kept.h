@@ -13,6 +13,22 @@
 #define LLMD__KEPT_TEXT_EACH 128u    /* bytes of text per row of the region: names and addresses of a replayed record */
 #define LLMD__KEPT_TEXT_FIXED 16384u /* and for model and headers */
 
+#define LLMD__FAILED 16u /* failed calls of one decision that a record holds */
+
+/* A call of the cycle that failed. */
+typedef struct llmd__failed {
+  uint32_t call; /* number in the decision, from 0 */
+  int32_t rc;
+  llmd_str trouble;
+} llmd__failed;
+
+/* What a table answered to a policy. */
+typedef struct llmd__answer {
+  int32_t found;
+  uint32_t reserved;
+  uint64_t value;
+} llmd__answer;
+
 /* One source as the decision saw it. */
 typedef struct llmd__kept_source {
   uint32_t filled; /* 0 = no plugin read it */
@@ -34,6 +50,9 @@ typedef struct llmd__kept {
   llmd__kept_source *source; /* [sources] */
   double **column;           /* [columns] */
   uint8_t *column_set;       /* [columns] */
+  uint32_t n_failed, n_answers;
+  llmd__failed failed[LLMD__FAILED];
+  llmd__answer answer[LLMD_HOST_READS];
   char *text;
   size_t text_len, text_used;
 } llmd__kept;

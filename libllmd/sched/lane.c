@@ -1,4 +1,5 @@
 /* A lane: one block of memory, carved once. Deciding allocates nothing. */
+#include <stddef.h>
 #include <string.h>
 
 #include "model/token_cache.h"
@@ -170,6 +171,7 @@ static void carve_all(llmd_lane *l, carver *c)
   l->values = carve(c, l->max_reads, sizeof *l->values);
   l->scratch = carve(c, s->scratch_fixed + (size_t)cap * s->scratch_each, 1);
   l->answer = carve(c, s->config->n_instances, 1);
+  l->own = carve(c, s->config->n_instances, sizeof *l->own);
   carve_chain(l, c);
   carve_exact(l, c);
   if (!s->options.explain)
@@ -182,33 +184,111 @@ static void carve_all(llmd_lane *l, carver *c)
   l->arena_len = bytes;
 }
 
-/* Makes a new block for scheduler s; the lane is untouched on failure. */
+/* ---- spares: all that a lane needs for a scheduler -------------------------------------------------------------- */
+
+#define SPARE_FROM offsetof(llmd_lane, s)
+#define SPARE_BYTES (offsetof(llmd_lane, last) - SPARE_FROM)
+
+static int carve_block(llmd_lane *l)
+{
+  llmd_scheduler *s = l->s;
+  carver c = {NULL, 0};
+  carve_all(l, &c);
+  l->block_len = c.used;
+  l->block = llmd__calloc(&s->alloc, 1, l->block_len + 64);
+  if (!l->block)
+    return LLMD_E_NOMEM;
+  c.base = (char *)(((uintptr_t)l->block + 63) & ~(uintptr_t)63);
+  c.used = 0;
+  carve_all(l, &c);
+  for (uint32_t i = 0; i < l->cap; i++)
+    l->all_row[i] = i;
+  for (uint32_t i = 0; i < s->config->n_profiles; i++) {
+    l->profile_name[i].ptr = s->config->profile[i].name;
+    l->profile_name[i].len = strlen(s->config->profile[i].name);
+  }
+  return 0;
+}
+
+static int make_spare(const llmd_allocator *a, llmd_scheduler *s, llmd_spare **out)
+{
+  llmd_spare *spare = llmd__calloc(a, 1, sizeof *spare);
+  llmd_lane *l;
+  int rc;
+  if (!spare)
+    return LLMD_E_NOMEM;
+  l = &spare->lane;
+  l->s = s;
+  l->pool = s->pool;
+  l->alloc = *a;
+  l->cap = s->pool->g->caps.endpoints;
+  rc = carve_block(l);
+  if (!rc)
+    rc = llmd__own_open(l);
+  if (rc) {
+    if (l->block)
+      llmd__free(a, l->block, l->block_len + 64);
+    llmd__free(a, spare, sizeof *spare);
+    return rc;
+  }
+  llmd__scheduler_hold(s);
+  *out = spare;
+  return 0;
+}
+
+void llmd_spare_free(llmd_spare *spare)
+{
+  llmd_allocator alloc;
+  llmd_lane *l;
+  if (!spare)
+    return;
+  l = &spare->lane;
+  alloc = l->alloc;
+  if (l->s) {
+    llmd__own_close(l);
+    llmd__free(&alloc, l->block, l->block_len + 64);
+    llmd_scheduler_free(l->s);
+  }
+  llmd__free(&alloc, spare, sizeof *spare);
+}
+
+void llmd_lane_take(llmd_lane *lane, llmd_spare *spare)
+{
+  char room[SPARE_BYTES], *mine, *its;
+  if (!lane || !spare)
+    return;
+  mine = (char *)lane + SPARE_FROM;
+  its = (char *)&spare->lane + SPARE_FROM;
+  memcpy(room, mine, sizeof room);
+  memcpy(mine, its, sizeof room);
+  memcpy(its, room, sizeof room);
+  lane->last_valid = spare->lane.last_valid = 0;
+  llmd__own_moved(lane);
+}
+
+static int fits(const llmd_lane *lane, const llmd_scheduler *s)
+{
+  return s->pool == lane->pool && s->alloc.fn == lane->alloc.fn && s->alloc.ud == lane->alloc.ud;
+}
+
+int llmd_lane_prepare(const llmd_lane *lane, llmd_scheduler *s, llmd_spare **out)
+{
+  if (!lane || !s || !out || !fits(lane, s))
+    return LLMD_E_INVALID;
+  return make_spare(&lane->alloc, s, out);
+}
+
+/* ---- lanes ------------------------------------------------------------------------------------------------------ */
+
+/* The lane decides by s from now on; it had nothing, or what it had goes. */
 static int bind(llmd_lane *l, llmd_scheduler *s)
 {
-  llmd_lane fresh;
-  carver c = {NULL, 0};
-  memset(&fresh, 0, sizeof fresh);
-  fresh.s = s;
-  fresh.pool = s->pool;
-  fresh.cap = s->pool->g->caps.endpoints;
-  carve_all(&fresh, &c);
-  fresh.block_len = c.used;
-  fresh.block = llmd__calloc(&s->alloc, 1, fresh.block_len + 64);
-  if (!fresh.block)
-    return LLMD_E_NOMEM;
-  c.base = (char *)(((uintptr_t)fresh.block + 63) & ~(uintptr_t)63);
-  c.used = 0;
-  carve_all(&fresh, &c);
-  for (uint32_t i = 0; i < fresh.cap; i++)
-    fresh.all_row[i] = i;
-  for (uint32_t i = 0; i < s->config->n_profiles; i++) {
-    fresh.profile_name[i].ptr = s->config->profile[i].name;
-    fresh.profile_name[i].len = strlen(s->config->profile[i].name);
-  }
-  fresh.slot = l->slot;
-  fresh.flags = l->flags;
-  fresh.charger = l->charger;
-  *l = fresh;
+  llmd_spare *spare;
+  int rc = make_spare(&l->alloc, s, &spare);
+  if (rc)
+    return rc;
+  llmd_lane_take(l, spare);
+  llmd_spare_free(spare);
   return 0;
 }
 
@@ -229,6 +309,8 @@ int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
     llmd__free(&s->alloc, l, sizeof *l);
     return rc;
   }
+  l->pool = s->pool;
+  l->alloc = s->alloc;
   l->slot = slot;
   l->flags = flags;
   l->charger.owner = s->pool->owner;
@@ -240,42 +322,27 @@ int llmd_lane_create(llmd_scheduler *s, uint32_t flags, llmd_lane **out)
     llmd__free(&s->alloc, l, sizeof *l);
     return rc;
   }
-  llmd__scheduler_hold(s);
   *out = l;
   return 0;
 }
 
 int llmd_lane_switch(llmd_lane *lane, llmd_scheduler *s)
 {
-  llmd_scheduler *old;
-  void *block;
-  size_t len;
-  int rc;
-  if (!lane || !s)
+  if (!lane || !s || !fits(lane, s))
     return LLMD_E_INVALID;
-  old = lane->s;
-  block = lane->block;
-  len = lane->block_len + 64;
-  if (s->pool != lane->pool || s->alloc.fn != old->alloc.fn || s->alloc.ud != old->alloc.ud)
-    return LLMD_E_INVALID;
-  rc = bind(lane, s);
-  if (rc)
-    return rc;
-  llmd__scheduler_hold(s);
-  llmd__free(&old->alloc, block, len);
-  llmd_scheduler_free(old);
-  return 0;
+  return bind(lane, s);
 }
 
 void llmd_lane_free(llmd_lane *lane)
 {
-  llmd_scheduler *s;
   llmd_allocator alloc;
+  llmd_scheduler *s;
   if (!lane)
     return;
+  alloc = lane->alloc;
   s = lane->s;
-  alloc = s->alloc;
-  llmd__pool_lane_leave(s->pool, lane->slot);
+  llmd__pool_lane_leave(lane->pool, lane->slot);
+  llmd__own_close(lane);
   llmd__free(&alloc, lane->block, lane->block_len + 64);
   llmd__free(&alloc, lane, sizeof *lane);
   llmd_scheduler_free(s);

@@ -45,6 +45,7 @@ static void commit_one(llmd_lane *l, uint32_t instance, const llmd__candidates *
   llmd_commit_info info;
   llmd_services sv;
   llmd_batch batch;
+  int rc;
   if (!in->plugin->commit)
     return;
   for (uint32_t w = 0; w < b->n_writes; w++) {
@@ -60,7 +61,10 @@ static void commit_one(llmd_lane *l, uint32_t instance, const llmd__candidates *
   info.batch = &batch;
   info.profile = name;
   info.wrote = (const double *const *)(void *)l->out;
-  if (in->plugin->commit(in->self.self, &sv, &info) < 0)
+  l->own[instance].sv = &sv;
+  rc = in->plugin->commit(in->self.self, &sv, &info);
+  l->own[instance].sv = NULL;
+  if (rc < 0)
     llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
 }
 
@@ -172,10 +176,15 @@ void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd
     const llmd__instance *in = &l->s->config->instance[k];
     llmd__service_ctx ctx = {l, k, &none, t};
     llmd_services sv;
+    int rc;
     if (!in->plugin->report)
       continue;
     llmd__services_init(&sv, &ctx);
-    if (in->plugin->report(in->self.self, &sv, &info) < 0)
+    info.own = l->own[k].own;
+    l->own[k].sv = &sv;
+    rc = in->plugin->report(in->self.self, &sv, &info);
+    l->own[k].sv = NULL;
+    if (rc < 0)
       llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
   }
   l->req = last;

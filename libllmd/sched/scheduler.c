@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "sched/policy.h"
 #include "sched/state.h"
 
 #define CORE "core-metrics-extractor"
@@ -294,7 +295,8 @@ static void destroy(llmd_scheduler *s)
 
 static int load(llmd_scheduler *s, const char *text, size_t len, llmd_err *err)
 {
-  llmd__config_options co = {s->options.refuse_alpha, s->options.log, s->options.log_ud};
+  llmd__policy_source policies = {&s->options, s->pool};
+  llmd__config_options co = {s->options.refuse_alpha, s->options.log, s->options.log_ud, &policies};
   int rc =
       llmd__registry_create(&s->alloc, s->options.module_dir, s->options.log, s->options.log_ud, &s->registry, err);
   if (!rc)
@@ -326,9 +328,9 @@ int llmd_scheduler_create(const llmd_scheduler_options *options, llmd_pool *pool
   s->options.budget_ns = o.budget_ns ? o.budget_ns : 1000000;
   s->pool = pool;
   atomic_store(&s->refs, 1);
-  s->options.module_dir = o.module_dir;
   rc = load(s, text, len, err);
-  s->options.module_dir = NULL;
+  s->options.module_dir = s->options.loader_dir = s->options.policy_dir = NULL;
+  s->options.policy = NULL;
   if (rc) {
     destroy(s);
     return rc;

@@ -199,18 +199,33 @@ typedef struct llmd__why {
   int32_t rc;
   double weight;
   uint32_t n_before, n; /* candidates before and after (FILTER); entries of row / value */
+  llmd_str trouble;     /* what the plugin says of a failure; len 0 = nothing */
   uint32_t *row;        /* rows: kept in order (FILTER), scored (SCORER, PICKER: all candidates) */
   double *value;        /* SCORER: raw scores; PICKER: totals */
 } llmd__why;
 
+/* The lane's object of an instance whose plugin has `open`. */
+typedef struct llmd__own {
+  void *own; /* NULL = it has none */
+  llmd_lane *lane;
+  const llmd_services *sv; /* while commit or report runs */
+  uint32_t instance;
+  llmd_host host;
+} llmd__own;
+
 struct llmd_lane {
-  llmd_scheduler *s;
+  /* the lane itself: the same whatever it decides by */
   llmd_pool *pool;
+  llmd_allocator alloc;
   uint32_t slot, flags;
+  llmd__charger charger; /* the lane, to the ledger */
+
+  /* from here on: for this scheduler (a spare has the same) */
+  llmd_scheduler *s;
   void *block; /* everything below lives in it */
   size_t block_len;
   uint32_t cap; /* rows */
-  llmd__charger charger; /* the lane, to the ledger */
+  llmd__own *own; /* [instances] */
   uint64_t decision; /* number of the current use of the sources */
   uint64_t decided;  /* that number when columns and chain are the last decision's, for rows of shape decided_shape */
   uint64_t decided_shape;
@@ -255,11 +270,12 @@ struct llmd_lane {
   void *scratch;
   double **out;          /* room for produce's out */
   double *temp;          /* [max writes][cap] when candidates are narrowed */
+  uint32_t calls;        /* of plugins in this decision's cycle */
+  uint32_t reads;        /* of tables in it */
   int8_t *answer;        /* [instances] */
   llmd_run run[LLMD_MAX_PROFILES];
   llmd_str profile_name[LLMD_MAX_PROFILES];
   llmd__result result[LLMD_MAX_PROFILES];
-  char header_buf[1024];
 
   /* the prompts as tokens, and as chains of block keys */
   uint32_t *tokens;
@@ -286,8 +302,16 @@ struct llmd_lane {
   llmd__kept kept;
   char *arena;           /* rows and values of the entries */
   size_t arena_len, arena_used;
-  llmd_decision last;    /* copy of the last result, for explain and record */
   uint32_t last_valid;
+
+  /* no part of a spare: means nothing when last_valid is 0, and between two calls */
+  llmd_decision last;    /* copy of the last result, for explain and record */
+  char header_buf[1024];
+};
+
+/* What a lane needs to decide by a scheduler; the lane's own fields in it are not used. */
+struct llmd_spare {
+  llmd_lane lane;
 };
 
 /* What the functions of llmd_services work on. */
@@ -335,6 +359,17 @@ int llmd__exact_match(void *ctx, const llmd_precise *out);
 int llmd__exact_expect(void *ctx, llmd_endpoint_id endpoint, uint32_t block_tokens, uint64_t ttl_ns);
 /* exact.c: forgets the chains made for a request */
 void llmd__exact_begin(llmd_lane *l);
+
+/* calls.c. Before a plugin is called in the cycle: 1 = a record says that the call failed, with *rc and *trouble, so it
+ * is not made. After it: what came out; a failure is remembered for the record, *trouble is the plugin's word. */
+int llmd__call_told(llmd_lane *l, int *rc, llmd_str *trouble);
+void llmd__call_ended(llmd_lane *l, uint32_t instance, int rc, llmd_str *trouble);
+
+/* own.c: the objects of the lane's plugins; close also what was opened when open fails. */
+int llmd__own_open(llmd_lane *l);
+void llmd__own_close(llmd_lane *l);
+/* The lane has other memory now than when they were opened. */
+void llmd__own_moved(llmd_lane *l);
 
 /* cycle.c: runs profile p over l->start; fills l->result[p]. */
 void llmd__profile_run(llmd_lane *l, uint32_t p);

@@ -409,4 +409,7 @@ void llmd__batch_build(llmd_lane *l, uint32_t instance, const llmd__candidates *
   out->now = l->now->mono;
   out->strict = l->s->options.compat == LLMD_COMPAT_STRICT;
   out->has_peer = l->peer_row != LLMD__NONE;
+  out->own = l->own[instance].own;
+  out->wall = l->now->wall;
+  out->flags = l->replaying ? LLMD_BATCH_REPLAY : 0;
 }

@@ -65,7 +65,7 @@ int llmd__state_bind(llmd_scheduler *s, uint32_t instance)
   const llmd__instance *in = &s->config->instance[instance];
   char name[160];
   int rc = 0;
-  if (!(in->plugin->kind & LLMD_PRODUCER))
+  if (!(in->plugin->kind & LLMD_PRODUCER) && !in->plugin->open)
     return 0;
   if (in->plugin->table_entries) {
     snprintf(name, sizeof name, "%.64s/%.64s/table", in->plugin->type, in->name);

@@ -11,6 +11,7 @@
 #define LLMD__STATE_PREFIX LLMD_STATE_PREFIX
 #define LLMD__STATE_INDEX LLMD_STATE_INDEX
 #define LLMD__STATE_TOKENS LLMD_STATE_TOKENS
+#define LLMD__STATE_POLICY LLMD_STATE_POLICY
 
 /* Finds or makes the state of a producer. LLMD_E_FULL: no room in the region. */
 int llmd__state_bind(llmd_scheduler *s, uint32_t instance);

@@ -62,6 +62,8 @@ void llmd__view_request(llmd_lane *l)
   l->view.slo_ttft_ms = i->slo_ttft_ms;
   l->view.slo_tpot_ms = i->slo_tpot_ms;
   l->view.bytes = i->body_bytes;
+  l->view.tenant = i->fairness_id;
+  l->view.session = i->session;
 }
 
 void llmd__lane_recall(llmd_lane *l, llmd_request *r)

@@ -163,6 +163,8 @@ void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
     k->freed = atomic_load_explicit(&l->pool->g->strings_freed, memory_order_relaxed);
     k->view = l->view;
     keep_str(l, &k->view.model);
+    keep_str(l, &k->view.tenant);
+    keep_str(l, &k->view.session);
   }
   if (d != &l->last)
     copy_decision(&l->last, d);
