@@ -263,6 +263,8 @@ typedef struct llmd_policy_info {
 } llmd_policy_info;
 /* The i-th; LLMD_E_NONE past the last. Any thread. */
 LLMD_API int llmd_scheduler_policy(const llmd_scheduler *s, uint32_t i, llmd_policy_info *out);
+/* What it is: JSON in the shape of llmd_plugins_write. LLMD_E_NONE past the last. */
+LLMD_API int llmd_scheduler_policy_write(const llmd_scheduler *s, uint32_t i, llmd_write_fn fn, void *ud);
 /* 1: the region has another text of one of its policies by now (or has one at last): make a new scheduler of the same
  * configuration, llmd_lane_prepare, llmd_lane_take. Some loads of memory per policy. Any thread. */
 LLMD_API int llmd_scheduler_outdated(const llmd_scheduler *s);

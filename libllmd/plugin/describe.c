@@ -104,7 +104,7 @@ static void put_params(llmd__json *w, const char *key, const llmd_param *p)
 static const char *read_kind(uint32_t kind)
 {
   static const char *const names[] = {"none",      "f64",      "id",    "label",  "name",      "address",
-                                      "derived",   "has-model", "set-size", "fresh", "header", "header-ids"};
+                                      "derived",   "has-model", "set-size", "fresh", "header", "header-ids", "prompt"};
   return kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }
 
@@ -168,6 +168,23 @@ static const char *stability_name(uint32_t stability)
   return stability < sizeof names / sizeof *names ? names[stability] : "unknown";
 }
 
+static void put_verbs(llmd__json *w, const llmd_plugin *p)
+{
+  const struct { const char *name; int there; } verbs[] = {
+    {"filter", p->filter != NULL},   {"score", p->score != NULL},           {"pick", p->pick != NULL},
+    {"next", p->next != NULL},       {"finish", p->finish != NULL},         {"decide", p->decide != NULL},
+    {"produce", p->produce != NULL}, {"saturation", p->saturation != NULL}, {"commit", p->commit != NULL},
+    {"report", p->report != NULL},   {"forget", p->forget != NULL},
+    {"respond", p->respond != NULL},
+  };
+  llmd__json_key(w, "verbs");
+  llmd__json_begin_list(w);
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+    if (verbs[i].there)
+      llmd__json_text(w, verbs[i].name);
+  llmd__json_end(w);
+}
+
 static void put_plugin(llmd__json *w, const llmd_plugin *p)
 {
   static const char *const kinds[] = {"filter",  "scorer",   "picker",   "profile-handler",
@@ -184,6 +201,11 @@ static void put_plugin(llmd__json *w, const llmd_plugin *p)
   key_bool(w, "supported", p->kind != 0);
   key_text(w, "stability", stability_name(p->stability));
   key_text(w, "summary", p->summary);
+  put_verbs(w, p);
+  if (p->table_entries) {
+    llmd__json_key(w, "table_entries");
+    llmd__json_uint(w, p->table_entries);
+  }
   put_params(w, "parameters", p->params);
   put_reads(w, p);
   put_writes(w, p);
@@ -206,6 +228,14 @@ static const llmd_plugin *find(const char *type)
   return *p;
 }
 
+int llmd__plugin_describe(const llmd_plugin *p, llmd_write_fn fn, void *ud)
+{
+  llmd__json w;
+  llmd__json_init(&w, fn, ud);
+  put_plugin(&w, p);
+  return llmd__json_finish(&w);
+}
+
 int llmd_plugins_write(const char *type, llmd_write_fn fn, void *ud)
 {
   const llmd_plugin *one = type ? find(type) : NULL;
@@ -214,11 +244,9 @@ int llmd_plugins_write(const char *type, llmd_write_fn fn, void *ud)
     return LLMD_E_INVALID;
   if (type && !one)
     return LLMD_E_UNKNOWN_TYPE;
+  if (one)
+    return llmd__plugin_describe(one, fn, ud);
   llmd__json_init(&w, fn, ud);
-  if (one) {
-    put_plugin(&w, one);
-    return llmd__json_finish(&w);
-  }
   llmd__json_begin_list(&w);
   for (const llmd_plugin *const *p = llmd__builtins(); *p; p++)
     put_plugin(&w, *p);

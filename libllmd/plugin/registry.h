@@ -22,6 +22,9 @@ const llmd_plugin *llmd__registry_at(const llmd__registry *r, uint32_t i);
 /* Why a full-size descriptor cannot be used; NULL = it can. */
 const char *llmd__plugin_refuse(const llmd_plugin *p);
 
+/* describe.c: what the table says, as llmd_plugins_write puts it. */
+int llmd__plugin_describe(const llmd_plugin *p, llmd_write_fn fn, void *ud);
+
 /* The built-in list (builtin.c): NULL-terminated. */
 const llmd_plugin *const *llmd__builtins(void);
 

@@ -295,6 +295,7 @@ static void put_endpoints(llmd__json *w, const llmd_lane *l)
     llmd__json_begin_map(w);
     llmd__json_key(w, "name");
     put_name(w, l, i);
+    key_id(w, "id", r->id);
     llmd__json_key(w, "address");
     put_str(w, llmd__kept_string(l, i, r->address));
     key_uint(w, "port", r->port);

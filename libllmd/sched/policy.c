@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "plugin/module.h"
+#include "plugin/registry.h"
 #include "sched/record.h"
 
 /* ---- the loader ------------------------------------------------------------------------------------------------- */
@@ -216,6 +217,14 @@ int llmd_scheduler_policy(const llmd_scheduler *s, uint32_t i, llmd_policy_info 
   in->policy->loader.text(in->policy->policy, &info.text);
   *out = info;
   return 0;
+}
+
+int llmd_scheduler_policy_write(const llmd_scheduler *s, uint32_t i, llmd_write_fn fn, void *ud)
+{
+  const llmd__instance *in = s ? policy_at(s, i) : NULL;
+  if (!s || !fn)
+    return LLMD_E_INVALID;
+  return in ? llmd__plugin_describe(in->plugin, fn, ud) : LLMD_E_NONE;
 }
 
 int llmd_scheduler_outdated(const llmd_scheduler *s)

@@ -95,6 +95,8 @@ static void one_of_them(void **state)
   assert_int_equal(llmd__map_get(root, "kinds")->count, 2);
   assert_string_equal(llmd__map_get(root, "kinds")->first->text.ptr, "scorer");
   assert_string_equal(llmd__map_get(root, "kinds")->last->text.ptr, "producer");
+  assert_string_equal(llmd__map_get(root, "verbs")->first->text.ptr, "score");
+  assert_true(llmd__map_get(root, "table_entries")->integer > 0);
   n = element(llmd__map_get(root, "parameters"), "name", "lruSize");
   assert_string_equal(text_of(n, "type"), "int");
   assert_string_equal(text_of(n, "default"), "1024");
