@@ -94,7 +94,7 @@ typedef struct llmd_service {
   uint32_t external_agent;   /* [0] serve: 1 = an agent runs already, start none */
   llmd_region_options caps;  /* of the region, when it is made */
   llmd_str policy;           /* EndpointPickerConfig as text; empty = the reference's default */
-  const char *policy_file;   /* where it came from, "" = inline or default */
+  const char *policy_file;   /* where it came from, "" = inline or default; a .lua file: policy was made around it */
   llmd_str endpoints;        /* pool file as text, when inline */
   const char *endpoints_file; /* watched; "" = none */
   uint32_t n_dns;
@@ -170,6 +170,10 @@ typedef struct llmd_service {
   } log;
   uint32_t region_is_default; /* nobody named one: `llmd serve` then takes a name of its own */
   uint32_t reserved;
+  const char *loader_dir;    /* ["" = the library's own] of loaders (loader.h), absolute */
+  const char *policy_dir;    /* [the folder of the file with the policy] of what it names, absolute */
+  uint32_t policy_is_text;   /* [0] policy_file is a policy itself (.lua), which the agent watches; not to be read as YAML */
+  uint32_t reserved2;
 } llmd_service;
 
 /* Reads the file's text. folder: of relative paths, NULL = the current one; files that it names are read, too. Unknown

@@ -4,6 +4,7 @@
  *
  * Whatever is allocated hangs on the service and goes with it. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #define FILE_MOST ((size_t)4 << 20)
 #define DNS_MOST 64u
+#define POLICY_CONFIG 2048u /* the configuration that a policy's file stands for */
 
 typedef struct kept {
   struct kept *next;
@@ -28,6 +30,8 @@ typedef struct box {
   const char *folder; /* while reading */
   const char *region; /* as written; NULL = not */
   const char *socket; /* as written: "auto", "", a path */
+  const char *policy_dir;    /* as written; NULL = not */
+  const char *policy_folder; /* where the policy stands, absolute; NULL = nowhere */
 } box;
 
 /* p is the box's from now on; freed when there is no memory to remember it. */
@@ -276,6 +280,65 @@ static int read_part(box *b, const llmd__node *n, int keeps_text, llmd_str *text
   return LLMD_OK;
 }
 
+/* ==== the policy ==== */
+
+/* A folder as a scheduler wants it. */
+static int make_absolute(box *b, const char *folder, size_t len, const char **out)
+{
+  char here[PATH_MAX], *path;
+  if (len && folder[0] == '/')
+    return keep_text(b, folder, len, out);
+  if (!getcwd(here, sizeof here))
+    return LLMD_E_NOMEM;
+  path = malloc(strlen(here) + len + 2);
+  if (path)
+    (void)snprintf(path, strlen(here) + len + 2, "%s%s%.*s", here, len ? "/" : "", (int)len, len ? folder : "");
+  if (keep(b, path))
+    return LLMD_E_NOMEM;
+  *out = path;
+  return LLMD_OK;
+}
+
+/* Relative names of policies are looked for beside the file that the configuration stands in. */
+static int find_policy_folder(box *b)
+{
+  const char *file = b->pub.policy_file, *slash = strrchr(file, '/');
+  if (file[0])
+    return make_absolute(b, file, !slash ? 0 : slash == file ? 1 : (size_t)(slash - file), &b->policy_folder);
+  return make_absolute(b, b->folder, b->folder ? strlen(b->folder) : 0, &b->policy_folder);
+}
+
+static int is_lua(const char *file)
+{
+  size_t n = strlen(file);
+  return n > 4 && strcmp(file + n - 4, ".lua") == 0;
+}
+
+/* What one policy stands for. Its own text is read by those who compile it. */
+static int wrap_policy(box *b, const llmd__node *n, llmd_err *err)
+{
+  const char *path;
+  char *text = malloc(POLICY_CONFIG);
+  int len;
+  if (keep(b, text) || make_absolute(b, b->pub.policy_file, strlen(b->pub.policy_file), &path))
+    return no_memory(err);
+  len = llmd_policy_config("lua", path, text, POLICY_CONFIG);
+  if (len < 0)
+    return llmd__node_fail(n, err, len, "%s: no name for a policy's file", path);
+  b->pub.policy = (llmd_str){text, (size_t)len};
+  b->pub.policy_is_text = 1;
+  return LLMD_OK;
+}
+
+static int read_policy(box *b, const llmd__node *n, llmd_err *err)
+{
+  int rc = read_part(b, n, 1, &b->pub.policy, &b->pub.policy_file, err);
+  b->pub.policy_is_text = 0;
+  if (!rc && find_policy_folder(b))
+    return no_memory(err);
+  return rc || !is_lua(b->pub.policy_file) ? rc : wrap_policy(b, n, err);
+}
+
 static int read_endpoints(box *b, const llmd__node *n, llmd_err *err)
 {
   llmd_str found = {"", 0};
@@ -370,7 +433,7 @@ static int read_names(box *b, const llmd__node *list, llmd_err *err)
 static int read_special(box *b, const llmd__setting *s, const llmd__node *n, llmd_err *err)
 {
   switch (s->kind) {
-  case LLMD__SET_POLICY: return read_part(b, n, 1, &b->pub.policy, &b->pub.policy_file, err);
+  case LLMD__SET_POLICY: return read_policy(b, n, err);
   case LLMD__SET_ENDPOINTS: return read_endpoints(b, n, err);
   default: return read_names(b, n, err);
   }
@@ -467,6 +530,17 @@ static int policy_wants_tokens(const llmd_service *s)
   return found;
 }
 
+/* The folders that a scheduler is told. */
+static int conclude_folders(box *b)
+{
+  llmd_service *s = &b->pub;
+  int rc = s->loader_dir[0] ? make_absolute(b, s->loader_dir, strlen(s->loader_dir), &s->loader_dir) : 0;
+  if (!rc && b->policy_dir && b->policy_dir[0])
+    return make_absolute(b, b->policy_dir, strlen(b->policy_dir), &s->policy_dir);
+  s->policy_dir = b->policy_folder ? b->policy_folder : "";
+  return rc;
+}
+
 /* What follows from other values: the region's name, the socket's. */
 static int conclude(box *b)
 {
@@ -488,24 +562,30 @@ static int conclude(box *b)
   return keep_text(b, text, strlen(text), &s->tokens.socket);
 }
 
-static int settle(box *b, const char *region_before, const char *socket_before)
+/* was: before it was read, or set. */
+static int settle(box *b, const llmd_service *was)
 {
-  if (b->pub.region != region_before)
+  int rc;
+  if (b->pub.region != was->region)
     b->region = b->pub.region;
-  if (b->pub.tokens.socket != socket_before)
+  if (b->pub.tokens.socket != was->tokens.socket)
     b->socket = b->pub.tokens.socket;
-  return conclude(b);
+  if (b->pub.policy_dir != was->policy_dir)
+    b->policy_dir = b->pub.policy_dir;
+  rc = conclude_folders(b);
+  return rc ? rc : conclude(b);
 }
 
 static int read_all(box *b, const char *text, size_t len, llmd_err *err)
 {
+  const llmd_service was = {0};
   llmd__tree *tree = NULL;
   int rc = preset(b, &b->pub, NULL, err);
   if (!rc)
     rc = llmd__tree_parse(NULL, text, len, NULL, &tree, err);
   if (!rc)
     rc = read_top(b, llmd__tree_root(tree), err);
-  if (!rc && settle(b, NULL, NULL))
+  if (!rc && settle(b, &was))
     rc = no_memory(err);
   llmd__tree_free(tree);
   return rc;
@@ -592,16 +672,15 @@ int llmd_service_set(llmd_service *service, const char *key, const char *value, 
 {
   box *b = (box *)(void *)service;
   const llmd__setting *s = key ? find_setting(key) : NULL;
-  const char *region, *socket;
+  llmd_service was;
   int rc;
   if (!service || !key || !value)
     return LLMD_E_INVALID;
   if (!s || strcmp(s->section, "dns[]") == 0)
     return llmd__fail(err, LLMD_E_UNKNOWN_FIELD, 0, 0, key, "there is no such key");
-  region = service->region;
-  socket = service->tokens.socket;
+  was = *service;
   rc = s->kind == LLMD__SET_ENDPOINTS ? set_endpoints(b, s, value, err) : set_value(b, s, value, err);
-  if (!rc && settle(b, region, socket))
+  if (!rc && settle(b, &was))
     rc = no_memory(err);
   if (rc && err && err->size >= sizeof *err) {
     err->line = err->column = 0;

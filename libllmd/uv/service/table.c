@@ -33,7 +33,8 @@ const llmd__setting llmd__settings[] = {
   TEXT("", "dns_servers", TEXT, dns_servers, "\"\"",
     "whom to ask, \"address:port,...\"; \"\" = whom the system asks"),
   {"", "policy", LLMD__SET_POLICY, AT(policy), NULL, 0, 0, NULL,
-    "an EndpointPickerConfig: the name of its file, or itself; none = the reference's default"},
+    "an EndpointPickerConfig: the name of its file, or itself; or the name of a policy (.lua), which then decides "
+    "alone; none = the reference's default"},
   CHOICE("", "compat", compat, "sensible", "sensible|strict",
     "strict: numbers as the reference computes them, its mistakes among them"),
   FLAG("", "fail_open", fail_open, "false",
@@ -41,6 +42,11 @@ const llmd__setting llmd__settings[] = {
   COUNT("", "max_tokens_seen", max_tokens_seen, "131072", 1, (int64_t)1 << 24,
     "tokens of a prompt that are looked at"),
   TEXT("", "module_dir", FILE, module_dir, "\"\"", "folder of loadable plugins; \"\" = none"),
+  TEXT("", "loader_dir", FILE, loader_dir, "\"\"",
+    "folder of the loaders of policies in other languages (llmd-lua.so); \"\" = the library's own"),
+  TEXT("", "policy_dir", FILE, policy_dir, NULL,
+    "folder of policies that the configuration names by a relative name; none = the folder of the file that it "
+    "stands in"),
   TEXT("", "region", FILE, region, NULL,
     "the shared region's file; none = /dev/shm/llmd-UID, and of `llmd serve` one of its own, "
     "/dev/shm/llmd-UID-PORT, that goes with it"),

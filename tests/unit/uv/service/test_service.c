@@ -197,6 +197,45 @@ static void files(void **state)
   assert_int_equal(rmdir(folder), 0);
 }
 
+/* A policy's own file: what it stands for, and the folders that the scheduler is told. */
+static void policies(void **state)
+{
+  char folder[] = "/tmp/llmd-service-XXXXXX", expected[1024], name[512], here[256];
+  llmd_service *s = NULL;
+  llmd_err err = LLMD_ERR_INIT;
+  (void)state;
+  assert_non_null(mkdtemp(folder));
+  assert_non_null(getcwd(here, sizeof here));
+  write_file(folder, "one.lua", "return {}\n");
+  write_file(folder, "policy.yaml", "plugins: [{type: lua, parameters: {file: one.lua}}]\n");
+  assert_int_equal(llmd_service_read("policy: one.lua\nloader_dir: loaders\n", 35, folder, &s, &err), 0);
+  (void)snprintf(name, sizeof name, "%s/one.lua", folder);
+  assert_true(llmd_policy_config("lua", name, expected, sizeof expected) > 0);
+  assert_string_equal(s->policy.ptr, expected);
+  assert_string_equal(s->policy_file, name);
+  assert_int_equal(s->policy_is_text, 1);
+  assert_string_equal(s->policy_dir, folder);
+  (void)snprintf(name, sizeof name, "%s/loaders", folder);
+  assert_string_equal(s->loader_dir, name);
+  (void)snprintf(name, sizeof name, "%s/policy.yaml", folder);
+  assert_int_equal(llmd_service_set(s, "policy", name, &err), 0);
+  assert_int_equal(s->policy_is_text, 0);
+  assert_string_equal(s->policy_dir, folder);
+  assert_int_equal(llmd_service_set(s, "policy", "plugins: [{type: lua, parameters: {file: one.lua}}]", &err), 0);
+  assert_string_equal(s->policy_dir, here);
+  assert_int_equal(llmd_service_set(s, "policy_dir", "policies", &err), 0);
+  (void)snprintf(name, sizeof name, "%s/policies", here);
+  assert_string_equal(s->policy_dir, name);
+  assert_int_equal(llmd_service_set(s, "fail_open", "true", &err), 0);
+  assert_string_equal(s->policy_dir, name);
+  llmd_service_free(s);
+  for (int i = 0; i < 2; i++) {
+    (void)snprintf(name, sizeof name, "%s/%s", folder, i ? "policy.yaml" : "one.lua");
+    assert_int_equal(unlink(name), 0);
+  }
+  assert_int_equal(rmdir(folder), 0);
+}
+
 /* What an inline document's own reader says is wrong has the line of the file, and nearly always the column. */
 static void inline_parts(void **state)
 {
@@ -343,7 +382,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(nothing_said), cmocka_unit_test(values),        cmocka_unit_test(refused),
     cmocka_unit_test(files),        cmocka_unit_test(inline_parts),  cmocka_unit_test(inline_block),
-    cmocka_unit_test(options),      cmocka_unit_test(page_tells_all),
+    cmocka_unit_test(options),      cmocka_unit_test(page_tells_all), cmocka_unit_test(policies),
   };
   page_path = argc > 1 ? argv[1] : "";
   if (strcmp(page_path, "print") == 0)
