@@ -88,6 +88,9 @@ typedef struct llmd__lua_param {
   uint32_t type;   /* LLMD_PARAM_BOOL, INT, FLOAT, STRING, ENUM */
   uint32_t offset; /* in self */
   const llmd_enum *values;
+  /* its default */
+  double number; /* BOOL: 0 or 1, ENUM: the value */
+  llmd_str text; /* STRING */
 } llmd__lua_param;
 
 typedef struct llmd__lua_policy llmd__lua_policy;
@@ -117,7 +120,6 @@ struct llmd__lua_policy {
   llmd__lua_param param[LLMD__LUA_PARAMS];
   llmd__lua_verb verb[LLMD__LUA_VERBS];
   uint32_t n_examples;
-  uint32_t scan; /* LLMD__LUA_HAS_* */
   const llmd__lua_self *self; /* bound */
   void *blocks;  /* what it owns, freed together */
 };
@@ -132,16 +134,22 @@ typedef struct llmd__lua_own {
   uint32_t strikes;
   uint32_t rebuild;   /* memory ran out: the state is made anew before the next call */
   uint64_t bypass_until;
+  int verb_ref[LLMD__LUA_VERBS], params_ref; /* in the registry */
   void *kept;         /* verbs: tables kept in Lua and what they hold (columns.h) */
 } llmd__lua_own;
 
 /* policy.c: text -> policy. Everything that can be wrong with a text is said here. */
 int llmd__lua_policy_make(const llmd_program *in, llmd__lua_policy **out, llmd_err *err);
 void llmd__lua_policy_free(llmd__lua_policy *p);
-/* source.c: the file's text, on the conditions of loader.h. Caller frees *text (len + 1 bytes). */
+/* source.c: why the text cannot be a policy's (too long, a NUL, compiled code); NULL = it can. */
+const char *llmd__lua_text_refuse(const char *text, size_t len);
+/* The file's text, on the conditions of loader.h. Caller frees *text (len + 1 bytes). */
 int llmd__lua_read_file(const llmd_allocator *a, const char *path, char **text, size_t *len, llmd_err *err);
 
-/* own.c: a state with the policy loaded and frozen, its functions in the registry (llmd__lua_push_verb), its parameters
+/* own.c: llmd_plugin.open and close. */
+int llmd__lua_open_verb(const void *self, const llmd_host *host, void **own);
+void llmd__lua_close_verb(const void *self, void *own);
+/* A state with the policy loaded and frozen, its functions in the registry (llmd__lua_push_verb), its parameters
  * as the read-only table p. host may stand on the caller's stack: it is copied. rows = host->rows. */
 int llmd__lua_own_open(const llmd__lua_self *self, const llmd_host *host, llmd__lua_own **out);
 void llmd__lua_own_close(llmd__lua_own *o);
@@ -150,7 +158,7 @@ int llmd__lua_own_rebuild(llmd__lua_own *o);
 void llmd__lua_push_verb(const llmd__lua_own *o, uint32_t verb);
 void llmd__lua_push_params(const llmd__lua_own *o);
 
-/* verbs.c: puts the verbs that the policy has into its descriptor. */
+/* verbs.c: puts the verbs that the policy has, and trouble, into its descriptor. */
 void llmd__lua_verbs_install(llmd__lua_policy *p);
 /* kept.c: what verbs keep per lane; made by own.c after the state, before the first call; freed before it. */
 int llmd__lua_kept_open(llmd__lua_own *o);
