@@ -33,6 +33,10 @@ void llmd__request_rendered(const llmd_request *r, llmd__bytes_fn fn, void *ud);
 /* The same count without writing them (cheap: from byte counts where possible). */
 uint64_t llmd__request_token_count(const llmd_request *r);
 
+/* The beginning of the prompt's text, unescaped: contents of messages (of prompts) one after another, each on a new line.
+ * At most cap bytes, cut between characters. Returns how many; LLMD_E_NONE when there is no text. */
+int64_t llmd__request_prompt_text(const llmd_request *r, char *buf, size_t cap);
+
 /* Body bytes [offset, offset + len) as one run: a pointer into the piece that holds it all, or a copy into buf. */
 int llmd__request_bytes(const llmd_request *r, uint64_t offset, uint64_t len, char *buf, size_t cap, const char **out);
 

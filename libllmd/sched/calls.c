@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "sched/decision.h"
+#include "sched/names.h"
 
 int llmd__call_told(llmd_lane *l, int *rc, llmd_str *trouble)
 {
@@ -10,7 +11,7 @@ int llmd__call_told(llmd_lane *l, int *rc, llmd_str *trouble)
   const llmd__kept *k = &l->kept;
   trouble->ptr = NULL;
   trouble->len = 0;
-  for (uint32_t i = 0; l->replaying && i < k->n_failed; i++) {
+  for (uint32_t i = 0; l->replaying == LLMD__REPLAY_SAME && i < k->n_failed; i++) {
     if (k->failed[i].call != call)
       continue;
     *rc = k->failed[i].rc;
@@ -37,19 +38,48 @@ static void ask_trouble(llmd_lane *l, uint32_t instance, llmd_str *trouble)
     trouble->len = 0;
 }
 
-void llmd__call_ended(llmd_lane *l, uint32_t instance, int rc, llmd_str *trouble)
+/* Failures of policies are counted by reason: these have a budget, and an author who wants to know. */
+static void count_failure(const llmd_lane *l, uint32_t instance, int rc)
+{
+  if (l->s->config->instance[instance].plugin->open)
+    llmd__count(l, LLMD__COUNT_POLICY + llmd__failure_of(rc), 1);
+}
+
+static void note_failed(llmd_lane *l, uint32_t call, int rc, llmd_str trouble)
 {
   llmd__kept *k = &l->kept;
   llmd__failed *f;
-  ask_trouble(l, instance, trouble);
-  if (l->replaying)
+  if (l->replaying == LLMD__REPLAY_SAME)
     return;
   if (k->n_failed == LLMD__FAILED) {
     k->lost = 1;
     return;
   }
   f = &k->failed[k->n_failed++];
-  f->call = l->calls - 1;
+  f->call = call;
   f->rc = rc;
-  f->trouble = *trouble;
+  f->trouble = trouble;
+}
+
+void llmd__call_ended(llmd_lane *l, uint32_t instance, int rc, llmd_str *trouble)
+{
+  count_failure(l, instance, rc);
+  ask_trouble(l, instance, trouble);
+  note_failed(l, l->calls - 1, rc, *trouble);
+}
+
+void llmd__produce_ended(llmd_lane *l, uint32_t instance, int rc)
+{
+  llmd_str trouble = {NULL, 0};
+  llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
+  count_failure(l, instance, rc);
+  ask_trouble(l, instance, &trouble);
+  note_failed(l, LLMD__FAILED_PRODUCE + instance, rc, trouble);
+  llmd__why_failed(l, LLMD__WHY_PRODUCER, instance, rc, trouble);
+}
+
+void llmd__learn_ended(const llmd_lane *l, uint32_t instance, int rc)
+{
+  llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
+  count_failure(l, instance, rc);
 }

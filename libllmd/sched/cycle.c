@@ -104,7 +104,9 @@ static void run_filter(llmd_lane *l, uint32_t profile, uint32_t instance)
   memset(l->keep, 1, c.n);
   llmd__batch_build(l, instance, &c, &b);
   CALL(rc, trouble, l, instance, in->plugin->filter(in->self.self, &b, l->keep, l->order));
-  if (rc < 0 || (uint32_t)rc > c.n || !within(l->order, (uint32_t)rc, c.n)) {
+  if (rc > 0 && ((uint32_t)rc > c.n || !within(l->order, (uint32_t)rc, c.n)))
+    rc = LLMD_E_TYPE;
+  if (rc < 0) {
     plugin_failed(l);
   } else if (rc > 0) {
     compact(l, l->order, (uint32_t)rc);
@@ -194,9 +196,10 @@ static void run_picker(llmd_lane *l, uint32_t profile, uint32_t instance)
   llmd_batch b;
   llmd__why *why;
   llmd_str trouble = {NULL, 0};
-  int rc;
+  int rc, said;
   llmd__batch_build(l, instance, &c, &b);
   CALL(rc, trouble, l, instance, in->plugin->pick(in->self.self, &b, l->total, pick, LLMD_MAX_TARGETS));
+  said = rc;
   if (rc <= 0) {
     plugin_failed(l);
     rc = pick_best(l->total, c.n, pick);
@@ -212,7 +215,7 @@ static void run_picker(llmd_lane *l, uint32_t profile, uint32_t instance)
   why = llmd__why_add(l, LLMD__WHY_PICKER, profile, instance, c.n);
   if (!why)
     return;
-  why->rc = rc;
+  why->rc = said;
   why->trouble = trouble;
   why_rows(l, why, &c);
   if (why->value)
@@ -299,6 +302,14 @@ static void build_stages(llmd_lane *l, uint32_t turn, llmd_stages *st)
   st->flags = b.flags;
 }
 
+/* Without a handler there is no cycle. */
+static int handler_failed(llmd_lane *l, int rc, llmd_str trouble)
+{
+  llmd__count(l, LLMD__COUNT_PLUGIN_ERRORS, 1);
+  llmd__why_failed(l, LLMD__WHY_HANDLER, l->s->config->handler, rc, trouble);
+  return rc;
+}
+
 /* One turn. 1 = something was done, 0 = the handler is finished, negative = it failed. */
 static int turn(llmd_lane *l, uint32_t number)
 {
@@ -313,7 +324,7 @@ static int turn(llmd_lane *l, uint32_t number)
   build_stages(l, number, &st);
   CALL(rc, trouble, l, l->s->config->handler, in->plugin->next(in->self.self, &st, &next));
   if (rc < 0)
-    return rc;
+    return handler_failed(l, rc, trouble);
   if (next.peer < l->s->config->n_profiles && l->result[next.peer].n)
     l->peer_row = l->result[next.peer].row[0];
   if (next.ask < l->s->config->n_instances) {
@@ -351,6 +362,10 @@ int llmd__cycle(llmd_lane *l, llmd_outcome *outcome)
   outcome->size = sizeof *outcome;
   outcome->primary = LLMD_NO_INDEX;
   build_stages(l, number, &st);
-  CALL(rc, trouble, l, l->s->config->handler, in->plugin->finish(in->self.self, &st, outcome));
-  return rc;
+  if (!llmd__call_told(l, &rc, &trouble)) {
+    rc = in->plugin->finish(in->self.self, &st, outcome);
+    if (rc < 0 && rc != LLMD_E_NONE) /* that is an answer */
+      llmd__call_ended(l, l->s->config->handler, rc, &trouble);
+  }
+  return rc < 0 && rc != LLMD_E_NONE ? handler_failed(l, rc, trouble) : rc;
 }

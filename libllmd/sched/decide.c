@@ -21,9 +21,9 @@ static int shed(llmd_lane *l)
     return 0;
   in = &c->instance[c->detector];
   if (cand.n && in->plugin->saturation) {
-    llmd__batch_build(l, c->detector, &cand, &b);
     llmd_str trouble;
     int rc;
+    llmd__batch_build(l, c->detector, &cand, &b);
     if (llmd__call_told(l, &rc, &trouble))
       return 0;
     rc = in->plugin->saturation(in->self.self, &b, &saturation);
@@ -220,12 +220,14 @@ void llmd__decision_run(llmd_lane *l, llmd_decision *d)
   }
   if (!l->replaying && l->start.n)
     llmd__produce_all(l); /* before admission: a detector may read what is produced */
+  l->cycling = 1;
   if (shed(l))
     llmd__answer_reject(d, LLMD_REASON_SHEDDABLE);
   else if (!l->start.n)
     llmd__answer_reject(d, LLMD_REASON_NO_ENDPOINTS);
   else
     run_policy(l, d);
+  l->cycling = 0;
 }
 
 /* The reference refuses a body without a model. */
@@ -319,6 +321,7 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   d->text_len = 0;
   l->decision++;
   l->now = now;
+  l->kept.now = *now;
   l->seed = seed;
   l->ladder = 0;
   l->n_chains = 0;
@@ -327,7 +330,7 @@ void llmd__decision_begin(llmd_lane *l, llmd_decision *d, const llmd_now *now, u
   l->n_trials = l->n_out = 0;
   l->scored = 0;
   l->calls = l->reads = 0;
-  l->kept.n_failed = l->kept.n_answers = 0;
+  l->kept.n_failed = l->kept.n_answers = l->kept.n_id_texts = 0;
   l->n_why = 0;
   l->arena_used = 0;
   l->last_valid = 0;

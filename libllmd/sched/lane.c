@@ -56,12 +56,12 @@ static void carve_sources(llmd_lane *l, carver *c)
   l->full = carve(c, s->n_sources + 1, sizeof *l->full);
   l->attribute = carve(c, s->n_sources + 1, sizeof *l->attribute);
   for (uint32_t i = 0; i < s->n_sources; i++) {
-    uint32_t kind = s->source[i].kind;
+    uint32_t kind = s->source[i].kind, cell = llmd__source_cell(kind);
     void *own, *gather;
     if (kind == LLMD_READ_HEADER)
       continue;
-    own = carve(c, kind == LLMD_READ_HEADER_IDS ? LLMD__HEADER_IDS : l->cap, 8);
-    gather = kind == LLMD_READ_HEADER_IDS ? NULL : carve(c, l->cap, 8);
+    own = carve(c, cell ? l->cap : kind == LLMD_READ_PROMPT ? LLMD_PROMPT_BYTES / 8 : LLMD__HEADER_IDS, 8);
+    gather = cell ? carve(c, l->cap, 8) : NULL;
     if (c->base) {
       l->full[i].own = own;
       l->full[i].gather = gather;
@@ -123,6 +123,29 @@ static void carve_exact(llmd_lane *l, carver *c)
   x->place = carve(c, l->cap, sizeof *x->place);
 }
 
+/* Room for text: names of a replayed record's rows, of the ids of sources that are read as text, the prompt. */
+static size_t text_room(const llmd_scheduler *s, uint32_t cap)
+{
+  size_t each = LLMD__KEPT_TEXT_EACH, fixed = LLMD__KEPT_TEXT_FIXED;
+  for (uint32_t i = 0; i < s->n_sources; i++) {
+    each += s->source[i].text ? LLMD__KEPT_TEXT_EACH / 2 : 0;
+    fixed += s->source[i].kind == LLMD_READ_PROMPT ? LLMD_PROMPT_BYTES : 0;
+  }
+  return fixed + cap * each;
+}
+
+static void carve_texts(llmd_lane *l, carver *c)
+{
+  llmd__kept *k = &l->kept;
+  size_t entries, places;
+  llmd__texts_room(l->s, l->cap, &entries, &places);
+  k->n_places = (uint32_t)places;
+  k->id_text = carve(c, entries, sizeof *k->id_text);
+  k->id_place = carve(c, places, sizeof *k->id_place);
+  k->text_len = text_room(l->s, l->cap);
+  k->text = carve(c, k->text_len, 1);
+}
+
 static void carve_kept(llmd_lane *l, carver *c)
 {
   const llmd_scheduler *s = l->s;
@@ -135,8 +158,8 @@ static void carve_kept(llmd_lane *l, carver *c)
   k->column_set = carve(c, s->n_columns + 1, 1);
   for (uint32_t i = 0; i < s->n_sources; i++) {
     uint32_t kind = s->source[i].kind;
-    void *room =
-        kind == LLMD_READ_HEADER ? NULL : carve(c, kind == LLMD_READ_HEADER_IDS ? LLMD__HEADER_IDS : l->cap, 8);
+    int cells = llmd__source_cell(kind) != 0;
+    void *room = cells || kind == LLMD_READ_HEADER_IDS ? carve(c, cells ? l->cap : LLMD__HEADER_IDS, 8) : NULL;
     if (c->base)
       k->source[i].cells = room;
   }
@@ -145,8 +168,7 @@ static void carve_kept(llmd_lane *l, carver *c)
     if (c->base)
       k->column[i] = room;
   }
-  k->text_len = LLMD__KEPT_TEXT_FIXED + (size_t)l->cap * LLMD__KEPT_TEXT_EACH;
-  k->text = carve(c, k->text_len, 1);
+  carve_texts(l, c);
 }
 
 static void carve_all(llmd_lane *l, carver *c)
@@ -263,6 +285,8 @@ void llmd_lane_take(llmd_lane *lane, llmd_spare *spare)
   memcpy(mine, its, sizeof room);
   memcpy(its, room, sizeof room);
   lane->last_valid = spare->lane.last_valid = 0;
+  lane->req = spare->lane.req = NULL; /* what either knows of a request may not be the last word any more */
+  lane->decided = spare->lane.decided = 0;
   llmd__own_moved(lane);
 }
 

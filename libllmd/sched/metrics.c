@@ -102,6 +102,9 @@ static void give_decisions(walk *w)
            n[LLMD__COUNT_PLUGIN_ERRORS]);
   labelled(w, "llmd_plugin_errors_total", "Calls of plugins that failed.", "kind", "producer",
            n[LLMD__COUNT_PRODUCER_ERRORS]);
+  for (uint32_t i = 0; i < LLMD__POLICY_FAILURES; i++)
+    labelled(w, "llmd_policy_failures_total", "Calls of policies that failed, by reason.", "reason",
+             llmd__failure_name(i), n[LLMD__COUNT_POLICY + i]);
 }
 
 static void give_outcomes(walk *w)

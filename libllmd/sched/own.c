@@ -1,6 +1,7 @@
 /* Objects that plugins have per lane, and what these may ask of the core (llmd_host). */
 #include <string.h>
 
+#include "model/strings.h"
 #include "sched/decision.h"
 
 static uint64_t host_clock(void *ctx)
@@ -13,7 +14,15 @@ static uint64_t host_clock(void *ctx)
 static int host_text(void *ctx, uint32_t id, llmd_str *out)
 {
   const llmd__own *o = ctx;
-  *out = llmd__lane_text(o->lane, id);
+  const llmd_lane *l = o->lane;
+  const llmd__id_text *t;
+  if (o->sv || !l->kept.replayed) {
+    *out = llmd__string_text(l->pool->g, id);
+    return 0;
+  }
+  t = llmd__texts_find(&l->kept, id);
+  out->ptr = t && t->text.ptr ? t->text.ptr : "";
+  out->len = t && t->text.ptr ? t->text.len : 0;
   return 0;
 }
 
@@ -30,24 +39,37 @@ static int look_up(const llmd__own *o, const char *name, size_t len, uint64_t *v
   return sv.get(sv.ctx, &key, value);
 }
 
+/* Number l->reads of the decision: what the record says, or what the table says, for the record. Another configuration
+ * than the record's asks its tables other things: of these nothing is known. */
+static llmd__answer answer(const llmd__own *o, const char *name, size_t len)
+{
+  llmd_lane *l = o->lane;
+  llmd__kept *k = &l->kept;
+  llmd__answer a = {0, 0, 0};
+  if (l->replaying == LLMD__REPLAY_SAME)
+    return l->reads < k->n_answers ? k->answer[l->reads] : a;
+  if (!l->replaying)
+    a.found = look_up(o, name, len, &a.value) > 0;
+  a.value = a.found ? a.value : 0;
+  k->answer[l->reads] = a;
+  k->n_answers = l->reads + 1;
+  return a;
+}
+
 static int host_get(void *ctx, const char *name, size_t len, uint64_t *value)
 {
   const llmd__own *o = ctx;
   llmd_lane *l = o->lane;
-  llmd__kept *k = &l->kept;
-  llmd__answer a = {0, 0, 0};
-  if (o->sv)
+  llmd__answer a;
+  if (!l->s->binding[o->instance].table_off)
+    return LLMD_E_NONE;
+  if (!l->cycling) /* commit, report; a producer, whose columns are in the record; a tool */
     return look_up(o, name, len, value);
   if (l->reads == LLMD_HOST_READS)
     return LLMD_E_LIMIT;
-  if (l->replaying) {
-    a = l->reads < k->n_answers ? k->answer[l->reads] : a;
-  } else {
-    a.found = look_up(o, name, len, &a.value);
-    k->answer[k->n_answers++] = a;
-  }
+  a = answer(o, name, len);
   l->reads++;
-  if (a.found > 0)
+  if (a.found)
     *value = a.value;
   return a.found;
 }

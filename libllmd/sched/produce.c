@@ -114,7 +114,7 @@ static void produce_one(llmd_lane *l, uint32_t instance)
   rc = in->plugin->produce(in->self.self, &sv, &batch, l->out);
   if (rc < 0 && rc != LLMD_E_NONE) {
     l->ladder |= LLMD_LADDER_PLUGIN;
-    llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
+    llmd__produce_ended(l, instance, rc);
     for (uint32_t w = 0; w < b->n_writes; w++)
       blank(l->out[w], c.n);
   }

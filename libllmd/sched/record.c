@@ -39,6 +39,12 @@ static void put_str(llmd__out *o, llmd_str s)
     llmd__out_n(o, s.ptr, s.len);
 }
 
+static void put_text(llmd__out *o, const char *text)
+{
+  llmd_str s = {text ? text : "", text ? strlen(text) : 0};
+  put_str(o, s);
+}
+
 static void put_ids(llmd__out *o, const uint32_t *v, uint32_t n)
 {
   for (uint32_t i = 0; i < n; i++)
@@ -81,6 +87,8 @@ static void put_view(llmd__out *o, const llmd_request_view *v)
   put_f64(o, v->slo_tpot_ms);
   put_u64(o, v->bytes);
   put_str(o, v->model);
+  put_str(o, v->tenant);
+  put_str(o, v->session);
 }
 
 static void put_rows(llmd__out *o, const llmd_lane *l)
@@ -104,13 +112,18 @@ static void put_sources(llmd__out *o, const llmd_lane *l)
 {
   put_u32(o, l->s->n_sources);
   for (uint32_t i = 0; i < l->s->n_sources; i++) {
+    const llmd__source *src = &l->s->source[i];
     const llmd__kept_source *k = &l->kept.source[i];
-    uint32_t kind = l->s->source[i].kind;
-    put_u32(o, kind);
-    put_u32(o, k->filled);
+    llmd__source_name name;
+    llmd__source_name_of(l->s, i, &name);
+    put_u32(o, src->kind);
+    put_u32(o, (k->filled ? LLMD__SOURCE_FILLED : 0) | (src->text ? LLMD__SOURCE_TEXT : 0));
+    put_f64(o, src->fill);
+    put_str(o, name.name);
+    put_str(o, name.producer);
     if (!k->filled)
       continue;
-    switch (llmd__record_cell(kind)) {
+    switch (llmd__source_cell(src->kind)) {
     case 0:
       put_str(o, k->text);
       put_u32(o, k->n_ids);
@@ -130,9 +143,35 @@ static void put_columns(llmd__out *o, const llmd_lane *l)
 {
   put_u32(o, l->s->n_columns);
   for (uint32_t i = 0; i < l->s->n_columns; i++) {
+    put_text(o, l->s->column[i].name);
+    put_text(o, l->s->column[i].producer);
     put_u32(o, l->kept.column_set[i]);
     if (l->kept.column_set[i])
       put_doubles(o, l->kept.column[i], l->kept.n);
+  }
+}
+
+static void put_texts(llmd__out *o, const llmd__kept *k)
+{
+  put_u32(o, k->n_id_texts);
+  for (uint32_t i = 0; i < k->n_id_texts; i++) {
+    put_u32(o, k->id_text[i].id);
+    put_str(o, k->id_text[i].text);
+  }
+}
+
+static void put_calls(llmd__out *o, const llmd__kept *k)
+{
+  put_u32(o, k->n_failed);
+  for (uint32_t i = 0; i < k->n_failed; i++) {
+    put_u32(o, k->failed[i].call);
+    put_u32(o, (uint32_t)k->failed[i].rc);
+    put_str(o, k->failed[i].trouble);
+  }
+  put_u32(o, k->n_answers);
+  for (uint32_t i = 0; i < k->n_answers; i++) {
+    put_u32(o, (uint32_t)k->answer[i].found);
+    put_u64(o, k->answer[i].value);
   }
 }
 
@@ -161,6 +200,8 @@ static void put_body(llmd__out *o, const llmd_lane *l)
   put_rows(o, l);
   put_sources(o, l);
   put_columns(o, l);
+  put_texts(o, &l->kept);
+  put_calls(o, &l->kept);
   put_result(o, l);
 }
 

@@ -1,7 +1,8 @@
 /* The bytes of a record (docs/records.md tells strangers the same). Little-endian, nothing aligned, one pass.
  *
  *   magic[8] version flags bytes checksum │ what was decided on                                         │ what came out
- *   └──────────── 32 bytes ─────────────┘   identity, facts, view, rows, candidates, sources, columns     result
+ *   └──────────── 32 bytes ─────────────┘   identity, facts, view, rows, candidates, sources, columns,    result
+ *                                           texts, failed calls, answers of tables
  *
  * checksum = FNV-1a, 64 bits, of everything after itself. A string is its length and its bytes; length 0xffffffff is
  * no string. */
@@ -11,7 +12,7 @@
 #include "sched/decision.h"
 
 #define LLMD__RECORD_MAGIC "LLMDREC1"
-#define LLMD__RECORD_VERSION 1u
+#define LLMD__RECORD_VERSION 2u
 #define LLMD__RECORD_HEAD 32u
 
 #define LLMD__FNV_BASIS 0xcbf29ce484222325u
@@ -24,21 +25,15 @@ static inline uint64_t llmd__fnv(uint64_t h, const void *ptr, size_t len)
   return h;
 }
 
-/* Bytes of a cell of a source of this kind; 0 = it has none (a header). */
-static inline uint32_t llmd__record_cell(uint32_t kind)
-{
-  switch (kind) {
-  case LLMD_READ_HEADER:
-  case LLMD_READ_HEADER_IDS:
-    return 0;
-  case LLMD_READ_ID:
-  case LLMD_READ_LABEL:
-  case LLMD_READ_NAME:
-  case LLMD_READ_ADDRESS:
-    return 4;
-  default:
-    return 8;
-  }
-}
+#define LLMD__SOURCE_FILLED 1u /* some plugin read it */
+#define LLMD__SOURCE_TEXT 2u   /* the texts of its ids are in the record */
+
+/* What a source is, for whoever has another configuration. The texts live as long as the scheduler, but for producer,
+ * which may stand in buf. */
+typedef struct llmd__source_name {
+  llmd_str name, producer;
+  char buf[160];
+} llmd__source_name;
+void llmd__source_name_of(const llmd_scheduler *s, uint32_t source, llmd__source_name *out);
 
 #endif

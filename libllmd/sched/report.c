@@ -65,7 +65,7 @@ static void commit_one(llmd_lane *l, uint32_t instance, const llmd__candidates *
   rc = in->plugin->commit(in->self.self, &sv, &info);
   l->own[instance].sv = NULL;
   if (rc < 0)
-    llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
+    llmd__learn_ended(l, instance, rc);
 }
 
 /* Is the lane still as that decision left it? Then columns and chain are at hand; else only what the request kept. */
@@ -185,7 +185,7 @@ void llmd__report_plugins(llmd_lane *l, llmd_ticket t, uint32_t kind, const llmd
     rc = in->plugin->report(in->self.self, &sv, &info);
     l->own[k].sv = NULL;
     if (rc < 0)
-      llmd__count(l, LLMD__COUNT_PRODUCER_ERRORS, 1);
+      llmd__learn_ended(l, k, rc);
   }
   l->req = last;
 }

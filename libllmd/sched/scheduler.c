@@ -1,10 +1,13 @@
 /* Making a scheduler: configuration -> sources, columns, bindings, state in the region. */
 #include "sched/scheduler.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "sched/policy.h"
+#include "sched/record.h"
 #include "sched/state.h"
 
 #define CORE "core-metrics-extractor"
@@ -199,12 +202,23 @@ static int same_source(const llmd__source *a, const llmd__source *b)
 
 static uint32_t add_source(llmd_scheduler *s, const llmd__source *want)
 {
-  for (uint32_t i = 0; i < s->n_sources; i++)
-    if (same_source(&s->source[i], want))
-      return i;
+  for (uint32_t i = 0; i < s->n_sources; i++) {
+    if (!same_source(&s->source[i], want))
+      continue;
+    s->source[i].text |= want->text;
+    return i;
+  }
   s->source[s->n_sources] = *want;
   resolve_source(s, &s->source[s->n_sources]);
   return s->n_sources++;
+}
+
+/* What stands in NaN's place; only numbers have such. */
+static double fill_of(const llmd_scheduler *s, const llmd_read *r)
+{
+  if (r->kind != LLMD_READ_F64 && r->kind != LLMD_READ_DERIVED)
+    return (double)NAN;
+  return s->options.compat == LLMD_COMPAT_STRICT ? r->if_unknown_strict : r->if_unknown;
 }
 
 static void add_sources(llmd_scheduler *s, uint32_t instance, uint32_t **room)
@@ -223,9 +237,26 @@ static void add_sources(llmd_scheduler *s, uint32_t instance, uint32_t **room)
     want.read = r;
     want.name = llmd__read_name(in, read);
     want.producer = llmd__read_producer(in, read);
-    want.fill = s->options.compat == LLMD_COMPAT_STRICT ? read->if_unknown_strict : read->if_unknown;
+    want.fill = fill_of(s, read);
+    want.text = llmd__source_cell(read->kind) == 4 && (read->flags & LLMD_READ_TEXT);
     b->source[r] = add_source(s, &want);
   }
+}
+
+/* What derive and split make of an endpoint, or of a header, depends on whose they are. */
+void llmd__source_name_of(const llmd_scheduler *s, uint32_t source, llmd__source_name *out)
+{
+  const llmd__source *src = &s->source[source];
+  const llmd__instance *in = &s->config->instance[src->instance];
+  const char *producer = is_core(src->producer) ? "" : src->producer;
+  if (src->kind == LLMD_READ_DERIVED || (src->kind == LLMD_READ_HEADER_IDS && in->plugin->split)) {
+    snprintf(out->buf, sizeof out->buf, "%.64s/%.80s", in->plugin->type, in->name);
+    producer = out->buf;
+  }
+  out->name.ptr = src->name ? src->name : "";
+  out->name.len = strlen(out->name.ptr);
+  out->producer.ptr = producer;
+  out->producer.len = strlen(producer);
 }
 
 /* ---- state ------------------------------------------------------------------------------------------------------ */

@@ -44,7 +44,26 @@ typedef struct llmd__source {
   int32_t attribute; /* pool attribute of endpoint scope, -1 = not registered then: lanes look again */
   uint32_t column;   /* endpoint x request column, LLMD__NONE = none */
   uint32_t load;     /* 1: a metric that staleness makes unknown; 2: and that requests in flight can stand in for */
+  uint32_t text;     /* a reader asks for the texts of its ids (LLMD_READ_TEXT) */
 } llmd__source;
+
+/* Bytes of one cell of a source of that kind; 0 = it has none, but a text of the request (a header, the prompt). */
+static inline uint32_t llmd__source_cell(uint32_t kind)
+{
+  switch (kind) {
+  case LLMD_READ_HEADER:
+  case LLMD_READ_HEADER_IDS:
+  case LLMD_READ_PROMPT:
+    return 0;
+  case LLMD_READ_ID:
+  case LLMD_READ_LABEL:
+  case LLMD_READ_NAME:
+  case LLMD_READ_ADDRESS:
+    return 4;
+  default:
+    return 8;
+  }
+}
 
 /* One endpoint x request column. */
 typedef struct llmd__column {
@@ -114,7 +133,8 @@ enum {
   LLMD__COUNT_LOOKUP_HITS,
   LLMD__COUNT_TOKENS_ASKED,  /* prompts whose tokens the cache had not, and had */
   LLMD__COUNT_TOKENS_CACHED,
-  LLMD__COUNT_LAST
+  LLMD__COUNT_POLICY,        /* + why a policy's verb failed: 6 of them (llmd__failure_name) */
+  LLMD__COUNT_LAST = LLMD__COUNT_POLICY + 6
 };
 _Static_assert(LLMD__COUNT_LAST <= LLMD__COUNTERS, "the region has room for every counter");
 
@@ -130,6 +150,11 @@ typedef struct llmd__full {
   void *gather;      /* room for the gathered column */
   uint64_t gathered; /* candidate version it was gathered for */
 } llmd__full;
+
+/* 0 = the decision is live. */
+#define LLMD__REPLAY_SAME 1u  /* by the configuration that made the record: it tells which calls failed, and what tables
+                                 answered */
+#define LLMD__REPLAY_OTHER 2u /* by another one */
 
 /* The candidates of one run. */
 typedef struct llmd__candidates {
@@ -193,7 +218,8 @@ typedef struct llmd__result {
 #define LLMD__WHY_SCORER 2u
 #define LLMD__WHY_PICKER 3u
 #define LLMD__WHY_DECIDER 4u
-#define LLMD__WHY_PRODUCER 5u
+#define LLMD__WHY_PRODUCER 5u /* a producer that failed */
+#define LLMD__WHY_HANDLER 6u  /* a profile handler that failed */
 typedef struct llmd__why {
   uint32_t kind, profile, instance;
   int32_t rc;
@@ -244,7 +270,8 @@ struct llmd_lane {
   llmd_endpoint_id trial[LLMD__TRIALS];
   uint32_t n_out;     /* candidates but for their being ejected; kept.ejected marks them */
   uint32_t deciding;  /* tokens and chains are the current request's */
-  uint32_t replaying; /* columns, candidates and facts come from a record */
+  uint32_t replaying; /* columns, candidates and facts come from a record: LLMD__REPLAY_* */
+  uint32_t cycling;   /* admission or the cycle runs: failed calls and answers of tables belong into the record */
   llmd__facts facts;
   uint32_t peer_row; /* LLMD__NONE = no peer */
   uint32_t scored;   /* scorers that have run */
@@ -360,10 +387,20 @@ int llmd__exact_expect(void *ctx, llmd_endpoint_id endpoint, uint32_t block_toke
 /* exact.c: forgets the chains made for a request */
 void llmd__exact_begin(llmd_lane *l);
 
+/* texts.c: texts of ids for records. Lists the ids that the kept sources with a text hold; each once. */
+void llmd__texts_list(llmd_lane *l);
+/* The entry of an id; NULL = it is not listed. */
+llmd__id_text *llmd__texts_find(const llmd__kept *k, uint32_t id);
+/* Entries that a lane needs room for, and places of the table that finds them. */
+void llmd__texts_room(const llmd_scheduler *s, uint32_t cap, size_t *entries, size_t *places);
+
 /* calls.c. Before a plugin is called in the cycle: 1 = a record says that the call failed, with *rc and *trouble, so it
  * is not made. After it: what came out; a failure is remembered for the record, *trouble is the plugin's word. */
 int llmd__call_told(llmd_lane *l, int *rc, llmd_str *trouble);
 void llmd__call_ended(llmd_lane *l, uint32_t instance, int rc, llmd_str *trouble);
+/* A producer's verb failed: produce (that one is explained, and told by the record), commit or report. */
+void llmd__produce_ended(llmd_lane *l, uint32_t instance, int rc);
+void llmd__learn_ended(const llmd_lane *l, uint32_t instance, int rc);
 
 /* own.c: the objects of the lane's plugins; close also what was opened when open fails. */
 int llmd__own_open(llmd_lane *l);
@@ -410,6 +447,8 @@ uint32_t llmd__post_apply_all(llmd_pool *p, uint64_t now);
 
 /* why.c: an entry with room for n rows (and values, but for FILTER); NULL unless options.explain. */
 llmd__why *llmd__why_add(llmd_lane *l, uint32_t kind, uint32_t profile, uint32_t instance, uint32_t n);
+/* An entry for a plugin that belongs to no profile, and failed. */
+void llmd__why_failed(llmd_lane *l, uint32_t kind, uint32_t instance, int rc, llmd_str trouble);
 
 static inline void llmd__count(const llmd_lane *l, uint32_t which, uint64_t n)
 {

@@ -269,7 +269,7 @@ static void fill_fresh(llmd_lane *l, llmd__full *f)
   f->col = out;
 }
 
-/* ---- headers ---------------------------------------------------------------------------------------------------- */
+/* ---- texts of the request ---------------------------------------------------------------------------------------- */
 
 static void fill_header(llmd_lane *l, const llmd__source *src, llmd__full *f)
 {
@@ -301,6 +301,17 @@ static void fill_header_ids(llmd_lane *l, const llmd__source *src, llmd__full *f
   f->value.n_ids = n > 0 ? (uint32_t)n : 0;
 }
 
+static void fill_prompt(llmd_lane *l, llmd__full *f)
+{
+  int64_t n = l->req ? llmd__request_prompt_text(l->req, f->own, LLMD_PROMPT_BYTES) : LLMD_E_NONE;
+  memset(&f->value, 0, sizeof f->value);
+  f->value.num = UNKNOWN;
+  if (n < 0)
+    return;
+  f->value.str.ptr = f->own;
+  f->value.str.len = (size_t)n;
+}
+
 /* ---- one source ------------------------------------------------------------------------------------------------- */
 
 static void fill_one(llmd_lane *l, const llmd__source *src, llmd__full *f)
@@ -328,6 +339,9 @@ static void fill_one(llmd_lane *l, const llmd__source *src, llmd__full *f)
   case LLMD_READ_HEADER_IDS:
     fill_header_ids(l, src, f);
     break;
+  case LLMD_READ_PROMPT:
+    fill_prompt(l, f);
+    break;
   default:
     fill_shape(l, src, f);
     break;
@@ -336,7 +350,7 @@ static void fill_one(llmd_lane *l, const llmd__source *src, llmd__full *f)
 
 static int is_id(uint32_t kind)
 {
-  return kind == LLMD_READ_ID || kind == LLMD_READ_LABEL || kind == LLMD_READ_NAME || kind == LLMD_READ_ADDRESS;
+  return llmd__source_cell(kind) == 4;
 }
 
 void llmd__source_fill(llmd_lane *l, uint32_t source)
@@ -370,7 +384,7 @@ static void peer_value(llmd_lane *l, uint32_t source, llmd_read_value *v)
 {
   const llmd__full *f = &l->full[source];
   uint32_t kind = l->s->source[source].kind;
-  if (kind == LLMD_READ_HEADER || kind == LLMD_READ_HEADER_IDS) {
+  if (!llmd__source_cell(kind)) {
     *v = f->value;
     return;
   }

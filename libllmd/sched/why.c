@@ -37,6 +37,15 @@ llmd__why *llmd__why_add(llmd_lane *l, uint32_t kind, uint32_t profile, uint32_t
   return w;
 }
 
+void llmd__why_failed(llmd_lane *l, uint32_t kind, uint32_t instance, int rc, llmd_str trouble)
+{
+  llmd__why *w = llmd__why_add(l, kind, LLMD__NONE, instance, 0);
+  if (!w)
+    return;
+  w->rc = rc;
+  w->trouble = trouble;
+}
+
 /* ---- the columns ------------------------------------------------------------------------------------------------ */
 
 const char *llmd__kept_text(llmd_lane *l, const char *ptr, size_t len)
@@ -98,30 +107,36 @@ static void keep_str(llmd_lane *l, llmd_str *s)
     s->len = 0;
 }
 
-static int is_id(uint32_t kind)
-{
-  return kind == LLMD_READ_ID || kind == LLMD_READ_LABEL || kind == LLMD_READ_NAME || kind == LLMD_READ_ADDRESS;
-}
-
 static void keep_source(llmd_lane *l, uint32_t source)
 {
   const llmd__full *f = &l->full[source];
   llmd__kept_source *k = &l->kept.source[source];
-  uint32_t kind = l->s->source[source].kind;
+  uint32_t kind = l->s->source[source].kind, cell = llmd__source_cell(kind);
   k->filled = f->decision == l->decision;
   k->n_ids = 0;
   k->text.ptr = NULL;
   k->text.len = 0;
   if (!k->filled)
     return;
-  if (kind == LLMD_READ_HEADER || kind == LLMD_READ_HEADER_IDS) {
+  if (!cell) {
     k->text = f->value.str;
     keep_str(l, &k->text);
     k->n_ids = kind == LLMD_READ_HEADER_IDS ? f->value.n_ids : 0;
     if (k->n_ids)
       memcpy(k->cells, f->value.ids, k->n_ids * sizeof(uint32_t));
   } else if (l->snap.n) {
-    memcpy(k->cells, f->col, l->snap.n * (is_id(kind) ? sizeof(uint32_t) : sizeof(double)));
+    memcpy(k->cells, f->col, (size_t)l->snap.n * cell);
+  }
+}
+
+/* The ids mean something while the snapshot is pinned; the record is written later. */
+static void keep_texts(llmd_lane *l)
+{
+  llmd__kept *k = &l->kept;
+  llmd__texts_list(l);
+  for (uint32_t i = 0; i < k->n_id_texts; i++) {
+    k->id_text[i].text = llmd__string_text(l->pool->g, k->id_text[i].id);
+    keep_str(l, &k->id_text[i].text);
   }
 }
 
@@ -159,7 +174,9 @@ void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
   k->n = l->snap.n;
   k->now = *l->now;
   if (!l->replaying) {
+    k->n = l->snap.n;
     keep_columns(l);
+    keep_texts(l);
     k->freed = atomic_load_explicit(&l->pool->g->strings_freed, memory_order_relaxed);
     k->view = l->view;
     keep_str(l, &k->view.model);

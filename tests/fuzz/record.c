@@ -124,7 +124,7 @@ static void put_u64(uint8_t *at, uint64_t v)
 static void seal(uint8_t *at, size_t size, uint64_t identity)
 {
   uint64_t h = 0xcbf29ce484222325u;
-  static const uint8_t begin[16] = {'L', 'L', 'M', 'D', 'R', 'E', 'C', '1', 1, 0, 0, 0, 0, 0, 0, 0};
+  static const uint8_t begin[16] = {'L', 'L', 'M', 'D', 'R', 'E', 'C', '1', 2, 0, 0, 0, 0, 0, 0, 0};
   memcpy(at, begin, sizeof begin);
   put_u64(at + 16, size);
   memcpy(at + IDENTITY, &identity, sizeof identity);
@@ -139,6 +139,21 @@ static int swallow(void *ud, const char *ptr, size_t len)
   for (size_t i = 0; i < len; i++)
     *sum += (unsigned char)ptr[i];
   return 0;
+}
+
+/* By another configuration than its own: nothing need fit. */
+static void replay_other(const engine *e, const uint8_t *data, size_t size)
+{
+  llmd_decision d = {.size = sizeof d}, was = {.size = sizeof was};
+  uint64_t sum = 0;
+  uint32_t missing = 0;
+  int64_t rc = llmd_replay_other(e->lane, data, size, &d, &was, &missing);
+  must(rc < 0 || (size_t)rc <= size);
+  must(rc < 0 || (was.n_targets <= LLMD_MAX_TARGETS && was.n_profiles <= LLMD_MAX_PROFILES && d.status != 0));
+  if (rc < 0)
+    return;
+  must(llmd_explain_json(e->lane, swallow, &sum) == 0);
+  must(llmd_record_write(e->lane, swallow, &sum) == 0);
 }
 
 static void replay(const engine *e, const uint8_t *data, size_t size)
@@ -169,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   memcpy(copy, data, size);
   seal(copy, size, e->identity);
   replay(e, copy, size);
+  replay_other(&engines()[(data[CHOICE] + 1u) % N_CONFIGS], copy, size);
   free(copy);
   return 0;
 }

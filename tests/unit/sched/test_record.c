@@ -199,7 +199,7 @@ static void other_configurations_are_refused(void **state)
     assert_int_equal(same, 5);
     rig_close(&w);
   }
-  record.data[8] = 2; /* a version to come */
+  record.data[8] = 3; /* a version to come */
   assert_int_equal(llmd_replay(r.lane, record.data, record.len, &d, &same), LLMD_E_MISMATCH);
   rig_close(&r);
 }
