@@ -438,7 +438,7 @@ static int read_service(llmd_discovery *d, llmd_err *err)
 
 static int open_file(llmd_discovery *d)
 {
-  const llmd__file_options o = {d->feed.service->endpoints_file, FILE_MOST, on_text, on_trouble, d};
+  const llmd__file_options o = {d->feed.service->endpoints_file, FILE_MOST, 0, on_text, on_trouble, d};
   return o.path && *o.path ? llmd__file_open(d->feed.loop, &o, &d->file) : 0;
 }
 

@@ -39,7 +39,6 @@ struct llmd__file {
 
 static void trouble(llmd__file *f, const char *what)
 {
-  memset(&f->print, 0, sizeof f->print);
   if (f->trouble && strcmp(f->trouble, what) == 0)
     return;
   f->trouble = what;
@@ -80,42 +79,73 @@ static char *read_all(int fd, size_t most, size_t *len)
   return NULL;
 }
 
-/* The print is taken first: what is written while we read makes another one. */
-static void read_open(llmd__file *f, int fd)
+static const char *distrusted(const struct stat *s)
 {
+  if (s->st_uid != 0 && s->st_uid != geteuid())
+    return "belongs to somebody else";
+  return s->st_mode & (S_IWGRP | S_IWOTH) ? "others may write it" : NULL;
+}
+
+/* NULL, or what is wrong. The print is taken first: what is written while we read makes another one. */
+static const char *read_open(int fd, size_t most, uint32_t flags, print *now, char **text, size_t *len)
+{
+  const char *why = NULL;
   struct stat s;
+  if (fstat(fd, &s) || !S_ISREG(s.st_mode))
+    return "not a plain file";
+  print_of(&s, now);
+  if (flags & LLMD__FILE_TRUSTED)
+    why = distrusted(&s);
+  if (why)
+    return why;
+  *text = read_all(fd, most, len);
+  if (*text && *len <= most)
+    return NULL;
+  if (!*text)
+    memset(now, 0, sizeof *now); /* tried again, changed or not */
+  why = *text ? "too long" : "cannot be read";
+  free(*text);
+  *text = NULL;
+  return why;
+}
+
+static const char *load(const char *path, size_t most, uint32_t flags, print *now, char **text, size_t *len)
+{
+  const int follow = flags & LLMD__FILE_TRUSTED ? O_NOFOLLOW : 0;
+  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | follow);
+  const char *why;
+  memset(now, 0, sizeof *now);
+  *text = NULL;
+  if (fd < 0)
+    return errno == ENOENT || errno == ENOTDIR ? "not there" : errno == ELOOP ? "a link" : strerror(errno);
+  why = read_open(fd, most, flags, now, text, len);
+  close(fd);
+  return why;
+}
+
+char *llmd__file_load(const char *path, size_t most, uint32_t flags, size_t *len, const char **why)
+{
   print now;
-  size_t len = 0;
   char *text;
-  if (fstat(fd, &s) || !S_ISREG(s.st_mode)) {
-    trouble(f, "not a plain file");
-    return;
-  }
-  print_of(&s, &now);
-  text = read_all(fd, f->o.most, &len);
-  if (!text) {
-    trouble(f, "cannot be read");
-  } else if (len > f->o.most) {
-    trouble(f, "too long");
-    f->print = now;
-  } else {
-    f->trouble = NULL;
-    f->print = now;
-    f->o.on_text(f->o.ud, text, len);
-  }
-  free(text);
+  *why = load(path, most, flags, &now, &text, len);
+  return text;
 }
 
 void llmd__file_read(llmd__file *f)
 {
-  const int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  print now;
+  size_t len = 0;
+  char *text;
+  const char *why = load(f->path, f->o.most, f->o.flags, &now, &text, &len);
   f->noticed = f->first = 0;
-  if (fd < 0) {
-    trouble(f, errno == ENOENT || errno == ENOTDIR ? "not there" : strerror(errno));
-    return;
+  f->print = now;
+  if (why) {
+    trouble(f, why);
+  } else {
+    f->trouble = NULL;
+    f->o.on_text(f->o.ud, text, len);
   }
-  read_open(f, fd);
-  close(fd);
+  free(text);
 }
 
 /* ---- noticing ---------------------------------------------------------------------------------------------------- */

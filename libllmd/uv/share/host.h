@@ -1,7 +1,7 @@
 /* What lies behind the region in its file: who is attached, and the areas of other rooms.
  *
- *   file:   region ┬ padding ┬ host: head, owners, pids ┬ stats ┬ explanations ┐          · · ·  locks (no bytes there)
- *           0                4096 * n                                          end          2^62: writer, slot 0, 1, ...
+ *   file:   region ┬ padding ┬ host: head, owners, pids ┬ stats ┬ explanations ┬ records ┐ · ·  locks (no bytes there)
+ *           0                4096 * n                                                 end    2^62: writer, slot 0, 1, ...
  *
  * A process has a slot: the lock on its byte, and an owner number in its entry. The number is written while the lock is
  * held and never given again, so an owner is dead as soon as its slot's lock can be had, or its slot has another owner.
@@ -20,7 +20,7 @@
 #include "uv/share/share.h"
 
 #define LLMD__HOST_MAGIC 0x31534f48444d4c4cu /* "LLMDHOS1" */
-#define LLMD__HOST_LAYOUT 1u
+#define LLMD__HOST_LAYOUT 2u
 #define LLMD__HOST_ENDIAN 0x01020304u
 #define LLMD__HOST_SLOTS 1024u
 #define LLMD__HOST_ALIGN 4096u

@@ -23,6 +23,7 @@ void llmd__host_lay_out(llmd__host *out, uint64_t region_bytes)
   static const uint64_t bytes[LLMD__AREAS] = {
     [LLMD__AREA_STATS] = LLMD__AREA_STATS_BYTES,
     [LLMD__AREA_EXPLAIN] = (uint64_t)LLMD__EXPLAIN_SLOTS * LLMD__EXPLAIN_SLOT_BYTES,
+    [LLMD__AREA_RECORDS] = (uint64_t)LLMD__RECORD_SLOTS * LLMD__RECORD_SLOT_BYTES,
   };
   uint64_t at = up(region_bytes);
   out->at = at;

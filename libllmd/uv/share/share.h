@@ -8,11 +8,14 @@
 
 #define LLMD__AREA_STATS 0u   /* counters and histograms of requests */
 #define LLMD__AREA_EXPLAIN 1u /* decisions explained lately */
-#define LLMD__AREAS 2u
+#define LLMD__AREA_RECORDS 2u /* decisions recorded lately */
+#define LLMD__AREAS 3u
 
 #define LLMD__AREA_STATS_BYTES (4u << 20) /* pages that nobody touches cost nothing */
 #define LLMD__EXPLAIN_SLOTS 64u
 #define LLMD__EXPLAIN_SLOT_BYTES 8192u
+#define LLMD__RECORD_SLOTS 16u
+#define LLMD__RECORD_SLOT_BYTES (256u << 10) /* a decision among a thousand endpoints fits */
 
 /* An area, aligned to 4096 bytes; NULL: no such one. All zero when the file is made, never cleared again. Any process
  * may die at any instruction while it writes there. A change of what lies in an area asks for another LLMD__HOST_LAYOUT

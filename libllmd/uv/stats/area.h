@@ -6,7 +6,7 @@
 
 #include "uv/stats/stats.h"
 
-#define LLMD__STATS_LAYOUT 1u
+#define LLMD__STATS_LAYOUT 2u
 #define LLMD__STATS_SERIES 1024u /* number 0 is "other" */
 #define LLMD__STATS_INDEX 4096u  /* a power of two */
 #define LLMD__STATS_SEATS 256u

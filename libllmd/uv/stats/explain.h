@@ -1,9 +1,8 @@
-/* The last decisions that were explained, of all processes on a share: a ring of texts. A writer that dies halfway, or
- * is overtaken, leaves a slot that readers skip. */
+/* The last decisions that were explained, of all processes on a share: a ring of texts. */
 #ifndef LLMD_UV_STATS_EXPLAIN_H
 #define LLMD_UV_STATS_EXPLAIN_H
 
-#include <llmd/uv.h>
+#include "uv/stats/ring.h"
 
 /* area: the share's LLMD__AREA_EXPLAIN (share/share.h), or zeroed memory of slots of LLMD__EXPLAIN_SLOT_BYTES. */
 
@@ -14,7 +13,6 @@
 int llmd__explain_put(void *area, size_t bytes, uint64_t wall, const char *text, size_t len);
 
 /* The newest first, until fn returns non-zero. text is borrowed for the call. Returns how many were shown. */
-typedef int (*llmd__explain_fn)(void *ud, uint64_t number, uint64_t wall, const char *text, size_t len);
-int llmd__explain_visit(const void *area, size_t bytes, llmd__explain_fn fn, void *ud);
+int llmd__explain_visit(const void *area, size_t bytes, llmd__ring_fn fn, void *ud);
 
 #endif

@@ -117,7 +117,9 @@ void llmd__stats_decided(llmd__stats *st, uint64_t ns);
     "Server-sent events passed on without being looked at because they were too long.") \
   X(LOG_LOST, "llmd_proxy_log_lines_lost_total", NULL, NULL, "Lines of the access log that could not be written.") \
   X(BYTES_IN, "llmd_proxy_client_bytes_total", "direction", "in", "Bytes from and to clients.") \
-  X(BYTES_OUT, "llmd_proxy_client_bytes_total", "direction", "out", NULL)
+  X(BYTES_OUT, "llmd_proxy_client_bytes_total", "direction", "out", NULL) \
+  X(SWAPS_OK, "llmd_proxy_policy_swaps_total", "result", "ok", "Times that a worker turned to policies' new texts.") \
+  X(SWAPS_REFUSED, "llmd_proxy_policy_swaps_total", "result", "refused", NULL)
 #define LLMD__STATS_COUNT_ROW(name, family, label, value, help) LLMD__STAT_##name,
 enum { LLMD__STATS_COUNT_MAP(LLMD__STATS_COUNT_ROW) LLMD__STATS_COUNTS };
 #undef LLMD__STATS_COUNT_ROW
@@ -132,7 +134,8 @@ void llmd__stats_answered(llmd__stats *st, uint32_t status);
   X(UPSTREAM, "llmd_proxy_upstream_connections", "Connections to engines, kept ones among them.") \
   X(UPSTREAM_IDLE, "llmd_proxy_upstream_idle_connections", "Connections to engines that wait for a request.") \
   X(BODY_BYTES, "llmd_proxy_body_bytes", "Bytes of requests' bodies held.") \
-  X(WORKERS, "llmd_proxy_workers", "Workers that take requests.")
+  X(WORKERS, "llmd_proxy_workers", "Workers that take requests.") \
+  X(OUTDATED, "llmd_proxy_policies_outdated", "Workers that decide by an older text of a policy than there is.")
 #define LLMD__STATS_GAUGE_ROW(name, family, help) LLMD__GAUGE_##name,
 enum { LLMD__STATS_GAUGE_MAP(LLMD__STATS_GAUGE_ROW) LLMD__STATS_GAUGES };
 #undef LLMD__STATS_GAUGE_ROW
