@@ -1,0 +1,14 @@
+/* A policy that keeps failing is left out for a while: three failures within a minute, and its verbs answer
+ * LLMD_E_BYPASSED at once until parameters.bypass has passed. Times are those that the host gives with each decision.
+ * Strikes belong to the lane. A replay neither counts nor leaves out: the record says what failed. */
+#ifndef LLMD_LUA_STRIKES_H
+#define LLMD_LUA_STRIKES_H
+
+#include "policy.h"
+
+/* Is it left out at this time? */
+int llmd__lua_bypassed(const llmd__lua_own *o, uint64_t now);
+/* It has failed; lua.trouble says why. */
+void llmd__lua_strike(llmd__lua_own *o, uint64_t now);
+
+#endif
