@@ -40,7 +40,10 @@ void llmd__lua_near_try(llmd__lua_near *n, const char *name);
 /* ": did you mean NAME?", or "". */
 const char *llmd__lua_near_text(const llmd__lua_near *n, char buf[80]);
 
-/* Zeroed memory that lives as long as the policy; NULL when refused. */
+/* Zeroed memory that hangs on a list, to be freed together; NULL when refused. */
+void *llmd__lua_block(const llmd_allocator *a, void **list, size_t bytes);
+void llmd__lua_blocks_free(const llmd_allocator *a, void **list);
+/* The same, as long as the policy lives. */
 void *llmd__lua_room(llmd__lua_policy *p, size_t bytes);
 /* A copy with NUL. */
 const char *llmd__lua_keep(llmd__lua_policy *p, const char *text, size_t len);
@@ -100,8 +103,5 @@ int llmd__lua_add_known(llmd__lua_maker *m, const llmd__lua_known *k, uint32_t l
 uint32_t llmd__lua_read_find(const llmd__lua_policy *p, const char *field);
 /* After all: remarks about what is read for nobody. */
 void llmd__lua_lint_reads(const llmd__lua_maker *m);
-/* The value at index as one of that parameter, into self (which keeps no text: llmd__lua_room does). For examples. */
-int llmd__lua_set_param(lua_State *L, int index, const llmd__lua_policy *p, const llmd__lua_param *param, void *self,
-                        char why[120]);
 
 #endif

@@ -66,6 +66,8 @@ static int anchor(lua_State *L)
     o->verb_ref[v] = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   anchor_params(L, o);
+  lua_pushboolean(L, 0);
+  o->eval_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   return 0;
 }
 

@@ -27,22 +27,38 @@ typedef union block {
   max_align_t align;
 } block;
 
-void *llmd__lua_room(llmd__lua_policy *p, size_t bytes)
+void *llmd__lua_block(const llmd_allocator *a, void **list, size_t bytes)
 {
-  block *b = p->alloc->fn(p->alloc->ud, NULL, 0, sizeof *b + bytes);
+  block *b = bytes < SIZE_MAX / 2 ? a->fn(a->ud, NULL, 0, sizeof *b + bytes) : NULL;
   if (!b)
     return NULL;
   memset(b, 0, sizeof *b + bytes);
   b->head.bytes = sizeof *b + bytes;
-  b->head.next = p->blocks;
-  p->blocks = b;
+  b->head.next = *list;
+  *list = b;
   return b + 1;
+}
+
+void llmd__lua_blocks_free(const llmd_allocator *a, void **list)
+{
+  block *b = *list;
+  while (b) {
+    block *next = b->head.next;
+    a->fn(a->ud, b, b->head.bytes, 0);
+    b = next;
+  }
+  *list = NULL;
+}
+
+void *llmd__lua_room(llmd__lua_policy *p, size_t bytes)
+{
+  return llmd__lua_block(p->alloc, &p->blocks, bytes);
 }
 
 const char *llmd__lua_keep(llmd__lua_policy *p, const char *text, size_t len)
 {
   char *copy = llmd__lua_room(p, len + 1);
-  if (copy)
+  if (copy && len)
     memcpy(copy, text, len);
   return copy;
 }
@@ -50,16 +66,10 @@ const char *llmd__lua_keep(llmd__lua_policy *p, const char *text, size_t len)
 void llmd__lua_policy_free(llmd__lua_policy *p)
 {
   const llmd_allocator *a;
-  block *b;
   if (!p)
     return;
   a = p->alloc;
-  b = p->blocks;
-  while (b) {
-    block *next = b->head.next;
-    a->fn(a->ud, b, b->head.bytes, 0);
-    b = next;
-  }
+  llmd__lua_blocks_free(a, &p->blocks);
   if (p->text)
     a->fn(a->ud, p->text, p->len + 1, 0);
   a->fn(a->ud, p, sizeof *p, 0);

@@ -134,7 +134,7 @@ typedef struct llmd__lua_own {
   uint32_t strikes;
   uint32_t rebuild;   /* memory ran out: the state is made anew before the next call */
   uint64_t bypass_until;
-  int verb_ref[LLMD__LUA_VERBS], params_ref; /* in the registry */
+  int verb_ref[LLMD__LUA_VERBS], params_ref, eval_ref; /* places in the registry */
   void *kept;         /* verbs: tables kept in Lua and what they hold (columns.h) */
 } llmd__lua_own;
 
