@@ -111,8 +111,8 @@ static void print_lanes(const struct region *r)
 
 static const char *kind_name(uint32_t kind)
 {
-  static const char *const names[] = {"?", "table", "prefix", "index", "tokens"};
-  return names[kind <= LLMD_STATE_TOKENS ? kind : 0];
+  static const char *const names[] = {"?", "table", "prefix", "index", "tokens", "policy"};
+  return names[kind <= LLMD_STATE_POLICY ? kind : 0];
 }
 
 static void print_states(const struct region *r)

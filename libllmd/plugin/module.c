@@ -160,7 +160,7 @@ int llmd__modules_open(const llmd_allocator *a, const char *dir,
 
 /* ---- loaders ---------------------------------------------------------------------------------------------------- */
 
-static int is_name(const char *type)
+int llmd__loader_is_name(const char *type)
 {
   size_t n = strlen(type);
   return n && n <= 32 && strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789") == n;
@@ -184,7 +184,7 @@ int llmd__loader_open(const char *dir, const char *type, llmd_loader *out, llmd_
   struct stat st;
   void *object = NULL, *symbol;
   int rc, n = snprintf(path, sizeof path, "%s/llmd-%s.so", dir, type);
-  if (!is_name(type) || dir[0] != '/' || n < 0 || (size_t)n >= sizeof path || lstat(path, &st))
+  if (!llmd__loader_is_name(type) || dir[0] != '/' || n < 0 || (size_t)n >= sizeof path || lstat(path, &st))
     return LLMD_E_NONE;
   rc = check(dir, S_IFDIR, err);
   if (!rc)

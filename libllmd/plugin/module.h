@@ -18,4 +18,7 @@ int llmd__modules_open(const llmd_allocator *a, const char *dir,
  * file (err is not touched). The object stays open. */
 int llmd__loader_open(const char *dir, const char *type, llmd_loader *out, llmd_err *err);
 
+/* Could that be the name of a loader's type? [a-z0-9], no dash as those of plugins have. */
+int llmd__loader_is_name(const char *type);
+
 #endif

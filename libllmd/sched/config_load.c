@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plugin/module.h"
+
 #define MAX_PROFILES 16u /* LLMD_MAX_PROFILES */
 #define MAX_NAME 128u    /* of a profile: all names together fit into a decision */
 
@@ -63,7 +65,7 @@ static int list_plugin(llmd__loader *l, const llmd__node *n)
     rc = llmd__policy_load(l, n, type.ptr, l->params[l->c->n_instances], in);
   if (in->policy)
     l->c->n_instances++; /* from here on it is unloaded with the others */
-  if (rc && rc != LLMD_E_UNKNOWN_TYPE)
+  if (rc && (rc != LLMD_E_UNKNOWN_TYPE || llmd__loader_is_name(type.ptr)))
     return rc;
   rc = check_type(l, llmd__map_get(n, "type"), in->plugin, type.ptr, in->plugin && old);
   if (!rc && !in->policy)

@@ -5,6 +5,7 @@
 #include "base/json_write.h"
 #include "sched/explain.h"
 #include "sched/names.h"
+#include "sched/policy.h"
 
 /* ---- pieces ----------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,10 @@ static void put_plugin(llmd__json *w, const llmd_lane *l, const llmd__why *why)
   key_text(w, "type", l->s->config->instance[why->instance].plugin->type);
   if (why->rc < 0)
     key_text(w, "error", llmd_errname(why->rc));
+  if (why->rc < 0 && why->trouble.len) {
+    llmd__json_key(w, "trouble");
+    put_str(w, why->trouble);
+  }
 }
 
 /* ---- one profile ------------------------------------------------------------------------------------------------ */
@@ -212,6 +217,41 @@ static void put_deciders(llmd__json *w, const llmd_lane *l)
   llmd__json_end(w);
 }
 
+/* Producers and handlers that failed: no profile shows them. */
+static void put_failed(llmd__json *w, const llmd_lane *l)
+{
+  llmd__json_begin_list(w);
+  for (uint32_t i = 0; i < l->n_why; i++) {
+    if (l->why[i].kind != LLMD__WHY_PRODUCER && l->why[i].kind != LLMD__WHY_HANDLER)
+      continue;
+    llmd__json_begin_map(w);
+    put_plugin(w, l, &l->why[i]);
+    llmd__json_end(w);
+  }
+  llmd__json_end(w);
+}
+
+/* Which text each policy decided by. */
+static void put_policies(llmd__json *w, const llmd_lane *l)
+{
+  llmd__json_begin_list(w);
+  for (uint32_t i = 0; i < l->s->config->n_instances; i++) {
+    const llmd__instance *in = &l->s->config->instance[i];
+    char hash[24];
+    if (!in->policy)
+      continue;
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)llmd__policy_hash(in->policy));
+    llmd__json_begin_map(w);
+    key_text(w, "name", in->name);
+    key_text(w, "type", in->plugin->type);
+    key_text(w, "file", in->policy->file ? in->policy->file : "");
+    key_id(w, "number", in->policy->number);
+    key_text(w, "text", hash);
+    llmd__json_end(w);
+  }
+  llmd__json_end(w);
+}
+
 static int column_read(const llmd_lane *l, uint32_t column)
 {
   for (uint32_t i = 0; i < l->s->n_sources; i++)
@@ -330,6 +370,10 @@ static void put_all(llmd__json *w, const llmd_lane *l)
   llmd__json_end(w);
   llmd__json_key(w, "deciders");
   put_deciders(w, l);
+  llmd__json_key(w, "failed");
+  put_failed(w, l);
+  llmd__json_key(w, "policies");
+  put_policies(w, l);
   llmd__json_key(w, "producers");
   put_producers(w, l);
   llmd__json_key(w, "headers");

@@ -224,6 +224,19 @@ static void put_error(llmd__out *o, const llmd__why *w)
   llmd__out_text(o, llmd_strerror(w->rc));
 }
 
+/* What the plugin says of it, on a line of its own. */
+static void put_trouble(llmd__out *o, const llmd__why *w)
+{
+  size_t shown;
+  llmd_str s = w->trouble;
+  if (w->rc >= 0 || !s.len)
+    return;
+  s.len = cut(s, WIDTH - 2 * MARK, &shown);
+  llmd__out_blank(o, 2 * MARK);
+  put_plain(o, s);
+  llmd__out_text(o, "\n");
+}
+
 static void put_filter(llmd__out *o, const llmd_lane *l, const llmd__why *w)
 {
   const char *name = llmd__why_plugin(l, w);
@@ -238,6 +251,7 @@ static void put_filter(llmd__out *o, const llmd_lane *l, const llmd__why *w)
   put_listed(o, l, "  dropped", dropped, n, MARK + strlen(name) + 5 + digits(w->n_before) + digits(w->n));
   put_error(o, w);
   llmd__out_text(o, "\n");
+  put_trouble(o, w);
 }
 
 static void put_ejected(llmd__out *o, const llmd_lane *l)
@@ -257,6 +271,17 @@ static void put_decider(llmd__out *o, const llmd_lane *l, const llmd__why *w)
   llmd__out_text(o, w->rc > 0 ? ": yes" : ": no");
   put_error(o, w);
   llmd__out_text(o, "\n");
+  put_trouble(o, w);
+}
+
+/* What failed outside the profiles. */
+static void put_failed(llmd__out *o, const llmd_lane *l, const llmd__why *w)
+{
+  llmd__out_text(o, w->kind == LLMD__WHY_PRODUCER ? "  producer " : "  handler ");
+  llmd__out_text(o, llmd__why_plugin(l, w));
+  put_error(o, w);
+  llmd__out_text(o, "\n");
+  put_trouble(o, w);
 }
 
 /* ---- scores ----------------------------------------------------------------------------------------------------- */
@@ -315,6 +340,7 @@ static void put_legend(llmd__out *o, const llmd_lane *l, uint32_t profile)
     llmd__out_double(o, w->weight);
     put_error(o, w);
     llmd__out_text(o, "\n");
+    put_trouble(o, w);
   }
 }
 
@@ -390,6 +416,7 @@ static void put_margin(llmd__out *o, const llmd_lane *l, const llmd__why *picker
     put_number(o, r->total[0] - picker->value[second], 0);
   }
   llmd__out_text(o, "\n");
+  put_trouble(o, picker);
 }
 
 /* Scorers beside each other, ACROSS at a time; the last block has the totals. */
@@ -456,6 +483,8 @@ int llmd_explain_table(const llmd_lane *lane, llmd_write_fn fn, void *ud)
   for (uint32_t i = 0; i < lane->n_why; i++)
     if (lane->why[i].kind == LLMD__WHY_DECIDER)
       put_decider(&o, lane, &lane->why[i]);
+    else if (lane->why[i].kind == LLMD__WHY_PRODUCER || lane->why[i].kind == LLMD__WHY_HANDLER)
+      put_failed(&o, lane, &lane->why[i]);
   for (uint32_t p = 0; p < lane->s->config->n_profiles; p++)
     put_profile(&o, lane, p);
   return llmd__out_finish(&o);

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "model/table.h"
 #include "model/token_cache.h"
+#include "sched/policy.h"
 #include "sched/state.h"
 
 static void inspect_head(llmd__inspector *in)
@@ -87,7 +88,9 @@ static void inspect_content(llmd__inspector *in, const llmd__state *s)
     llmd__fault(in, at, "state", "%s: the exact index is damaged", s->name);
   else if (s->kind == LLMD__STATE_TOKENS && !llmd__token_cache_sound(at, (size_t)s->bytes))
     llmd__fault(in, at, "state", "%s: the cache of tokens is damaged", s->name);
-  else if (s->kind < LLMD__STATE_TABLE || s->kind > LLMD__STATE_TOKENS)
+  else if (s->kind == LLMD__STATE_POLICY && !llmd__pool_policy_sound(at, (size_t)s->bytes))
+    llmd__fault(in, at, "state", "%s: no text of a policy", s->name);
+  else if (s->kind < LLMD__STATE_TABLE || s->kind > LLMD__STATE_POLICY)
     llmd__fault(in, at, "state", "%s: kind %u is none", s->name, s->kind);
 }
 

@@ -10,20 +10,43 @@
 
 /* ---- the loader ------------------------------------------------------------------------------------------------- */
 
-static int open_from(const char *dir, const char *type, llmd_loader *out, llmd_err *err)
+/* Where loaders may be, in this order; returns how many folders. */
+static uint32_t loader_dirs(const llmd__policy_source *from, const char *dir[2])
 {
-  return dir ? llmd__loader_open(dir, type, out, err) : LLMD_E_NONE;
+  const llmd_scheduler_options *o = from ? from->options : NULL;
+  uint32_t n = 0;
+  if (o && o->loader_dir) {
+    dir[0] = o->loader_dir;
+    return 1;
+  }
+  if (o && o->module_dir)
+    dir[n++] = o->module_dir;
+  dir[n++] = LLMD__LOADER_DIR;
+  return n;
 }
 
 static int find_loader(const llmd__policy_source *from, const char *type, llmd_loader *out, llmd_err *err)
 {
-  const llmd_scheduler_options *o = from ? from->options : NULL;
+  const char *dir[2] = {NULL, NULL};
+  uint32_t n = loader_dirs(from, dir);
   int rc = LLMD_E_NONE;
-  if (o && o->loader_dir)
-    return open_from(o->loader_dir, type, out, err);
-  if (o)
-    rc = open_from(o->module_dir, type, out, err);
-  return rc == LLMD_E_NONE ? open_from(LLMD__LOADER_DIR, type, out, err) : rc;
+  for (uint32_t i = 0; i < n && rc == LLMD_E_NONE; i++)
+    rc = llmd__loader_open(dir[i], type, out, err);
+  return rc;
+}
+
+/* A type that nothing is called: most often a typing error, but the name may be that of a language. */
+static int no_loader(const llmd__loader *l, const llmd__node *at, const char *type)
+{
+  const llmd__node *where = llmd__map_get(at, "type");
+  const char *dir[2] = {NULL, NULL};
+  uint32_t n = loader_dirs(l->options->policies, dir);
+  if (!llmd__loader_is_name(type))
+    return LLMD_E_UNKNOWN_TYPE;
+  llmd__node_fail(where ? where : at, l->err, LLMD_E_UNKNOWN_TYPE,
+                  "plugin type \"%s\" is not registered, and its engine llmd-%s.so is not in %s%s%s", type, type, dir[0],
+                  n > 1 ? " or " : "", n > 1 ? dir[1] : "");
+  return LLMD_E_UNKNOWN_TYPE;
 }
 
 /* ---- the text --------------------------------------------------------------------------------------------------- */
@@ -61,8 +84,12 @@ static int find_text(llmd__loader *l, llmd__policy *p, llmd_str *text)
   size_t len = 0;
   char *room;
   int rc;
-  if (from && from->options && from->options->policy && from->options->policy(from->options->policy_ud, &file, text))
+  if (from && from->options && from->options->policy &&
+      from->options->policy(from->options->policy_ud, &file, text) > 0) {
+    if (text->len > LLMD_POLICY_BYTES)
+      return llmd__fail(l->err, LLMD_E_LIMIT, 0, 0, p->file, "the policy is longer than %u bytes", LLMD_POLICY_BYTES);
     return 0;
+  }
   text->ptr = NULL;
   text->len = 0;
   if (!from || !from->pool || !llmd__pool_policy_number(from->pool, file.ptr, file.len))
@@ -97,10 +124,14 @@ static int read_params(llmd__loader *l, const llmd__node *at, const llmd__node *
   if (!file.len == !source.len)
     return llmd__node_fail(where, l->err, file.len ? LLMD_E_DUPLICATE : LLMD_E_MISSING,
                            "a policy has either a file or a source");
+  if (source.len > LLMD_POLICY_BYTES)
+    return llmd__node_fail(where, l->err, LLMD_E_LIMIT, "a policy has at most %u bytes", LLMD_POLICY_BYTES);
   if (source.len) {
     in->text = source;
     return 0;
   }
+  if (memchr(file.ptr, 0, file.len))
+    return llmd__node_fail(where, l->err, LLMD_E_INVALID, "a policy's file name holds no NUL");
   if (file.len > 255)
     return llmd__node_fail(where, l->err, LLMD_E_LIMIT, "a policy's file name has at most 255 bytes");
   p->file = llmd__config_text(l, file.ptr, file.len);
@@ -124,10 +155,32 @@ static int take_plugin(llmd__loader *l, const llmd__node *at, llmd__policy *p)
 {
   const llmd_plugin *d = p->loader.plugin(p->policy);
   const char *why;
+  if (!d || !d->type || strcmp(d->type, p->loader.type))
+    return llmd__node_fail(at, l->err, LLMD_E_PLUGIN, "the loader of %s made something else of this policy",
+                           p->loader.type);
   memcpy(&p->plugin, d, d->size < sizeof p->plugin ? d->size : sizeof p->plugin);
   p->plugin.size = sizeof p->plugin;
   why = llmd__plugin_refuse(&p->plugin);
   return why ? llmd__node_fail(at, l->err, LLMD_E_PLUGIN, "this policy cannot be used: %s", why) : 0;
+}
+
+/* The error has the place in the policy's text, when that is to blame; else the place in the configuration. */
+static int load(llmd__loader *l, const llmd__node *at, const llmd_program *program, llmd__policy *p)
+{
+  llmd_err own = LLMD_ERR_INIT, *err = l->err ? l->err : &own;
+  int32_t before = err->code;
+  int rc;
+  err->code = 0;
+  rc = p->loader.load(program, &p->policy, err);
+  if (!rc && !p->policy)
+    rc = LLMD_E_PLUGIN;
+  if (rc && (err->code != rc || !err->text[0]))
+    llmd__node_fail(at, l->err, rc, "this policy cannot be loaded: %s", llmd_strerror(rc));
+  if (rc)
+    p->policy = NULL;
+  else
+    err->code = before;
+  return rc;
 }
 
 int llmd__policy_load(llmd__loader *l, const llmd__node *at, const char *type, const llmd__node *params,
@@ -140,7 +193,7 @@ int llmd__policy_load(llmd__loader *l, const llmd__node *at, const char *type, c
     return LLMD_E_NOMEM;
   rc = find_loader(l->options->policies, type, &p->loader, l->err);
   if (rc == LLMD_E_NONE)
-    return LLMD_E_UNKNOWN_TYPE;
+    return no_loader(l, at, type);
   if (rc)
     return rc;
   memset(&program, 0, sizeof program);
@@ -152,7 +205,7 @@ int llmd__policy_load(llmd__loader *l, const llmd__node *at, const char *type, c
   program.log_ud = l->options->log_ud;
   rc = read_params(l, at, params, p, &program);
   if (!rc)
-    rc = p->loader.load(&program, &p->policy, l->err);
+    rc = load(l, at, &program, p);
   if (rc)
     return rc;
   in->policy = p;
@@ -162,8 +215,15 @@ int llmd__policy_load(llmd__loader *l, const llmd__node *at, const char *type, c
 
 int llmd__policy_bind(llmd__loader *l, llmd__instance *in)
 {
-  int rc = in->policy->loader.bind(in->policy->policy, in->self.self, l->err);
-  in->policy->bound = !rc;
+  llmd_err own = LLMD_ERR_INIT, *err = l->err ? l->err : &own;
+  int32_t before = err->code;
+  int rc;
+  err->code = 0;
+  rc = in->policy->loader.bind(in->policy->policy, in->self.self, err);
+  if (rc && err->code != rc)
+    llmd__fail(err, rc, in->line, 0, in->name, "this policy cannot be used: %s", llmd_strerror(rc));
+  if (!rc)
+    err->code = before;
   return rc;
 }
 
@@ -266,6 +326,7 @@ int llmd_lane_eval(llmd_lane *lane, const char *instance, const char *text, size
       continue;
     if (!in->policy->loader.eval)
       return llmd__fail(err, LLMD_E_UNSUPPORTED, 0, 0, NULL, "%s has no such thing", in->plugin->type);
+    lane->now = &lane->kept.now; /* of the last decision: whoever gave it has it no more */
     return in->policy->loader.eval(in->self.self, lane->own[i].own, text, len, fn, ud, err);
   }
   return llmd__fail(err, LLMD_E_NONE, 0, 0, NULL, "there is no policy called \"%s\"", instance);

@@ -21,7 +21,6 @@ struct llmd__policy {
   void *policy;       /* NULL = not loaded, or unloaded */
   uint64_t number;    /* of the text, when it came from the region */
   const char *file, *path; /* NULL = none */
-  uint32_t bound;
 };
 
 /* Makes the policy of the instance in->name of this type, whose parameters are params (may be NULL). LLMD_E_UNKNOWN_TYPE:
@@ -36,5 +35,7 @@ uint64_t llmd__policy_hash(const llmd__policy *p);
 
 /* pool_policy.c: the number of the text that the region has; 0 = none. */
 uint64_t llmd__pool_policy_number(const llmd_pool *pool, const char *file, size_t len);
+/* Does the piece of state hold what it says? */
+int llmd__pool_policy_sound(const void *mem, size_t bytes);
 
 #endif

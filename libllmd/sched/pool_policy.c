@@ -107,6 +107,28 @@ int llmd_pool_get_policy(const llmd_pool *pool, const char *file, size_t file_le
   return s ? LLMD_E_BUSY : LLMD_E_NONE;
 }
 
+/* Summed word by word, as it may be rewritten just now. */
+int llmd__pool_policy_sound(const void *mem, size_t bytes)
+{
+  const shelf *s = mem;
+  const text *t;
+  uint64_t number, len, sum = LLMD__FNV_BASIS;
+  if (bytes < sizeof *s)
+    return 0;
+  number = atomic_load_explicit(&s->number, memory_order_acquire);
+  t = &s->text[number & 1];
+  if (!number)
+    return 1;
+  len = atomic_load_explicit(&t->len, memory_order_relaxed);
+  if (atomic_load_explicit(&t->number, memory_order_relaxed) != number || len > LLMD_POLICY_BYTES)
+    return 0;
+  for (size_t i = 0; i < len; i += 8) {
+    uint64_t w = atomic_load_explicit(&t->word[i / 8], memory_order_relaxed);
+    sum = llmd__fnv(sum, &w, len - i < 8 ? (size_t)(len - i) : 8);
+  }
+  return sum == atomic_load_explicit(&t->sum, memory_order_relaxed);
+}
+
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
 static int holds(const shelf *s, uint64_t number, const char *ptr, size_t len)
