@@ -65,7 +65,8 @@ static void unload(void *policy)
 static const llmd_loader loader = {
   .size = sizeof loader, .abi = LLMD_LOADER_ABI,
   .type = "lua", .summary = "policies in Lua 5.4",
-  .load = load, .plugin = plugin, .text = text, .bind = bind, .unload = unload};
+  .load = load, .plugin = plugin, .text = text, .bind = bind, .unload = unload,
+  .examples = llmd__lua_examples, .eval = llmd__lua_eval};
 
 LLMD_API const llmd_loader *llmd_loader_module(uint32_t abi);
 const llmd_loader *llmd_loader_module(uint32_t abi)
