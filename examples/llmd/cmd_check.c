@@ -12,9 +12,11 @@ static const char help[] =
   "\n"
   "Reads an EndpointPickerConfig (YAML or JSON) as llm-d does. Prints the effective configuration\n"
   "after defaulting, with plugins that belong to the host marked inert; or what is wrong, as\n"
-  "file:line:column: path: text. An empty file is the default policy.\n"
+  "file:line:column: path: text. An empty file is the default policy; FILE.lua is a policy by itself\n"
+  "(llmd policy check says more of it).\n"
   "\n"
   "  --modules DIR    also load the plugins in DIR\n"
+  "  --loaders DIR    what loads policies (llmd-lua.so) is in DIR\n"
   "  --refuse-alpha   refuse alpha plugin types, as llm-d does without --allow-experimental-plugins\n"
   "  --json           one object: valid, warnings, and the configuration (as YAML text) or the error\n"
   "  --help\n"
@@ -92,10 +94,10 @@ static int check(struct check *c)
 
 static int run(int argc, char **argv)
 {
-  enum { MODULES = 256, REFUSE_ALPHA, JSON };
+  enum { MODULES = 256, LOADERS, REFUSE_ALPHA, JSON };
   static const struct option long_options[] = {
-    {"modules", 1, NULL, MODULES}, {"refuse-alpha", 0, NULL, REFUSE_ALPHA}, {"json", 0, NULL, JSON},
-    {"help", 0, NULL, 'h'}, {0},
+    {"modules", 1, NULL, MODULES}, {"loaders", 1, NULL, LOADERS}, {"refuse-alpha", 0, NULL, REFUSE_ALPHA},
+    {"json", 0, NULL, JSON}, {"help", 0, NULL, 'h'}, {0},
   };
   struct check c = {.options = {.command = argv[0]}};
   int option, code;
@@ -104,6 +106,7 @@ static int run(int argc, char **argv)
     switch (option) {
     case 'h': return shell_help(&cmd_check);
     case MODULES: c.options.modules = optarg; break;
+    case LOADERS: c.options.loaders = optarg; break;
     case REFUSE_ALPHA: c.options.refuse_alpha = 1; break;
     case JSON: c.json = 1; break;
     default: return shell_option(argv[0], option, argv);

@@ -15,7 +15,7 @@ static const char help[] =
   "in turn and committed: the second sees what the first left behind (requests in flight, cached\n"
   "prefixes).\n"
   "\n"
-  "  --config FILE    EndpointPickerConfig (default: llm-d's default policy)\n"
+  "  --config FILE    EndpointPickerConfig, or a policy, FILE.lua (default: llm-d's default policy)\n"
   "  --pool FILE      endpoints, in llm-d's file-discovery format\n"
   "  --metrics DIR    metrics pages of the endpoints, Prometheus text: DIR/NAME, DIR/NAME.txt or\n"
   "                   DIR/NAME.prom\n"
@@ -26,7 +26,8 @@ static const char help[] =
   "  --strict         decide as llm-d does where it is odd\n"
   "  --fail-open      no candidate left: any endpoint rather than a rejection\n"
   "  --modules DIR    also load the plugins in DIR\n"
-  "  --record FILE    write each decision there, for llmd replay\n"
+  "  --loaders DIR    what loads policies (llmd-lua.so) is in DIR\n"
+  "  --record FILE    write each decision there, for llmd replay and llmd policy\n"
   "  --json           one JSON object a line for each body\n"
   "  --help\n"
   "\n"
@@ -201,12 +202,13 @@ static int decide_all(struct session *s, const struct decide *d, char **bodies, 
 
 /* ---- options ---- */
 
-enum { CONFIG = 256, POOL, METRICS, HEADERS, PATH, SEED, STRICT, FAIL_OPEN, MODULES, RECORD, JSON };
+enum { CONFIG = 256, POOL, METRICS, HEADERS, PATH, SEED, STRICT, FAIL_OPEN, MODULES, LOADERS, RECORD, JSON };
 
 static const struct option long_options[] = {
   {"config", 1, NULL, CONFIG}, {"pool", 1, NULL, POOL}, {"metrics", 1, NULL, METRICS}, {"headers", 1, NULL, HEADERS},
   {"path", 1, NULL, PATH}, {"seed", 1, NULL, SEED}, {"strict", 0, NULL, STRICT}, {"fail-open", 0, NULL, FAIL_OPEN},
-  {"modules", 1, NULL, MODULES}, {"record", 1, NULL, RECORD}, {"json", 0, NULL, JSON}, {"help", 0, NULL, 'h'}, {0},
+  {"modules", 1, NULL, MODULES}, {"loaders", 1, NULL, LOADERS}, {"record", 1, NULL, RECORD}, {"json", 0, NULL, JSON},
+  {"help", 0, NULL, 'h'}, {0},
 };
 
 static int set_option(struct decide *d, int option)
@@ -221,6 +223,7 @@ static int set_option(struct decide *d, int option)
   case STRICT: d->options.strict = 1; return 0;
   case FAIL_OPEN: d->options.fail_open = 1; return 0;
   case MODULES: d->options.modules = optarg; return 0;
+  case LOADERS: d->options.loaders = optarg; return 0;
   case RECORD: d->record = optarg; return 0;
   case JSON: d->json = 1; return 0;
   default:

@@ -14,12 +14,15 @@ static const char help[] =
   "Usage: llmd replay [OPTION]... RECORDS\n"
   "\n"
   "Decides the records of a file (llmd decide --record) again, from what they hold and the\n"
-  "configuration alone, and says of each whether the decision is the same, bit for bit.\n"
+  "configuration alone, and says of each whether the decision is the same, bit for bit. What another\n"
+  "policy would have done with them, llmd policy replay says.\n"
   "\n"
-  "  --config FILE   the EndpointPickerConfig they were made with (default: llm-d's default policy)\n"
+  "  --config FILE   the EndpointPickerConfig, or policy (FILE.lua), they were made with (default:\n"
+  "                  llm-d's default policy)\n"
   "  --strict        they were made with --strict\n"
   "  --fail-open     they were made with --fail-open\n"
   "  --modules DIR   also load the plugins in DIR\n"
+  "  --loaders DIR   what loads policies (llmd-lua.so) is in DIR\n"
   "  --explain       the why of each replayed decision\n"
   "  --json          one object: counts, and a row for each record\n"
   "  --help\n"
@@ -129,10 +132,11 @@ static int replay(struct replay *p, const char *path)
 
 static int run(int argc, char **argv)
 {
-  enum { CONFIG = 256, STRICT, FAIL_OPEN, MODULES, EXPLAIN, JSON };
+  enum { CONFIG = 256, STRICT, FAIL_OPEN, MODULES, LOADERS, EXPLAIN, JSON };
   static const struct option long_options[] = {
     {"config", 1, NULL, CONFIG}, {"strict", 0, NULL, STRICT}, {"fail-open", 0, NULL, FAIL_OPEN},
-    {"modules", 1, NULL, MODULES}, {"explain", 0, NULL, EXPLAIN}, {"json", 0, NULL, JSON}, {"help", 0, NULL, 'h'}, {0},
+    {"modules", 1, NULL, MODULES}, {"loaders", 1, NULL, LOADERS}, {"explain", 0, NULL, EXPLAIN},
+    {"json", 0, NULL, JSON}, {"help", 0, NULL, 'h'}, {0},
   };
   struct replay p = {.options = {.command = argv[0]}};
   int option;
@@ -144,6 +148,7 @@ static int run(int argc, char **argv)
     case STRICT: p.options.strict = 1; break;
     case FAIL_OPEN: p.options.fail_open = 1; break;
     case MODULES: p.options.modules = optarg; break;
+    case LOADERS: p.options.loaders = optarg; break;
     case EXPLAIN: p.explain = 1; break;
     case JSON: p.json = 1; break;
     default: return shell_option(argv[0], option, argv);

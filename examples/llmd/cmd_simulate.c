@@ -5,15 +5,16 @@
 #include <string.h>
 #include <time.h>
 
-#include "file.h"
+#include "config_file.h"
 #include "json.h"
+#include "loader_dir.h"
 #include "progress.h"
 #include "shell.h"
 #include "sim_compare.h"
 #include "sim_router_llmd.h"
 
 #define MOST_POLICIES 16
-#define CONFIG_MAX ((size_t)4 << 20)
+#define RECORDS 1000
 
 static const char help[] =
   "Usage: llmd simulate [OPTION]...\n"
@@ -22,9 +23,9 @@ static const char help[] =
   "Every decision is made by libllmd, fed with what a real proxy would see: metrics with their delay,\n"
   "and its own record of what is in flight.\n"
   "\n"
-  "  --policy P         random, round-robin, default (llm-d's default policy), or a file with an\n"
-  "                     EndpointPickerConfig. Several run side by side on the same arrivals.\n"
-  "                     Default: random, round-robin, default\n"
+  "  --policy P         random, round-robin, default (llm-d's default policy), a file with an\n"
+  "                     EndpointPickerConfig, or a policy, FILE.lua. Several run side by side on the\n"
+  "                     same arrivals. Default: random, round-robin, default\n"
   "  --workload W       ladder (default): llm-d's shared-prefix benchmark, 150 x 5 prompts of\n"
   "                     6,000 + 1,200 tokens, 1,000 out; tiered: llm-d's benchmark of tiered caches,\n"
   "                     250 x 5 prompts of 16,000 + 256 tokens, 256 out, on engines of 298,000\n"
@@ -53,6 +54,9 @@ static const char help[] =
   "  --seeds N          N seeds, from --seed on; the table shows medians\n"
   "  --strict           decide as llm-d does where it is odd\n"
   "  --modules DIR      also load the plugins in DIR\n"
+  "  --loaders DIR      what loads policies (llmd-lua.so) is in DIR\n"
+  "  --record FILE      write decisions there, for llmd policy replay: of one --policy and one seed\n"
+  "  --records N        so many of them, evenly spread (default 1000)\n"
   "  --json             one object: {\"simulated\": true, \"runs\": [...]}, each run in the shape of\n"
   "                     inference-perf's reports\n"
   "  --requests         with --json: every request, too\n"
@@ -71,6 +75,8 @@ static const char help[] =
   "  llmd simulate --quick --policy random --policy default\n"
   "  llmd simulate --index exact --policy my.yaml --seeds 3 --rates 15:50w,30:25,40:38\n"
   "  llmd simulate --policy default --policy precise.yaml --event-loss 0.01 --restart 60\n"
+  "  llmd simulate --quick --policy default --policy mine.lua\n"
+  "  llmd simulate --quick --policy default --record quick.rec && llmd policy replay mine.lua quick.rec\n"
   "  llmd simulate --workload tiered --cpu-tokens 1312000 --policy precise.yaml\n"
   "  llmd simulate --workload mooncake:conversation.jsonl --policy default --json >run.json\n";
 
@@ -79,7 +85,7 @@ struct policy {
   char label[64];
   char words[80];
   int own; /* the simulator's, not libllmd's */
-  struct file config;
+  struct config_file config;
 };
 
 struct options {
@@ -88,7 +94,10 @@ struct options {
   const char *workload;
   const char *rates;
   const char *coefficients;
-  const char *modules;
+  const char *modules, *loaders;
+  char loader_dir[LOADER_DIR_ROOM];
+  const char *record;
+  uint64_t records;
   int quick, exact, strict, json, requests;
   uint64_t engines, seed, seeds, limit, cpu_tokens, event_keep;
   double speed, metrics_ms, lag_ms, event_lag, event_loss, restart;
@@ -100,6 +109,7 @@ struct simulation {
   struct sim_compare compare;
   const char *labels[MOST_POLICIES], *words[MOST_POLICIES];
   cJSON *runs;                             /* with --json */
+  FILE *records;                           /* with --record */
   struct sim_result result[MOST_POLICIES]; /* with one seed, for its table */
   struct progress progress;
   uint32_t done; /* runs */
@@ -110,7 +120,7 @@ struct simulation {
 
 enum {
   POLICY = 256, WORKLOAD, QUICK, RATES, SPEED, LIMIT, ENGINES, INDEX, METRICS_MS, LAG_MS, COEFFICIENTS, SEED, SEEDS,
-  STRICT, MODULES, JSON, REQUESTS, CPU_TOKENS, EVENT_LAG, EVENT_LOSS, EVENT_KEEP, RESTART,
+  STRICT, MODULES, LOADERS, RECORD, HOW_MANY, JSON, REQUESTS, CPU_TOKENS, EVENT_LAG, EVENT_LOSS, EVENT_KEEP, RESTART,
 };
 
 static const struct option long_options[] = {
@@ -118,6 +128,7 @@ static const struct option long_options[] = {
   {"speed", 1, NULL, SPEED}, {"limit", 1, NULL, LIMIT}, {"engines", 1, NULL, ENGINES}, {"index", 1, NULL, INDEX},
   {"metrics-ms", 1, NULL, METRICS_MS}, {"lag-ms", 1, NULL, LAG_MS}, {"coefficients", 1, NULL, COEFFICIENTS},
   {"seed", 1, NULL, SEED}, {"seeds", 1, NULL, SEEDS}, {"strict", 0, NULL, STRICT}, {"modules", 1, NULL, MODULES},
+  {"loaders", 1, NULL, LOADERS}, {"record", 1, NULL, RECORD}, {"records", 1, NULL, HOW_MANY},
   {"json", 0, NULL, JSON}, {"requests", 0, NULL, REQUESTS}, {"cpu-tokens", 1, NULL, CPU_TOKENS},
   {"event-lag", 1, NULL, EVENT_LAG}, {"event-loss", 1, NULL, EVENT_LOSS}, {"event-keep", 1, NULL, EVENT_KEEP},
   {"restart", 1, NULL, RESTART}, {"help", 0, NULL, 'h'}, {0},
@@ -177,6 +188,9 @@ static int set_option(const char *me, struct options *o, int option)
   case SEEDS: return shell_count(me, "--seeds", optarg, 1, 1000, &o->seeds);
   case STRICT: o->strict = 1; return 0;
   case MODULES: o->modules = optarg; return 0;
+  case LOADERS: o->loaders = optarg; return 0;
+  case RECORD: o->record = optarg; return 0;
+  case HOW_MANY: return shell_count(me, "--records", optarg, 1, 1u << 24, &o->records);
   case JSON: o->json = 1; return 0;
   case CPU_TOKENS: return shell_count(me, "--cpu-tokens", optarg, 0, 1u << 30, &o->cpu_tokens);
   case EVENT_LAG: return shell_number(me, "--event-lag", optarg, 0, 6e4, &o->event_lag);
@@ -212,6 +226,10 @@ static int settle(const char *me, struct options *o, int lag_given)
     return shell_usage(me, "--quick and --rates name different rungs");
   if (o->requests && !o->json)
     return shell_usage(me, "--requests needs --json");
+  if (o->record && (o->n_policies != 1 || o->seeds != 1 || o->policy[0].own))
+    return shell_usage(me, "--record goes with one --policy that is not round-robin, and one seed");
+  if (o->records && !o->record)
+    return shell_usage(me, "--records needs --record");
   if (o->metrics_ms > 0 && (o->metrics_ms < 0.1 || o->lag_ms / o->metrics_ms > 1e4))
     return shell_usage(me, "--metrics-ms: 0, or at least 0.1 and a ten-thousandth of --lag-ms");
   if (o->metrics_ms == 0 && lag_given && o->lag_ms > 0)
@@ -323,14 +341,19 @@ static int load_configs(struct options *o)
     if (p->own || strcmp(p->spec, "default") == 0)
       continue;
     if (strcmp(p->spec, "random") == 0) {
-      p->config = (struct file){malloc(sizeof random), sizeof random - 1};
-      if (!p->config.text)
+      p->config.text = (struct file){malloc(sizeof random), sizeof random - 1};
+      if (!p->config.text.text)
         return shell_refuse("llmd simulate", "out of memory");
-      memcpy(p->config.text, random, sizeof random);
-    } else if (file_read(p->spec, CONFIG_MAX, &p->config))
+      memcpy(p->config.text.text, random, sizeof random);
+    } else if (config_read(p->spec, &p->config))
       return EXIT_REFUSED;
   }
-  return 0;
+  return loader_dir_find("llmd simulate", o->loaders, o->loader_dir);
+}
+
+static int blame_policy(const struct policy *p, const llmd_err *err)
+{
+  return p->config.name ? config_blame(&p->config, err) : shell_blame(p->spec, err);
 }
 
 static int open_router(const struct simulation *s, const struct policy *p, uint64_t seed,
@@ -338,13 +361,16 @@ static int open_router(const struct simulation *s, const struct policy *p, uint6
 {
   llmd_err err = LLMD_ERR_INIT;
   struct sim_llmd_options options = {
-    .name = p->label, .config = p->config.text, .config_len = p->config.len, .workload = workload, .model = &s->model,
+    .name = p->label, .config = p->config.text.text, .config_len = p->config.text.len, .workload = workload,
+    .model = &s->model, .loaders = loader_dir_option(s->o->loader_dir), .policies = config_policy_dir(&p->config),
     .n_engines = (uint32_t)s->o->engines, .seed = seed, .exact = s->o->exact, .strict = s->o->strict,
     .log = seed == s->o->seed ? shell_log : NULL, .log_ud = (void *)(uintptr_t)p->spec,
     .modules = s->o->modules,
+    .record = s->records ? shell_write : NULL, .record_ud = s->records,
+    .n_records = s->o->records ? (uint32_t)s->o->records : RECORDS,
   };
   if (!p->own)
-    return sim_router_llmd(router, &options, &err) ? shell_blame(p->spec, &err) : 0;
+    return sim_router_llmd(router, &options, &err) ? blame_policy(p, &err) : 0;
   if (sim_router_round_robin(router))
     return shell_refuse("llmd simulate", "out of memory");
   router->name = p->label;
@@ -515,10 +541,14 @@ static int run(int argc, char **argv)
     return shell_help(&cmd_simulate);
   if (code == 0)
     code = load_configs(&o);
+  if (code == 0 && o.record && !(s.records = fopen(o.record, "wb")))
+    code = shell_refuse(argv[0], "%s: cannot be written", o.record);
   if (code == 0)
     code = simulate(&s);
+  if (s.records && fclose(s.records) && code == 0)
+    code = shell_refuse(argv[0], "%s: cannot be written", o.record);
   for (uint32_t i = 0; i < o.n_policies; i++)
-    free(o.policy[i].config.text);
+    config_free(&o.policy[i].config);
   return code;
 }
 

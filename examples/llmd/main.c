@@ -9,7 +9,7 @@
 
 static const struct command *const commands[] = {
   &cmd_check, &cmd_decide, &cmd_body, &cmd_events, &cmd_hash, &cmd_index, &cmd_metrics, &cmd_replay, &cmd_plugins,
-  &cmd_region, &cmd_simulate,
+  &cmd_policy, &cmd_region, &cmd_simulate,
 #ifdef SHELL_HAS_UV
   &cmd_agent, &cmd_engine, &cmd_serve,
 #endif

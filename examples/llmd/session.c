@@ -26,7 +26,8 @@ static int load_pool(struct session *s, const struct session_options *o)
 static int open_pool(struct session *s, const struct session_options *o)
 {
   llmd_err err = LLMD_ERR_INIT;
-  llmd_pool_options options = {.size = sizeof options, .flags = LLMD_POOL_WRITER, .log = o->log ? o->log : shell_log,
+  llmd_region_options region = {.size = sizeof region, .max_endpoints = o->max_endpoints};
+  llmd_pool_options options = {.size = sizeof options, .flags = LLMD_POOL_WRITER, .region = &region, .log = o->log ? o->log : shell_log,
                                .log_ud = o->log ? o->log_ud : (void *)(uintptr_t)o->pool};
   int code = llmd_pool_open(&options, &s->pool, &err) ? shell_blame(o->command, &err) : 0;
   if (code == 0 && o->pool)
@@ -37,34 +38,43 @@ static int open_pool(struct session *s, const struct session_options *o)
   return code ? shell_refuse(o->command, "%s", llmd_strerror(code)) : 0;
 }
 
-static int open_scheduler(struct session *s, const struct session_options *o, llmd_err *err)
+int session_scheduler(struct session *s, const struct session_options *o, llmd_scheduler **out, llmd_err *err)
 {
-  struct file file = {0};
+  llmd_err own = LLMD_ERR_INIT;
   llmd_scheduler_options options = {
     .size = sizeof options, .compat = o->strict ? LLMD_COMPAT_STRICT : LLMD_COMPAT_SENSIBLE,
     .fail = o->fail_open ? LLMD_FAIL_OPEN : LLMD_FAIL_CLOSED, .explain = 1, .refuse_alpha = o->refuse_alpha != 0,
     .log = o->log ? o->log : shell_log, .log_ud = o->log ? o->log_ud : (void *)(uintptr_t)o->config,
     .module_dir = o->modules,
   };
-  int code = o->config ? file_read(o->config, CONFIG_MAX, &file) : 0;
+  const char *text;
+  size_t len;
+  int code;
+  err = err ? err : &own;
+  config_free(&s->config);
+  code = config_read(o->config, &s->config);
+  if (code == 0)
+    code = loader_dir_find(o->command, o->loaders, s->loaders);
   if (code)
     return code;
-  if (llmd_scheduler_create(&options, s->pool, file.text, file.len, &s->scheduler, err))
-    code = shell_blame(o->config ? o->config : "default policy", err);
-  free(file.text);
-  return code;
+  options.loader_dir = loader_dir_option(s->loaders);
+  options.policy_dir = config_policy_dir(&s->config);
+  text = o->config || !o->text ? s->config.text.text : o->text;
+  len = o->config || !o->text ? s->config.text.len : strlen(o->text);
+  return llmd_scheduler_create(&options, s->pool, text, len, out, err)
+           ? config_blame(&s->config, err)
+           : 0;
 }
 
 int session_open(struct session *s, const struct session_options *o, llmd_err *err)
 {
-  llmd_err own = LLMD_ERR_INIT;
   int code;
   memset(s, 0, sizeof *s);
   s->now.mono = 1000000000;
   s->now.wall = (uint64_t)time(NULL) * 1000000000;
   code = open_pool(s, o);
   if (code == 0)
-    code = open_scheduler(s, o, err ? err : &own);
+    code = session_scheduler(s, o, &s->scheduler, err);
   if (code)
     return code;
   code = llmd_lane_create(s->scheduler, LLMD_LANE_WRITER, &s->lane);
@@ -76,6 +86,7 @@ void session_close(struct session *s)
   llmd_lane_free(s->lane);
   llmd_scheduler_free(s->scheduler);
   llmd_pool_close(s->pool);
+  config_free(&s->config);
   memset(s, 0, sizeof *s);
 }
 

@@ -4,17 +4,21 @@
 
 #include <llmd/llmd.h>
 
+#include "config_file.h"
 #include "file.h"
+#include "loader_dir.h"
 
-#define CONFIG_MAX ((size_t)4 << 20)
 #define POOL_MAX ((size_t)4 << 20)
 #define BODY_MAX ((size_t)256 << 20)
 
 struct session_options {
   const char *command;
-  const char *config; /* file; NULL = the reference's default policy */
+  const char *config; /* file, or a policy (FILE.lua); NULL = the reference's default policy */
+  const char *text;   /* the configuration itself, when config is NULL; NULL = none */
   const char *pool;   /* file in llm-d's file-discovery format; NULL = no endpoints */
   const char *modules; /* directory of loadable plugins, or NULL */
+  const char *loaders; /* directory of what loads policies, or NULL */
+  uint32_t max_endpoints; /* that a record may have; 0 = the library's default */
   int strict, fail_open, refuse_alpha;
   llmd_log_fn log; /* NULL = warnings to standard error */
   void *log_ud;
@@ -24,6 +28,8 @@ struct session {
   llmd_pool *pool;
   llmd_scheduler *scheduler;
   llmd_lane *lane;
+  struct config_file config;
+  char loaders[LOADER_DIR_ROOM];
   llmd_now now; /* the session's clock: it stands still, so that the same files give the same decisions */
 };
 
@@ -31,6 +37,9 @@ struct session {
  * endpoints are published. Close it either way. */
 int session_open(struct session *s, const struct session_options *options, llmd_err *err);
 void session_close(struct session *s); /* a zeroed one may be closed */
+
+/* A scheduler of the session's configuration, read again, on its pool; err as above. */
+int session_scheduler(struct session *s, const struct session_options *options, llmd_scheduler **out, llmd_err *err);
 
 /* What a client sent, besides the body. */
 struct headers {

@@ -23,7 +23,7 @@ struct command {
 };
 
 extern const struct command cmd_check, cmd_decide, cmd_body, cmd_events, cmd_hash, cmd_index, cmd_metrics,
-  cmd_replay, cmd_plugins, cmd_region, cmd_simulate;
+  cmd_replay, cmd_plugins, cmd_policy, cmd_region, cmd_simulate;
 extern const struct command cmd_engine; /* with libuv */
 extern const struct command cmd_agent, cmd_serve; /* with libllmd-uv */
 

@@ -115,12 +115,25 @@ static int set_prefix(struct llmd_router *r, const struct sim_view *view, const 
   return rc;
 }
 
-static int decide(struct llmd_router *r, const struct sim_view *view)
+/* Of every so many requests one is recorded. */
+static int is_wanted(const struct llmd_router *r, const struct sim_request *q)
+{
+  uint64_t n = r->options.n_records, all = r->options.workload->n_requests;
+  if (!r->options.record)
+    return 0;
+  return n >= all || q->id * n / all != (q->id + 1) * n / all;
+}
+
+static int decide(struct llmd_router *r, const struct sim_view *view, const struct sim_request *q)
 {
   llmd_now now = at(view->now);
   uint64_t start = clock_ns();
   int rc = llmd_decide(r->lane, r->request, &now, view->seed, &r->decision);
   r->spent = clock_ns() - start;
+  if (rc)
+    return rc;
+  if (is_wanted(r, q))
+    rc = llmd_record_write(r->lane, r->options.record, r->options.record_ud);
   if (rc)
     return rc;
   if (r->decision.status == LLMD_REJECTED)
@@ -140,7 +153,7 @@ static int route(void *self, const struct sim_view *view, const struct sim_reque
   if (rc == 0 && r->listener)
     rc = sim_listener_check(r->listener, view->cluster, q, r->tokens);
   if (rc == 0)
-    rc = decide(r, view);
+    rc = decide(r, view, q);
   if (rc)
     return rc;
   slot = (uint32_t)r->decision.target[0].id;
@@ -324,6 +337,7 @@ static int open_scheduler(struct llmd_router *r, llmd_err *err)
   llmd_scheduler_options options = {
     .size = sizeof options, .compat = o->strict ? LLMD_COMPAT_STRICT : LLMD_COMPAT_SENSIBLE, .log = o->log,
     .log_ud = o->log_ud, .module_dir = o->modules,
+    .loader_dir = o->loaders, .policy_dir = o->policies, .explain = o->record != NULL,
   };
   int rc = llmd_scheduler_create(&options, r->pool, o->config, o->config_len, &r->scheduler, err);
   return rc ? rc : llmd_lane_create(r->scheduler, LLMD_LANE_WRITER, &r->lane);

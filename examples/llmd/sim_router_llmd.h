@@ -32,6 +32,10 @@ struct sim_llmd_options {
   int exact;
   int strict; /* LLMD_COMPAT_STRICT */
   const char *modules; /* directory of loadable plugins, or NULL */
+  const char *loaders, *policies; /* loader_dir and policy_dir of llmd_scheduler_options */
+  llmd_write_fn record; /* gets records of decisions; NULL = nobody wants them. Decisions take longer then */
+  void *record_ud;
+  uint32_t n_records; /* at most, evenly spread over the workload's requests */
   llmd_log_fn log; /* warnings about the configuration; may be NULL */
   void *log_ud;
 };
