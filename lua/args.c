@@ -176,7 +176,7 @@ static void mark_used(const function *f)
 {
   uint32_t bits = (f->asked & BIT(COLS) ? 2u : 0) | (f->asked & (BIT(EPS) | BIT(EP)) ? 4u : 0);
   for (uint32_t i = 0; i < f->m->p->n_reads; i++)
-    if (f->m->p->read[i].shows == LLMD__LUA_NUMBER || f->m->p->read[i].shows == LLMD__LUA_TEXT)
+    if (llmd__lua_is_column(f->m->p->read[i].shows))
       f->m->p->read[i].used |= bits;
 }
 

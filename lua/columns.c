@@ -33,6 +33,14 @@ static void texts(lua_State *L, int column, const llmd_host *host, const uint32_
   }
 }
 
+static void endpoints(lua_State *L, int column, const llmd_endpoint_id *id, uint32_t n)
+{
+  for (uint32_t i = 0; i < n; i++) {
+    lua_pushinteger(L, (lua_Integer)id[i]);
+    lua_rawseti(L, column, (lua_Integer)i + 1);
+  }
+}
+
 static int fill(lua_State *L, const llmd__lua_work *w, uint32_t r)
 {
   const llmd__lua_own *o = w->own;
@@ -43,6 +51,8 @@ static int fill(lua_State *L, const llmd__lua_work *w, uint32_t r)
   column = lua_gettop(L);
   if (read->shows == LLMD__LUA_NUMBER)
     numbers(L, column, w->batch->f64[r], w->n);
+  else if (read->shows == LLMD__LUA_ENDPOINT)
+    endpoints(L, column, w->batch->endpoint, w->n);
   else
     texts(L, column, &o->host, w->batch->id[r], w->n);
   if (k->column[r] > w->n)
@@ -65,7 +75,7 @@ void llmd__lua_columns(lua_State *L, const llmd__lua_work *w, uint32_t wants)
   for (uint32_t r = 0; r < p->n_reads; r++) {
     uint32_t use = p->read[r].used & wants, shows = p->read[r].shows;
     int column;
-    if (shows != LLMD__LUA_TEXT && !(shows == LLMD__LUA_NUMBER && use & LLMD__LUA_WANTS_COLS))
+    if (!llmd__lua_is_column(shows) || (shows == LLMD__LUA_NUMBER && !(use & LLMD__LUA_WANTS_COLS)))
       continue;
     if (!use)
       continue;

@@ -17,7 +17,7 @@ static uint32_t gather(lua_State *L, const llmd__lua_work *w, source *from)
   luaL_checkstack(L, 2 * (int)p->n_reads + 8, NULL);
   for (uint32_t r = 0; r < p->n_reads; r++) {
     uint32_t shows = p->read[r].shows;
-    if (!(p->read[r].used & LLMD__LUA_WANTS_EPS) || (shows != LLMD__LUA_NUMBER && shows != LLMD__LUA_TEXT))
+    if (!(p->read[r].used & LLMD__LUA_WANTS_EPS) || !llmd__lua_is_column(shows))
       continue;
     lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_FIELD + (lua_Integer)r);
     from[n].name = lua_gettop(L);

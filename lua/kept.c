@@ -101,8 +101,8 @@ static void keep_columns(lua_State *L, const llmd__lua_policy *p, uint32_t rows)
   for (uint32_t r = 0; r < p->n_reads; r++) {
     const llmd__lua_read *read = &p->read[r];
     keep_name(L, LLMD__LUA_AT_FIELD + (int)r, read->field);
-    if ((read->shows == LLMD__LUA_NUMBER && read->used & LLMD__LUA_WANTS_COLS) ||
-        (read->shows == LLMD__LUA_TEXT && read->used))
+    uint32_t needed = read->shows == LLMD__LUA_NUMBER ? read->used & LLMD__LUA_WANTS_COLS : read->used;
+    if (llmd__lua_is_column(read->shows) && needed)
       keep_table(L, LLMD__LUA_AT_COLUMN + (int)r, rows, 0, read->field, refuse_new);
   }
   keep_name(L, LLMD__LUA_AT_N, "n");

@@ -76,6 +76,11 @@ typedef struct llmd__lua_verb {
 #define LLMD__LUA_TEXT 2u   /* the same, a string; "" = unknown */
 #define LLMD__LUA_HEADER 3u /* req.headers[F]; nil = absent */
 #define LLMD__LUA_PROMPT 4u /* req.prompt */
+#define LLMD__LUA_ENDPOINT 5u /* cols.F[i], ep.F: the endpoint's id, an integer, as commit's and report's target is */
+static inline int llmd__lua_is_column(uint32_t shows)
+{
+  return shows == LLMD__LUA_NUMBER || shows == LLMD__LUA_TEXT || shows == LLMD__LUA_ENDPOINT;
+}
 typedef struct llmd__lua_read {
   const char *field;
   uint32_t shows; /* LLMD__LUA_NUMBER, ... */

@@ -62,12 +62,13 @@ static double unknown_strict(const llmd_read *r)
 
 static void use_known(entry *e, const llmd__lua_known *k)
 {
-  int text = k->kind == LLMD_READ_ID || k->kind == LLMD_READ_NAME || k->kind == LLMD_READ_ADDRESS;
+  int number = !strcmp(k->unit, "id");
+  int text = !number && (k->kind == LLMD_READ_ID || k->kind == LLMD_READ_NAME || k->kind == LLMD_READ_ADDRESS);
   e->read.kind = k->kind;
   e->read.flags = text ? LLMD_READ_TEXT : 0;
   e->read.name = *k->attribute ? k->attribute : NULL;
   e->read.from = *k->producer ? k->producer : NULL;
-  e->shows = text ? LLMD__LUA_TEXT : LLMD__LUA_NUMBER;
+  e->shows = number ? LLMD__LUA_ENDPOINT : text ? LLMD__LUA_TEXT : LLMD__LUA_NUMBER;
   if (!e->field)
     e->field = k->field;
 }
@@ -166,7 +167,7 @@ static int same_text(const char *a, const char *b)
 
 static int same_read(const llmd_read *a, const llmd_read *b)
 {
-  return a->kind == b->kind && same_text(a->name, b->name) && same_text(a->from, b->from);
+  return a->kind == b->kind && a->flags == b->flags && same_text(a->name, b->name) && same_text(a->from, b->from);
 }
 
 static int add(const entry *e)
@@ -209,7 +210,7 @@ static int is_argument(const char *field)
 static int check_field(const entry *e)
 {
   uint32_t same = llmd__lua_read_find(e->m->p, e->field);
-  if (e->shows == LLMD__LUA_NUMBER || e->shows == LLMD__LUA_TEXT) {
+  if (llmd__lua_is_column(e->shows)) {
     if (!llmd__lua_identifier(e->field, strlen(e->field)))
       return llmd__lua_wrong(e->m, LLMD_E_SYNTAX, e->line, "reads: \"%s\" needs a name: NAME = \"%s\"", e->spec, e->spec);
     if (is_argument(e->field))

@@ -15,6 +15,8 @@
 
 #include <lauxlib.h>
 
+#include "api.h"
+
 #define TEXT_LEN 4096u
 #define SECOND 1e9
 
@@ -322,6 +324,19 @@ static double preset_of(uint32_t kind)
   return kind == LLMD_READ_FRESH ? 1 : (double)NAN;
 }
 
+/* An integer; absent: *out stays. */
+static int take_endpoint_id(reader *r, int table, const char *key, llmd_endpoint_id *out)
+{
+  if (field(r, table, key)) {
+    if (lua_isinteger(r->L, -1))
+      *out = (llmd_endpoint_id)lua_tointeger(r->L, -1);
+    else
+      wrong(r, "%s must be an integer, not %s", key, llmd__lua_kind_at(r->L, -1));
+  }
+  lua_pop(r->L, 1);
+  return r->rc;
+}
+
 static int take_cell(reader *r, int endpoint, uint32_t read, uint32_t row)
 {
   const llmd__lua_read *what = &r->s->p->read[read];
@@ -329,6 +344,8 @@ static int take_cell(reader *r, int endpoint, uint32_t read, uint32_t row)
     r->s->f64[read][row] = preset_of(r->s->p->plugin.reads[read].kind);
     return take_number(r, endpoint, what->field, &r->s->f64[read][row]);
   }
+  if (what->shows == LLMD__LUA_ENDPOINT)
+    return take_endpoint_id(r, endpoint, what->field, &r->s->endpoint[row]);
   if (field(r, endpoint, what->field))
     r->s->id[read][row] = id_of(r, what->field);
   lua_pop(r->L, 1);
@@ -345,10 +362,10 @@ static int take_endpoint(reader *r, int list, uint32_t row, const char *const *n
   if (!lua_istable(r->L, at))
     return wrong(r, "%s must be a table, not %s", what, llmd__lua_kind_at(r->L, at));
   check_words(r, at, what, names);
-  for (uint32_t i = 0; i < r->s->p->n_reads && !r->rc; i++)
-    if (r->s->p->read[i].shows == LLMD__LUA_NUMBER || r->s->p->read[i].shows == LLMD__LUA_TEXT)
-      take_cell(r, at, i, row);
   r->s->endpoint[row] = ((uint64_t)1 << 32) + row;
+  for (uint32_t i = 0; i < r->s->p->n_reads && !r->rc; i++)
+    if (llmd__lua_is_column(r->s->p->read[i].shows))
+      take_cell(r, at, i, row);
   lua_settop(r->L, at - 1);
   return r->rc;
 }
@@ -382,7 +399,7 @@ static int take_endpoints(reader *r)
   if (r->rc)
     return r->rc;
   for (uint32_t i = 0; i < p->n_reads; i++)
-    if (p->read[i].shows == LLMD__LUA_NUMBER || p->read[i].shows == LLMD__LUA_TEXT)
+    if (llmd__lua_is_column(p->read[i].shows))
       names[n++] = p->read[i].field;
   if (list && lua_rawlen(r->L, list) > LLMD__LUA_SAMPLE_ROWS)
     return wrong(r, "there are more than %u endpoints", LLMD__LUA_SAMPLE_ROWS);
@@ -419,11 +436,7 @@ static int take_stored(reader *r, int table)
   lua_pushnil(r->L);
   while (!r->rc && lua_next(r->L, table)) {
     llmd__lua_stored *to = &s->stored[s->n_stored++];
-    if (lua_isinteger(r->L, -1))
-      to->value = (uint64_t)lua_tointeger(r->L, -1);
-    else if (lua_isboolean(r->L, -1))
-      to->value = (uint64_t)lua_toboolean(r->L, -1);
-    else
+    if (!llmd__lua_to_stored(r->L, -1, &to->value))
       return wrong(r, "store holds integers and booleans, not %s", llmd__lua_kind_at(r->L, -1));
     lua_pop(r->L, 1);
     take_text(r, "a name in store", &to->name);
