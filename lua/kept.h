@@ -105,6 +105,8 @@ void llmd__lua_columns(lua_State *L, const llmd__lua_work *w, uint32_t wants);
 void llmd__lua_endpoints(lua_State *L, const llmd__lua_work *w);
 /* request.c: req. */
 void llmd__lua_request(lua_State *L, const llmd__lua_work *w);
+/* Pushes an integer when it is one (llmd.store takes no others), nil for NaN: not given. */
+void llmd__lua_push_count(lua_State *L, double value);
 
 /* results.c: out and keep as functions must find them. */
 void llmd__lua_clear(lua_State *L, const llmd__lua_work *w, uint32_t wants);

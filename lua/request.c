@@ -6,6 +6,16 @@ static void name_of(lua_State *L, int field)
   lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_REQ_FIELD + field);
 }
 
+void llmd__lua_push_count(lua_State *L, double value)
+{
+  if (value >= 0 && value < 9007199254740992.0 && value == (double)(int64_t)value)
+    lua_pushinteger(L, (lua_Integer)value);
+  else if (value == value)
+    lua_pushnumber(L, value);
+  else
+    lua_pushnil(L);
+}
+
 static void put_number(lua_State *L, int req, int field, double value)
 {
   name_of(L, field);
@@ -13,14 +23,10 @@ static void put_number(lua_State *L, int req, int field, double value)
   lua_rawset(L, req);
 }
 
-/* NaN = not given */
-static void put_given(lua_State *L, int req, int field, double value)
+static void put_count(lua_State *L, int req, int field, double value)
 {
   name_of(L, field);
-  if (value == value)
-    lua_pushnumber(L, value);
-  else
-    lua_pushnil(L);
+  llmd__lua_push_count(L, value);
   lua_rawset(L, req);
 }
 
@@ -88,10 +94,10 @@ static void put_view(lua_State *L, const llmd_request_view *v, int req)
   put_text(L, req, &v->tenant);
   name_of(L, LLMD__LUA_REQ_session);
   put_text(L, req, &v->session);
-  put_number(L, req, LLMD__LUA_REQ_tokens, v->tokens);
-  put_given(L, req, LLMD__LUA_REQ_max_tokens, v->max_tokens);
-  put_given(L, req, LLMD__LUA_REQ_slo_ttft_ms, v->slo_ttft_ms);
-  put_given(L, req, LLMD__LUA_REQ_slo_tpot_ms, v->slo_tpot_ms);
+  put_count(L, req, LLMD__LUA_REQ_tokens, v->tokens);
+  put_count(L, req, LLMD__LUA_REQ_max_tokens, v->max_tokens);
+  put_count(L, req, LLMD__LUA_REQ_slo_ttft_ms, v->slo_ttft_ms);
+  put_count(L, req, LLMD__LUA_REQ_slo_tpot_ms, v->slo_tpot_ms);
   put_integer(L, req, LLMD__LUA_REQ_bytes, (int64_t)v->bytes);
   put_integer(L, req, LLMD__LUA_REQ_priority, v->priority);
   put_flag(L, req, LLMD__LUA_REQ_stream, v->flags & LLMD_VIEW_STREAM);

@@ -30,19 +30,17 @@ static const char *kind_name(uint32_t kind)
   }
 }
 
-static void put_given(lua_State *L, const char *name, double value)
+static void put_count(lua_State *L, const char *name, double value)
 {
-  if (value != value)
-    return;
   lua_pushstring(L, name);
-  lua_pushnumber(L, value);
+  llmd__lua_push_count(L, value);
   lua_rawset(L, -3);
 }
 
 static void push_usage(lua_State *L, const llmd_report_info *r)
 {
   lua_createtable(L, 0, 3);
-#define LLMD__LUA_WORD_USAGE(name, type, doc) put_given(L, #name, r->name);
+#define LLMD__LUA_WORD_USAGE(name, type, doc) put_count(L, #name, r->name);
 #include "words.def"
 }
 
