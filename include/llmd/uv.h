@@ -262,7 +262,9 @@ LLMD_API void llmd_token_client_cancel(llmd_token_client *c, uint64_t question);
 
 /* ---- the agent ---------------------------------------------------------------------------------------------------- */
 /* Discovery, scraper, subscriber and tokens on one share, with the writer's ticks and publishing, reaping of the dead, and
- * an admin port: /metrics, /healthz, /readyz, /explain, /endpoints. */
+ * an admin port: /metrics, /healthz, /readyz, /explain, /endpoints, /policies. Files of policies (loader.h) are watched: a
+ * text that is right, does what its examples say and fails on none of the requests that proxies recorded is put into the
+ * region (llmd_pool_put_policy); else it is told of with file and line, and the former one stays. */
 typedef struct llmd_agent llmd_agent;
 typedef struct llmd_agent_options {
   uint32_t size;
@@ -286,7 +288,8 @@ LLMD_API void llmd_agent_stop(llmd_agent *agent, llmd_done_fn done, void *ud);
 
 /* ---- the proxy ---------------------------------------------------------------------------------------------------- */
 /* One worker of a reverse proxy for OpenAI-compatible engines: decides at the end of the body, sends, passes the answer
- * on as it comes, and reports. */
+ * on as it comes, and reports. Policies whose text the agent has changed are compiled in a thread of libuv's pool, and
+ * taken up between two decisions. */
 typedef struct llmd_proxy llmd_proxy;
 typedef struct llmd_proxy_options {
   uint32_t size;

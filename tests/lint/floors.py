@@ -27,7 +27,7 @@ PACKAGES = {'yaml.h': 'libyaml', 'xxhash.h': 'xxHash', 'uthash.h': 'uthash', 'dl
 # of their own; files that lie in uv/ itself are the lowest.
 UV_PACKAGES = {'llhttp/llhttp.h': 'llhttp', 'curl/curl.h': 'libcurl', 'zmq.h': 'libzmq', 'ares.h': 'c-ares'}
 UV_FLOORS = {'http': 1, 'fetch': 1, 'share': 1, 'service': 1, 'stats': 2, 'discover': 2, 'metrics': 2, 'events': 2, 'tokens': 2,
-             'admin': 3, 'agent': 4, 'proxy': 4}
+             'policy': 3, 'admin': 3, 'agent': 4, 'proxy': 4}
 LOADER_ONLY = {'dirent.h', 'dlfcn.h', 'sys/stat.h', 'sys/types.h', 'unistd.h'}
 LOADER = 'libllmd/plugin/module.c'
 

@@ -51,6 +51,12 @@ static void give_endpoints(const llmd__admin *a, llmd_http_call *call, llmd__pag
   answer(call, 200, json_type, page);
 }
 
+static void give_policies(const llmd__admin *a, llmd_http_call *call, llmd__page *page)
+{
+  llmd__admin_policies(a->view, page);
+  answer(call, 200, json_type, page);
+}
+
 static void give_explain(const llmd__admin *a, llmd_http_call *call, llmd__page *page)
 {
   llmd__admin_explain(a->view, page);
@@ -62,7 +68,8 @@ static const struct {
   void (*give)(const llmd__admin *a, llmd_http_call *call, llmd__page *page);
 } pages[] = {
   {"/metrics", give_metrics}, {"/healthz", give_health},  {"/readyz", give_ready},
-  {"/endpoints", give_endpoints}, {"/explain", give_explain},
+  {"/endpoints", give_endpoints}, {"/policies", give_policies},
+  {"/explain", give_explain},
 };
 #define N_PAGES (sizeof pages / sizeof pages[0])
 

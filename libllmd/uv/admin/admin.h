@@ -4,6 +4,7 @@
  *   /healthz     200: this process turns its loop
  *   /readyz      200: requests can be decided; 503 and why, as JSON
  *   /endpoints   JSON: each endpoint, what is known of it, what is in flight
+ *   /policies    JSON: policies with files of their own, which text is in use
  *   /explain     JSON: decisions explained lately
  *
  * Only GET; nothing can be changed here. */
@@ -28,6 +29,10 @@ typedef struct llmd__admin_view {
   const llmd_tokens *tokens;         /* NULL = none */
   uint64_t begun;                    /* mono ns */
   uint64_t ticks, published, held_up, reaped, reloads, reloads_failed; /* ever; held_up: no buffer was free */
+  uint64_t policies_taken, policies_refused; /* changed texts of policies, ever */
+  /* What is wrong with what a policy's file holds now; NULL = nothing. May be NULL. */
+  const char *(*refused)(const void *ud, const llmd_str *file);
+  const void *refused_ud;
 } llmd__admin_view;
 
 typedef struct llmd__admin llmd__admin;
@@ -47,6 +52,7 @@ void llmd__admin_look(const llmd__admin_view *view, llmd__admin_state *out);
 /* The pages; what goes wrong stands in page->rc. */
 void llmd__admin_metrics(const llmd__admin_view *view, const llmd_http_stats *http, llmd__page *page);
 void llmd__admin_endpoints(const llmd__admin_view *view, llmd__page *page);
+void llmd__admin_policies(const llmd__admin_view *view, llmd__page *page);
 void llmd__admin_explain(const llmd__admin_view *view, llmd__page *page);
 /* Returns the HTTP status. */
 uint32_t llmd__admin_ready(const llmd__admin_view *view, llmd__page *page);

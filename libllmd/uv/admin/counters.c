@@ -45,6 +45,7 @@ static void put_rows(llmd__page *page, const row *r, size_t n)
 static void put_agent(const llmd__admin_view *v, const llmd_http_stats *http, llmd__page *page)
 {
   static const char reloads[] = "llmd_agent_reloads_total", again[] = "Times the service's file was read again.";
+  static const char texts[] = "llmd_policy_reloads_total", changed[] = "Policies' files that changed, by what came of it.";
   llmd_now now;
   llmd_clock(&now);
   const row rows[] = {
@@ -55,6 +56,8 @@ static void put_agent(const llmd__admin_view *v, const llmd_http_stats *http, ll
     {"llmd_agent_reaped_total", NULL, "Processes that died and whose share was given back.", v->reaped},
     {reloads, "result=\"done\"", again, v->reloads},
     {reloads, "result=\"refused\"", again, v->reloads_failed},
+    {texts, "result=\"ok\"", changed, v->policies_taken},
+    {texts, "result=\"refused\"", changed, v->policies_refused},
     {"llmd_agent_admin_requests_total", NULL, "Requests for these pages.", http->requests},
     {"llmd_agent_admin_refused_total", NULL, "Malformed, too large or too slow requests for these pages.",
      http->refused},

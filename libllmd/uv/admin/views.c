@@ -1,8 +1,9 @@
-/* /readyz, /endpoints, /explain. */
+/* /readyz, /endpoints, /policies, /explain. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <llmd/loader.h>
 #include <llmd/prefix.h>
 
 #include "base/json_write.h"
@@ -192,6 +193,67 @@ void llmd__admin_endpoints(const llmd__admin_view *view, llmd__page *page)
   llmd__json_end(&k.w);
   llmd__json_end(&k.w);
   finish(&k.w, page);
+}
+
+/* ---- policies ---------------------------------------------------------------------------------------------------- */
+
+/* FNV-1a: enough to see whether two texts are the same. */
+static uint64_t hash_of(llmd_str text)
+{
+  uint64_t h = UINT64_C(0xcbf29ce484222325);
+  for (size_t i = 0; i < text.len; i++)
+    h = (h ^ (unsigned char)text.ptr[i]) * UINT64_C(0x100000001b3);
+  return h;
+}
+
+static void put_hash(llmd__json *w, llmd_str text)
+{
+  char hex[20];
+  (void)snprintf(hex, sizeof hex, "%016" PRIx64, hash_of(text));
+  llmd__json_key(w, "hash");
+  llmd__json_text(w, hex);
+}
+
+static void put_policy(llmd__json *w, const llmd__admin_view *view, const llmd_policy_info *p, char *room)
+{
+  const char *refused = view->refused && p->file.ptr ? view->refused(view->refused_ud, &p->file) : NULL;
+  llmd_str text = p->text;
+  uint64_t number = 0;
+  size_t len = 0;
+  if (p->file.ptr && !llmd_pool_get_policy(llmd_share_pool(view->share), p->file.ptr, p->file.len, room,
+                                           LLMD_POLICY_BYTES, &len, &number))
+    text = (llmd_str){room, len};
+  llmd__json_begin_map(w);
+  put_str(w, "instance", p->instance);
+  put_str(w, "type", p->type);
+  if (p->file.ptr)
+    put_str(w, "file", p->file);
+  if (p->path.ptr)
+    put_str(w, "path", p->path);
+  put_uint(w, "number", number);
+  put_uint(w, "bytes", text.len);
+  put_hash(w, text);
+  if (refused) {
+    llmd__json_key(w, "refused");
+    llmd__json_text(w, refused);
+  }
+  llmd__json_end(w);
+}
+
+void llmd__admin_policies(const llmd__admin_view *view, llmd__page *page)
+{
+  char room[LLMD_POLICY_BYTES];
+  llmd_policy_info p = {.size = sizeof p};
+  llmd__json w;
+  llmd__json_init(&w, llmd__page_write, page);
+  llmd__json_begin_map(&w);
+  llmd__json_key(&w, "policies");
+  llmd__json_begin_list(&w);
+  for (uint32_t i = 0; !llmd_scheduler_policy(view->scheduler, i, &p); i++)
+    put_policy(&w, view, &p, room);
+  llmd__json_end(&w);
+  llmd__json_end(&w);
+  finish(&w, page);
 }
 
 /* ---- explain ----------------------------------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ static void on_tick(uv_timer_t *timer)
   llmd_clock(&now);
   (void)llmd_pool_tick(llmd_share_pool(a->share), &now, &next);
   a->view.ticks++;
+  llmd__policies_tick(a, now.mono);
   if (a->changed)
     publish(a, &now);
 }
@@ -138,6 +139,7 @@ void llmd_agent_stop(llmd_agent *agent, llmd_done_fn done, void *ud)
     llmd__admin_stop(a->admin, llmd__agent_closed, a);
     a->admin = NULL;
   }
+  llmd__policies_stop(a);
   llmd__parts_stop(a);
 }
 
@@ -158,21 +160,13 @@ static int open_share(llmd_agent *a, llmd_err *err)
   return llmd__stats_open(a->share, &a->stats);
 }
 
-static int create(llmd_agent *a, const llmd_service *s, llmd_scheduler **out, llmd_err *err)
-{
-  llmd_scheduler_options o = {.size = sizeof o, .compat = s->compat, .fail = s->fail_open,
-                              .max_tokens = s->max_tokens_seen, .log = a->log, .log_ud = a->log_ud,
-                              .module_dir = s->module_dir[0] ? s->module_dir : NULL};
-  return llmd_scheduler_create(&o, llmd_share_pool(a->share), s->policy.ptr, s->policy.len, out, err);
-}
-
 static int create_at_last(llmd_agent *a, const llmd_service *s, uint32_t tries, llmd_scheduler **out, llmd_err *err)
 {
-  int rc = create(a, s, out, err);
+  int rc = llmd__policies_make(a, s, out, err);
   for (uint32_t i = 0; i < tries && rc == LLMD_E_BUSY; i++) {
     uv_sleep(STEP_MS);
     (void)llmd_share_reap(a->share);
-    rc = create(a, s, out, err);
+    rc = llmd__policies_make(a, s, out, err);
   }
   return rc;
 }
@@ -188,7 +182,7 @@ static uint32_t is_precise(const llmd_scheduler *s)
   return found;
 }
 
-static void adopt(llmd_agent *a, llmd_scheduler *s)
+void llmd__agent_adopt(llmd_agent *a, llmd_scheduler *s)
 {
   if (a->scheduler != s)
     llmd_scheduler_free(a->scheduler);
@@ -234,9 +228,12 @@ static int begin(llmd_agent *a, llmd_err *err)
     return rc;
   a->view.share = a->share;
   a->view.stats = a->stats;
-  adopt(a, a->scheduler);
+  a->view.refused = llmd__policies_refused;
+  a->view.refused_ud = a;
+  llmd__agent_adopt(a, a->scheduler);
   set_health(a);
   say_begun(a);
+  llmd__policies_watch(a);
   if (a->service->admin[0])
     rc = llmd__admin_start(a->loop, a->service->admin, &a->view, &a->admin, err);
   if (!rc)
@@ -329,7 +326,8 @@ int llmd_agent_reload(llmd_agent *agent, const llmd_service *service, llmd_err *
   former->next = a->former;
   a->former = former;
   a->service = service;
-  adopt(a, s);
+  llmd__agent_adopt(a, s);
+  llmd__policies_watch(a);
   set_health(a);
   a->view.reloads++;
   llmd__parts_renew(a);

@@ -2,7 +2,8 @@
  *
  *   share ── pool ◄── tick, publish (10 ms) ◄── changed() ── parts: discovery, scraper, subscriber, tokens
  *     ▲                                                        │ each with the service that it was started with
- *     └── reap (1 s)                     admin ── view ────────┘
+ *     ├── reap (1 s)                     admin ── view ────────┘
+ *     └── policies' texts ◄── files (100 ms)
  *
  * A reload starts only those parts anew whose settings differ: connections to engines and subscriptions stay. */
 #ifndef LLMD_UV_AGENT_AGENT_H
@@ -11,6 +12,7 @@
 #include <uv.h>
 
 #include "uv/admin/admin.h"
+#include "uv/agent/policies.h"
 
 enum { LLMD__PART_DISCOVERY, LLMD__PART_SCRAPER, LLMD__PART_SUBSCRIBER, LLMD__PART_TOKENS, LLMD__PARTS };
 
@@ -42,6 +44,7 @@ struct llmd_agent {
   llmd__admin *admin;
   llmd__admin_view view;
   llmd__part part[LLMD__PARTS];
+  llmd__policies policies;
   llmd__former *former;
   uv_timer_t tick, second;
   uint32_t precise;  /* the policy reads the exact index */
@@ -62,6 +65,9 @@ void llmd__parts_renew(llmd_agent *a);
 void llmd__parts_stop(llmd_agent *a);
 /* Does a part look at this service? */
 int llmd__parts_hold(const llmd_agent *a, const llmd_service *service);
+
+/* Decides nothing itself: what the pages show, and what the parts look at, is this scheduler's. The former one goes. */
+void llmd__agent_adopt(llmd_agent *a, llmd_scheduler *s);
 
 /* One of `open` has closed. ud is the agent. */
 void llmd__agent_closed(void *ud);

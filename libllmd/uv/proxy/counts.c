@@ -138,3 +138,15 @@ void llmd__counts_tick(llmd_proxy *p)
   if (p->access)
     llmd__stats_count(p->stats, LLMD__STAT_LOG_LOST, llmd__access_lost(p->access));
 }
+
+void llmd__counts_swap(llmd_proxy *p, int taken)
+{
+  if (p->stats)
+    llmd__stats_count(p->stats, taken ? LLMD__STAT_SWAPS_OK : LLMD__STAT_SWAPS_REFUSED, 1);
+}
+
+void llmd__counts_outdated(llmd_proxy *p, int outdated)
+{
+  if (p->stats)
+    llmd__stats_gauge(p->stats, LLMD__GAUGE_OUTDATED, outdated ? 1 : 0);
+}

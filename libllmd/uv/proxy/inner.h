@@ -21,6 +21,7 @@
 #include "uv/proxy/catalog.h"
 #include "uv/proxy/forward.h"
 #include "uv/proxy/sse.h"
+#include "uv/proxy/swap.h"
 #include "uv/proxy/usage.h"
 #include "uv/stats/stats.h"
 
@@ -91,9 +92,12 @@ struct llmd_proxy {
   const llmd_service *service;
   llmd_log_fn log;
   void *log_ud;
+  uv_thread_t thread; /* the loop's */
   llmd_allocator alloc;
   llmd_scheduler *scheduler;
   llmd_lane *lane;
+  llmd__swap swap;
+  llmd__recorder recorder;
   llmd_http_server *server;
   llmd__client *client;
   llmd_token_client *tokens; /* NULL: nobody to ask */
@@ -130,6 +134,10 @@ struct llmd_proxy {
 /* ---- proxy.c ---- */
 /* The proxy on a pool; share may be NULL (nothing is counted or explained then). */
 int llmd__proxy_start(const llmd_proxy_options *options, llmd_pool *pool, llmd_proxy **out, llmd_err *err);
+/* What the service says of decisions. Another thread may use it to make a scheduler. */
+void llmd__proxy_scheduler_options(llmd_proxy *p, const llmd_service *s, llmd_scheduler_options *out);
+/* A part has closed, when the proxy ends. */
+void llmd__proxy_left(llmd_proxy *p);
 /* n <= 16 bytes of the system's randomness. */
 void llmd__proxy_random(llmd_proxy *p, void *out, size_t n);
 
@@ -190,6 +198,8 @@ void llmd__counts_end(llmd__exchange *x, const llmd_now *now);
 void llmd__counts_refused(llmd_proxy *p, uint32_t status);
 void llmd__counts_expired(llmd_proxy *p);
 void llmd__counts_tick(llmd_proxy *p);
+void llmd__counts_swap(llmd_proxy *p, int taken);
+void llmd__counts_outdated(llmd_proxy *p, int outdated);
 
 /* ---- line.c ---- */
 /* The exchange's line in the access log. */
@@ -200,6 +210,23 @@ void llmd__line_note(llmd__exchange *x);
 /* ---- explain.c ---- */
 /* Puts the last decision's why where /explain finds it, a few times a second. */
 void llmd__proxy_explain(llmd_proxy *p, const llmd__exchange *x, const llmd_now *now);
+
+/* ---- swap.c ---- */
+/* Looks whether the region has other texts of the policies; if so, what they come to is made in another thread, and taken
+ * between two decisions. Each tick. */
+void llmd__swap_tick(llmd_proxy *p);
+/* Nothing that was begun counts any more, and no other thread looks at the service. May wait for a compiler. */
+void llmd__swap_forget(llmd_proxy *p);
+/* 1: something is to end still; llmd__proxy_left comes. */
+int llmd__swap_busy(const llmd_proxy *p);
+void llmd__swap_free(llmd_proxy *p);
+
+/* ---- recorder.c ---- */
+/* Once a second: the next decision may be recorded, if there are policies that a record may be wanted for. */
+void llmd__recorder_tick(llmd_proxy *p);
+/* Puts the last decision's record where the agent finds it. */
+void llmd__recorder_put(llmd_proxy *p, const llmd_now *now);
+void llmd__recorder_free(llmd_proxy *p);
 
 /* ---- tokens.c ---- */
 /* Opens the client if there is none and the service wants one. */

@@ -5,10 +5,12 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "uv/log.h"
+#include "uv/policy/make.h"
 #include "uv/proxy/inner.h"
 
 #define HEAD_MORE 8192u      /* bytes of a forwarded head besides the client's own */
 #define PROGRESS_NS 60000000000u
+#define NO_BUDGET (UINT64_C(1) << 60) /* ns of a decision: here only policies have a limit of time, their own */
 #define MOST_UPSTREAM 60000u /* connections to engines; descriptors run out before */
 
 /* ---- small things ---- */
@@ -51,21 +53,38 @@ static llmd_http_options http_options(const llmd_service *s)
   return o;
 }
 
+static uint64_t read_clock(void *ud)
+{
+  (void)ud;
+  return uv_hrtime();
+}
+
+/* A scheduler that is made in another thread says nothing: the agent, which tried the same text before, has said it. */
+static void on_log(void *ud, int level, const char *component, const char *text, size_t len)
+{
+  const llmd_proxy *p = ud;
+  const uv_thread_t self = uv_thread_self();
+  if (p->log && uv_thread_equal(&self, &p->thread))
+    p->log(p->log_ud, level, component, text, len);
+}
+
+void llmd__proxy_scheduler_options(llmd_proxy *p, const llmd_service *s, llmd_scheduler_options *out)
+{
+  llmd__policy_options(s, out);
+  out->explain = s->log.explain != 0;
+  out->log = on_log;
+  out->log_ud = p;
+  out->clock = read_clock;
+  out->budget_ns = NO_BUDGET;
+}
+
 /* Another process may be making state in the region at this moment. */
 static int make_scheduler(llmd_proxy *p, const llmd_service *s, uint32_t tries, llmd_scheduler **out, llmd_err *err)
 {
   llmd_scheduler_options o;
   int rc;
-  memset(&o, 0, sizeof o);
-  o.size = sizeof o;
-  o.compat = s->compat;
-  o.fail = s->fail_open;
-  o.explain = s->log.explain != 0;
-  o.max_tokens = s->max_tokens_seen;
-  o.log = p->log;
-  o.log_ud = p->log_ud;
-  o.module_dir = s->module_dir && s->module_dir[0] ? s->module_dir : NULL;
-  while ((rc = llmd_scheduler_create(&o, p->pool, s->policy.ptr, s->policy.len, out, err)) == LLMD_E_BUSY && --tries)
+  llmd__proxy_scheduler_options(p, s, &o);
+  while ((rc = llmd__policy_make(&o, s, p->pool, out, err)) == LLMD_E_BUSY && --tries)
     uv_sleep(5);
   return rc;
 }
@@ -141,8 +160,10 @@ static void on_tick(uv_timer_t *timer)
   expire_old(p, now.mono);
   if (p->access && (flush < 2 || p->ticks % flush == 0))
     llmd__access_flush(p->access);
+  llmd__swap_tick(p);
   if (p->ticks % second == 0) {
     p->explain_left = s->log.explain;
+    llmd__recorder_tick(p);
     llmd__counts_tick(p);
     llmd__exchange_trim(p);
   }
@@ -201,6 +222,8 @@ static void free_parts(llmd_proxy *p)
   llmd__stats_close(p->stats);
   llmd_lane_free(p->lane);
   llmd_scheduler_free(p->scheduler);
+  llmd__swap_free(p);
+  llmd__recorder_free(p);
   llmd__access_close(p->access);
   llmd__catalog_free(&p->catalog, &p->alloc);
   llmd__exchange_free_spare(p);
@@ -248,6 +271,7 @@ int llmd__proxy_start(const llmd_proxy_options *o, llmd_pool *pool, llmd_proxy *
   p->log = o->log;
   p->log_ud = o->log_ud;
   p->explain_left = o->service->log.explain;
+  p->thread = uv_thread_self();
   if (err)
     err->text[0] = 0;
   rc = open_parts(p, o, err);
@@ -262,6 +286,7 @@ int llmd__proxy_start(const llmd_proxy_options *o, llmd_pool *pool, llmd_proxy *
   p->timer_open = 1;
   (void)uv_timer_start(&p->timer, on_tick, LLMD__PROXY_TICK_MS, LLMD__PROXY_TICK_MS);
   llmd__counts_tick(p);
+  llmd__recorder_tick(p);
   *out = p;
   return 0;
 }
@@ -307,6 +332,7 @@ int llmd_proxy_reload(llmd_proxy *p, const llmd_service *service, llmd_err *err)
   rc = open_log(p, service, &access, err);
   if (rc)
     return rc;
+  llmd__swap_forget(p);
   rc = make_scheduler(p, service, 4, &scheduler, err);
   if (!rc) {
     rc = llmd_lane_switch(p->lane, scheduler);
@@ -332,7 +358,7 @@ int llmd_proxy_reload(llmd_proxy *p, const llmd_service *service, llmd_err *err)
 
 /* ---- the end ---- */
 
-static void left(llmd_proxy *p)
+void llmd__proxy_left(llmd_proxy *p)
 {
   llmd_done_fn done = p->done;
   void *ud = p->done_ud;
@@ -345,12 +371,12 @@ static void left(llmd_proxy *p)
 
 static void on_part_closed(void *ud)
 {
-  left(ud);
+  llmd__proxy_left(ud);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-  left(handle->data);
+  llmd__proxy_left(handle->data);
 }
 
 /* All calls are over: their legs are, too. */
@@ -358,7 +384,7 @@ static void on_server_closed(void *ud)
 {
   llmd_proxy *p = ud;
   p->server = NULL;
-  p->parts = 3;
+  p->parts = 3 + (llmd__swap_busy(p) ? 1u : 0u);
   llmd_token_client_close(p->tokens, on_part_closed, p);
   llmd__client_close(p->client, on_part_closed, p);
   uv_close((uv_handle_t *)&p->timer, on_timer_closed);

@@ -278,6 +278,7 @@ void llmd__exchange_decide(llmd__exchange *x)
   if (x->work->decision.status == LLMD_ROUTED)
     rename_for_transfer(x);
   llmd__proxy_explain(p, x, &now);
+  llmd__recorder_put(p, &now);
   if (x->work->decision.status != LLMD_ROUTED) {
     reject(x);
     return;
