@@ -19,19 +19,21 @@ static const char help[] =
   "events, gives back what dead processes held. Any number of processes attach to the region and\n"
   "decide by themselves, without I/O (llmd serve, or a program of yours: docs/service.md). There is\n"
   "one agent for a region; when it dies they go on, and the next one takes over.\n"
-  "FILE is the service's file, the same as for llmd serve; what it leaves out has a default.\n"
+  "FILE is the service's file, the same as for llmd serve; what it leaves out has a default. Or it is a\n"
+  "policy, FILE.lua, as if --policy had named it.\n"
   "\n"
   "  --endpoints FILE   the engines: a pool file, which is watched; or a list: '[10.0.0.1:8000]'\n"
   "  --region FILE      the shared region        [/dev/shm/llmd-UID]\n"
-  "  --admin ADDRESS    /metrics, /healthz, /readyz, /endpoints, /explain; \"\" = nowhere\n"
+  "  --admin ADDRESS    /metrics, /healthz, /readyz, /endpoints, /policies, /explain; \"\" = nowhere\n"
   "                     [127.0.0.1:9090]\n"
-  "  --policy FILE      an EndpointPickerConfig  [the reference's default]\n"
+  "  --policy FILE      an EndpointPickerConfig, or a policy in Lua  [the reference's default]\n"
   "  --set KEY=VALUE    any key of the file, over what the file says: metrics.period=20ms\n"
   "  --help\n"
   "\n"
   "SIGTERM and SIGINT stop it; the region's file stays, for the next one. SIGHUP, or a change of FILE\n"
   "or of the policy's file, makes it read them again; one that is not right is told of and changes\n"
-  "nothing. Once the region is there it says so on standard error:\n"
+  "nothing. Policies in Lua are tried first, and swapped while requests flow. Once the region is there it\n"
+  "says so on standard error:\n"
   "\n"
   "  agent: ready region=/dev/shm/llmd-1000 admin=9090 pid=4711\n"
   "\n"
@@ -61,10 +63,10 @@ struct program {
 
 static void watch_files(struct program *p);
 
-/* Where a policy stands that is not right. */
-static const char *policy_place(const struct program *p, const llmd_service *s)
+/* Whose fault is it: the policy's, or that of what surrounds it? */
+static int blame(const struct program *p, const llmd_service *s, const llmd_err *err)
 {
-  return s->policy_file[0] ? s->policy_file : p->file.path ? p->file.path : p->file.command;
+  return err->line || err->path[0] ? service_blame_policy(&p->file, s, err) : shell_blame(p->file.command, err);
 }
 
 static void reload(struct program *p)
@@ -74,7 +76,7 @@ static void reload(struct program *p)
   if (p->stopping || service_read(&p->file, &next))
     return;
   if (llmd_agent_reload(p->agent, next, &err)) {
-    (void)shell_blame(err.line ? policy_place(p, next) : p->file.command, &err);
+    (void)blame(p, next, &err);
     llmd_service_free(next);
     return;
   }
@@ -110,7 +112,7 @@ static void watch_file(struct program *p, int i, const char *path)
 static void watch_files(struct program *p)
 {
   watch_file(p, 0, p->file.path ? p->file.path : "");
-  watch_file(p, 1, p->service->policy_file);
+  watch_file(p, 1, p->service->policy_is_text ? "" : p->service->policy_file); /* the agent itself watches texts */
 }
 
 /* ---- signals ----------------------------------------------------------------------------------------------------- */
@@ -174,7 +176,7 @@ static int start(struct program *p)
   llmd_err err = LLMD_ERR_INIT;
   if (!llmd_agent_start(&o, &p->agent, &err))
     return 0;
-  return shell_blame(err.line ? policy_place(p, p->service) : p->file.command, &err);
+  return blame(p, p->service, &err);
 }
 
 static void say_ready(const struct program *p)
@@ -261,8 +263,8 @@ static int run(int argc, char **argv)
     return code;
   if (argc - optind > 1)
     return shell_usage(argv[0], "one FILE at a time");
-  p.file.path = argv[optind];
-  return run_file(&p);
+  code = service_take_file(&p.file, argv[optind]);
+  return code ? code : run_file(&p);
 }
 
 const struct command cmd_agent = {

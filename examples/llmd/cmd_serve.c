@@ -13,13 +13,14 @@ static const char help[] =
   "A reverse proxy for engines that speak OpenAI's API: each request goes where its prefix is cached and\n"
   "there is room, streams pass token by token. One port, any number of worker processes, an agent that\n"
   "feeds the region which they share. FILE is the service's file, YAML or JSON (docs/service.md); what it\n"
-  "leaves out has a default, and without FILE all of it has.\n"
+  "leaves out has a default, and without FILE all of it has. Or FILE is a policy, FILE.lua, as if --policy\n"
+  "had named it.\n"
   "\n"
   "  --endpoints LIST   the engines: a pool file, which is watched; or 10.0.0.1:8000,10.0.0.2:8000\n"
   "  --listen ADDRESS   where clients come in     [127.0.0.1:8080]  port 0 = any, told when ready\n"
-  "  --admin ADDRESS    /metrics, /healthz, /readyz, /endpoints, /explain; \"\" = nowhere\n"
+  "  --admin ADDRESS    /metrics, /healthz, /readyz, /endpoints, /policies, /explain; \"\" = nowhere\n"
   "                     [127.0.0.1:9090]\n"
-  "  --policy FILE      an EndpointPickerConfig   [the reference's default]\n"
+  "  --policy FILE      an EndpointPickerConfig, or a policy in Lua  [the reference's default]\n"
   "  --workers N        processes that take requests  [1]\n"
   "  --region FILE      the shared region         [/dev/shm/llmd-UID-PORT, removed at the end]\n"
   "  --set KEY=VALUE    any key of the file, over what the file says: limits.body=4MiB\n"
@@ -28,8 +29,8 @@ static const char help[] =
   "\n"
   "SIGTERM and SIGINT: no new connections, requests under way end (limits.drain), then it ends; a second\n"
   "one ends it at once. SIGHUP, or a change of FILE or of the policy's file: read again; one that is not\n"
-  "right is told of and changes nothing. A process that dies is started again. Once requests are taken it\n"
-  "says so on standard error:\n"
+  "right is told of and changes nothing. A policy in Lua is tried first, and swapped while requests flow. A\n"
+  "process that dies is started again. Once requests are taken it says so on standard error:\n"
   "\n"
   "  serve: listening on 127.0.0.1:8080\n"
   "\n"
@@ -37,6 +38,7 @@ static const char help[] =
   "\n"
   "Examples:\n"
   "  llmd serve --endpoints 10.0.0.1:8000,10.0.0.2:8000\n"
+  "  llmd serve --endpoints 10.0.0.1:8000,10.0.0.2:8000 sticky.lua\n"
   "  llmd serve --listen 0.0.0.0:80 --workers 4 serve.yaml\n"
   "  llmd serve --check serve.yaml\n"
   "\n"
@@ -142,7 +144,9 @@ static int run(int argc, char **argv)
     return code;
   if (argc - optind > 1)
     return shell_usage(argv[0], "one FILE at a time");
-  serve.file.path = argv[optind];
+  code = service_take_file(&serve.file, argv[optind]);
+  if (code)
+    return code;
   if (serve.file.path && strcmp(serve.file.path, "-") == 0)
     return shell_usage(argv[0], "a file is needed here, not standard input: each process reads it, also again");
   return run_mode(&serve, &asked);

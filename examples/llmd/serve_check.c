@@ -32,19 +32,30 @@ static const char *source_of(const struct serve *serve, const char *named, int i
   return is_inline && serve->file.path ? serve->file.path : serve->file.command;
 }
 
+static int drop(void *ud, const char *text, size_t len)
+{
+  (void)ud;
+  (void)text;
+  (void)len;
+  return 0;
+}
+
+/* Policies in Lua show by their examples that they do what they are for. */
 static int check_policy(const struct serve *serve, const llmd_service *s, llmd_pool *pool)
 {
   const char *source = source_of(serve, s->policy_file, s->policy.len > 0);
   llmd_scheduler_options o = {
     .size = sizeof o, .compat = s->compat, .fail = s->fail_open ? LLMD_FAIL_OPEN : LLMD_FAIL_CLOSED,
     .log = shell_log, .log_ud = (void *)(uintptr_t)source, .module_dir = s->module_dir[0] ? s->module_dir : NULL,
+    .loader_dir = s->loader_dir[0] ? s->loader_dir : NULL, .policy_dir = s->policy_dir[0] ? s->policy_dir : NULL,
     .max_tokens = s->max_tokens_seen};
   llmd_err err = LLMD_ERR_INIT;
   llmd_scheduler *scheduler = NULL;
-  if (llmd_scheduler_create(&o, pool, s->policy.ptr, s->policy.len, &scheduler, &err))
-    return shell_blame(source, &err);
+  int rc = llmd_scheduler_create(&o, pool, s->policy.ptr, s->policy.len, &scheduler, &err);
+  if (!rc)
+    rc = llmd_scheduler_examples(scheduler, drop, NULL, &err);
   llmd_scheduler_free(scheduler);
-  return 0;
+  return rc < 0 ? service_blame_policy(&serve->file, s, &err) : 0;
 }
 
 /* On a pool of its own that nobody else sees. */

@@ -394,7 +394,7 @@ static void watch_file(struct supervisor *s, int i, const char *path)
 static void watch_files(struct supervisor *s)
 {
   watch_file(s, 0, s->serve->file.path ? s->serve->file.path : "");
-  watch_file(s, 1, s->serve->service->policy_file);
+  watch_file(s, 1, s->serve->service->policy_is_text ? "" : s->serve->service->policy_file); /* the agent watches texts */
 }
 
 /* ---- the run ----------------------------------------------------------------------------------------------------- */

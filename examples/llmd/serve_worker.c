@@ -85,7 +85,7 @@ static void reload(struct worker *w)
   if (w->stopping || service_read(&serve->file, &next))
     return;
   if (llmd_proxy_reload(w->proxy, next, &err)) {
-    (void)shell_blame(next->policy_file[0] ? next->policy_file : serve->file.command, &err);
+    (void)service_blame_policy(&serve->file, next, &err);
     llmd_service_free(next);
     return;
   }
@@ -142,10 +142,9 @@ static int start(struct worker *w)
   llmd_proxy_options o = {.size = sizeof o, .fd = SERVE_LISTEN_FD, .loop = &w->loop, .share = w->share,
                           .service = w->serve->service, .log = service_log, .log_ud = &w->serve->level};
   llmd_err err = LLMD_ERR_INIT;
-  const char *policy = w->serve->service->policy_file;
   if (!llmd_proxy_start(&o, &w->proxy, &err))
     return 0;
-  return shell_blame(policy[0] ? policy : w->serve->file.command, &err);
+  return service_blame_policy(&w->serve->file, w->serve->service, &err);
 }
 
 static void say_ready(void)
