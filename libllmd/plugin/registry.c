@@ -122,11 +122,12 @@ const llmd_plugin *llmd__registry_find(const llmd__registry *r, const char *type
   for (uint32_t i = 0; i < r->n; i++)
     if (!strcmp(r->plugin[i].type, type))
       return &r->plugin[i];
-  *old = 1;
   for (uint32_t i = 0; i < r->n; i++)
     for (const char *const *alias = r->plugin[i].aliases; alias && *alias; alias++)
-      if (!strcmp(*alias, type))
+      if (!strcmp(*alias, type)) {
+        *old = 1;
         return &r->plugin[i];
+      }
   return NULL;
 }
 
