@@ -127,7 +127,7 @@ static int take_read(const function *f, const char *name, llmd__lua_arg *out)
       return added;
     i = (uint32_t)added;
   }
-  if (p->read[i].shows == LLMD__LUA_HEADER || p->read[i].shows == LLMD__LUA_PROMPT)
+  if (!llmd__lua_is_column(p->read[i].shows))
     return llmd__lua_wrong(f->m, LLMD_E_INVALID, f->line, "%s: %s belongs to the request, ask for req", f->verb, name);
   p->read[i].used |= 1;
   out->what = LLMD__LUA_ARG_READ;

@@ -49,9 +49,9 @@ static int fill(lua_State *L, const llmd__lua_work *w, uint32_t r)
   int column;
   lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_COLUMN + (lua_Integer)r);
   column = lua_gettop(L);
-  if (read->shows == LLMD__LUA_NUMBER)
+  if (read->shows == LLMD__LUA_SHOWS_NUMBER)
     numbers(L, column, w->batch->f64[r], w->n);
-  else if (read->shows == LLMD__LUA_ENDPOINT)
+  else if (read->shows == LLMD__LUA_SHOWS_ENDPOINT)
     endpoints(L, column, w->batch->endpoint, w->n);
   else
     texts(L, column, &o->host, w->batch->id[r], w->n);
@@ -75,7 +75,7 @@ void llmd__lua_columns(lua_State *L, const llmd__lua_work *w, uint32_t wants)
   for (uint32_t r = 0; r < p->n_reads; r++) {
     uint32_t use = p->read[r].used & wants, shows = p->read[r].shows;
     int column;
-    if (!llmd__lua_is_column(shows) || (shows == LLMD__LUA_NUMBER && !(use & LLMD__LUA_WANTS_COLS)))
+    if (!llmd__lua_is_column(shows) || (shows == LLMD__LUA_SHOWS_NUMBER && !(use & LLMD__LUA_WANTS_COLS)))
       continue;
     if (!use)
       continue;

@@ -21,7 +21,7 @@ static uint32_t gather(lua_State *L, const llmd__lua_work *w, source *from)
       continue;
     lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_FIELD + (lua_Integer)r);
     from[n].name = lua_gettop(L);
-    from[n].cell = shows == LLMD__LUA_NUMBER ? w->batch->f64[r] : NULL;
+    from[n].cell = shows == LLMD__LUA_SHOWS_NUMBER ? w->batch->f64[r] : NULL;
     if (!from[n].cell) {
       lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_COLUMN + (lua_Integer)r);
       from[n].column = lua_gettop(L);

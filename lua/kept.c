@@ -101,7 +101,7 @@ static void keep_columns(lua_State *L, const llmd__lua_policy *p, uint32_t rows)
   for (uint32_t r = 0; r < p->n_reads; r++) {
     const llmd__lua_read *read = &p->read[r];
     keep_name(L, LLMD__LUA_AT_FIELD + (int)r, read->field);
-    uint32_t needed = read->shows == LLMD__LUA_NUMBER ? read->used & LLMD__LUA_WANTS_COLS : read->used;
+    uint32_t needed = read->shows == LLMD__LUA_SHOWS_NUMBER ? read->used & LLMD__LUA_WANTS_COLS : read->used;
     if (llmd__lua_is_column(read->shows) && needed)
       keep_table(L, LLMD__LUA_AT_COLUMN + (int)r, rows, 0, read->field, refuse_new);
   }
@@ -144,7 +144,7 @@ static void keep_request(lua_State *L, const llmd__lua_policy *p)
 {
   uint32_t headers = 0;
   for (uint32_t r = 0; r < p->n_reads; r++)
-    headers += p->read[r].shows == LLMD__LUA_HEADER;
+    headers += p->read[r].shows == LLMD__LUA_SHOWS_HEADER;
   for (int i = 0; i < LLMD__LUA_REQ_FIELDS; i++)
     keep_name(L, LLMD__LUA_AT_REQ_FIELD + i, llmd__lua_req_names[i]);
   keep_table(L, LLMD__LUA_AT_REQ, 0, LLMD__LUA_REQ_FIELDS, "req", refuse_new);

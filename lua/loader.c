@@ -27,7 +27,7 @@ static void text(const void *policy, llmd_str *out)
 static int reads_prompt(const llmd__lua_policy *p)
 {
   for (uint32_t i = 0; i < p->n_reads; i++)
-    if (p->read[i].shows == LLMD__LUA_PROMPT)
+    if (p->read[i].shows == LLMD__LUA_SHOWS_PROMPT)
       return 1;
   return 0;
 }

@@ -59,10 +59,11 @@ static uint32_t distance(const char *a, const char *b)
   return row[m];
 }
 
-/* Half of a word may be wrong at most, and no more than three letters. */
+/* Some half of a word may be wrong, and no more than three letters. */
 void llmd__lua_near_try(llmd__lua_near *n, const char *name)
 {
-  uint32_t d = distance(n->word, name), most = (uint32_t)strlen(n->word) / 2;
+  size_t len = strlen(n->word);
+  uint32_t d = distance(n->word, name), most = (uint32_t)(len > 2 ? len + 1 : len) / 2;
   if (most > 3)
     most = 3;
   if (d > most || (n->best && d >= n->distance))

@@ -72,18 +72,18 @@ typedef struct llmd__lua_verb {
 } llmd__lua_verb;
 
 /* How a read shows in Lua. */
-#define LLMD__LUA_NUMBER 1u /* cols.F[i], ep.F: NaN = unknown */
-#define LLMD__LUA_TEXT 2u   /* the same, a string; "" = unknown */
-#define LLMD__LUA_HEADER 3u /* req.headers[F]; nil = absent */
-#define LLMD__LUA_PROMPT 4u /* req.prompt */
-#define LLMD__LUA_ENDPOINT 5u /* cols.F[i], ep.F: the endpoint's id, an integer, as commit's and report's target is */
+#define LLMD__LUA_SHOWS_NUMBER 1u /* cols.F[i], ep.F: NaN = unknown */
+#define LLMD__LUA_SHOWS_TEXT 2u   /* the same, a string; "" = unknown */
+#define LLMD__LUA_SHOWS_HEADER 3u /* req.headers[F]; nil = absent */
+#define LLMD__LUA_SHOWS_PROMPT 4u /* req.prompt */
+#define LLMD__LUA_SHOWS_ENDPOINT 5u /* cols.F[i], ep.F: the endpoint's id, an integer, as commit's and report's target is */
 static inline int llmd__lua_is_column(uint32_t shows)
 {
-  return shows == LLMD__LUA_NUMBER || shows == LLMD__LUA_TEXT || shows == LLMD__LUA_ENDPOINT;
+  return shows == LLMD__LUA_SHOWS_NUMBER || shows == LLMD__LUA_SHOWS_TEXT || shows == LLMD__LUA_SHOWS_ENDPOINT;
 }
 typedef struct llmd__lua_read {
   const char *field;
-  uint32_t shows; /* LLMD__LUA_NUMBER, ... */
+  uint32_t shows; /* LLMD__LUA_SHOWS_NUMBER, ... */
   uint32_t used;  /* bits: 1 as an argument, 2 in cols, 4 in eps: what need not be kept is not */
 } llmd__lua_read;
 

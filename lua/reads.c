@@ -37,12 +37,12 @@ static const struct {
   const char *prefix;
   uint32_t kind, flags, shows;
 } forms[] = {
-  {"label:", LLMD_READ_LABEL, LLMD_READ_TEXT, LLMD__LUA_TEXT},
-  {"header:", LLMD_READ_HEADER, 0, LLMD__LUA_HEADER},
-  {"attr:", LLMD_READ_F64, 0, LLMD__LUA_NUMBER},
-  {"id:", LLMD_READ_ID, LLMD_READ_TEXT, LLMD__LUA_TEXT},
-  {"has:", LLMD_READ_HAS_MODEL, 0, LLMD__LUA_NUMBER},
-  {"size:", LLMD_READ_SET_SIZE, 0, LLMD__LUA_NUMBER},
+  {"label:", LLMD_READ_LABEL, LLMD_READ_TEXT, LLMD__LUA_SHOWS_TEXT},
+  {"header:", LLMD_READ_HEADER, 0, LLMD__LUA_SHOWS_HEADER},
+  {"attr:", LLMD_READ_F64, 0, LLMD__LUA_SHOWS_NUMBER},
+  {"id:", LLMD_READ_ID, LLMD_READ_TEXT, LLMD__LUA_SHOWS_TEXT},
+  {"has:", LLMD_READ_HAS_MODEL, 0, LLMD__LUA_SHOWS_NUMBER},
+  {"size:", LLMD_READ_SET_SIZE, 0, LLMD__LUA_SHOWS_NUMBER},
 };
 
 /* What the C plugins put in place of what is unknown when they reproduce the reference: 0 for plain metrics and loads. */
@@ -68,7 +68,7 @@ static void use_known(entry *e, const llmd__lua_known *k)
   e->read.flags = text ? LLMD_READ_TEXT : 0;
   e->read.name = *k->attribute ? k->attribute : NULL;
   e->read.from = *k->producer ? k->producer : NULL;
-  e->shows = number ? LLMD__LUA_ENDPOINT : text ? LLMD__LUA_TEXT : LLMD__LUA_NUMBER;
+  e->shows = number ? LLMD__LUA_SHOWS_ENDPOINT : text ? LLMD__LUA_SHOWS_TEXT : LLMD__LUA_SHOWS_NUMBER;
   if (!e->field)
     e->field = k->field;
 }
@@ -120,7 +120,7 @@ static int use_prompt(entry *e)
   if (e->field)
     return llmd__lua_wrong(e->m, LLMD_E_INVALID, e->line, "reads: \"prompt\" shows as req.prompt, it takes no other name");
   e->read.kind = LLMD_READ_PROMPT;
-  e->shows = LLMD__LUA_PROMPT;
+  e->shows = LLMD__LUA_SHOWS_PROMPT;
   e->field = "prompt";
   return 0;
 }
@@ -357,7 +357,7 @@ void llmd__lua_lint_reads(const llmd__lua_maker *m)
   for (uint32_t i = 0; i < p->n_reads; i++) {
     const llmd__lua_read *r = &p->read[i];
     uint32_t line = llmd__lua_line_of(p, r->field);
-    if (r->shows == LLMD__LUA_HEADER || r->shows == LLMD__LUA_PROMPT) {
+    if (!llmd__lua_is_column(r->shows)) {
       if (!req)
         llmd__lua_remark(m, line, "reads: %s shows in req, and no function asks for req", r->field);
     } else if (!r->used) {

@@ -72,9 +72,9 @@ static void put_values(lua_State *L, const llmd__lua_work *w, int req)
   for (uint32_t r = 0; r < o->policy->n_reads; r++) {
     const llmd__lua_read *read = &o->policy->read[r];
     const llmd_str *text = &w->value[r].str;
-    if (read->shows == LLMD__LUA_PROMPT && o->self->prompt && text->ptr)
+    if (read->shows == LLMD__LUA_SHOWS_PROMPT && o->self->prompt && text->ptr)
       prompt = text;
-    if (read->shows != LLMD__LUA_HEADER)
+    if (read->shows != LLMD__LUA_SHOWS_HEADER)
       continue;
     lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_FIELD + (lua_Integer)r);
     put_text(L, headers, text->ptr ? text : NULL);

@@ -274,12 +274,12 @@ static int take_headers(reader *r, int request)
   uint32_t n = 0;
   int table = open_table(r, request, "headers");
   for (uint32_t i = 0; i < p->n_reads; i++)
-    if (p->read[i].shows == LLMD__LUA_HEADER)
+    if (p->read[i].shows == LLMD__LUA_SHOWS_HEADER)
       names[n++] = p->read[i].field;
   if (!table || check_words(r, table, "request.headers", names))
     return r->rc;
   for (uint32_t i = 0; i < p->n_reads && !r->rc; i++)
-    if (p->read[i].shows == LLMD__LUA_HEADER)
+    if (p->read[i].shows == LLMD__LUA_SHOWS_HEADER)
       take_text_field(r, table, p->read[i].field, &r->s->value[i].str);
   lua_settop(r->L, table - 1);
   return r->rc;
@@ -294,7 +294,7 @@ static int take_request(reader *r)
   if (take_view(r, table) || take_headers(r, table))
     return r->rc;
   for (uint32_t i = 0; i < p->n_reads && !r->rc; i++)
-    if (p->read[i].shows == LLMD__LUA_PROMPT)
+    if (p->read[i].shows == LLMD__LUA_SHOWS_PROMPT)
       take_text_field(r, table, "prompt", &r->s->value[i].str);
   lua_settop(r->L, table - 1);
   return r->rc;
@@ -340,11 +340,11 @@ static int take_endpoint_id(reader *r, int table, const char *key, llmd_endpoint
 static int take_cell(reader *r, int endpoint, uint32_t read, uint32_t row)
 {
   const llmd__lua_read *what = &r->s->p->read[read];
-  if (what->shows == LLMD__LUA_NUMBER) {
+  if (what->shows == LLMD__LUA_SHOWS_NUMBER) {
     r->s->f64[read][row] = preset_of(r->s->p->plugin.reads[read].kind);
     return take_number(r, endpoint, what->field, &r->s->f64[read][row]);
   }
-  if (what->shows == LLMD__LUA_ENDPOINT)
+  if (what->shows == LLMD__LUA_SHOWS_ENDPOINT)
     return take_endpoint_id(r, endpoint, what->field, &r->s->endpoint[row]);
   if (field(r, endpoint, what->field))
     r->s->id[read][row] = id_of(r, what->field);
@@ -382,9 +382,9 @@ static int make_columns(reader *r)
   s->total = room(r, s->n * sizeof *s->total);
   for (uint32_t i = 0; i < n_reads && !r->rc; i++) {
     s->value[i].num = (double)NAN;
-    if (s->p->read[i].shows == LLMD__LUA_NUMBER)
+    if (s->p->read[i].shows == LLMD__LUA_SHOWS_NUMBER)
       s->f64[i] = room(r, s->n * sizeof **s->f64);
-    else if (s->p->read[i].shows == LLMD__LUA_TEXT)
+    else if (s->p->read[i].shows == LLMD__LUA_SHOWS_TEXT)
       s->id[i] = room(r, s->n * sizeof **s->id);
   }
   return r->rc;

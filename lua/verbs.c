@@ -153,7 +153,7 @@ static void call_once(lua_State *L, llmd__lua_work *w)
 /* An argument at endpoint i; same: what push_arg has pushed for it. */
 static void push_at(lua_State *L, const llmd__lua_work *w, const llmd__lua_arg *a, int same, uint32_t i)
 {
-  if (a->what == LLMD__LUA_ARG_READ && w->own->policy->read[a->read].shows == LLMD__LUA_NUMBER)
+  if (a->what == LLMD__LUA_ARG_READ && w->own->policy->read[a->read].shows == LLMD__LUA_SHOWS_NUMBER)
     lua_pushnumber(L, w->batch->f64[a->read][i]);
   else if (a->what == LLMD__LUA_ARG_READ || a->what == LLMD__LUA_ARG_EP)
     lua_rawgeti(L, same, (lua_Integer)i + 1);

@@ -160,7 +160,7 @@ static inline void rig_open(rig *r)
   r->view.size = sizeof r->view;
   r->view.max_tokens = r->view.slo_ttft_ms = r->view.slo_tpot_ms = UNKNOWN;
   for (uint32_t i = 0; i < r->p->n_reads; i++) {
-    int text = r->p->read[i].shows == LLMD__LUA_TEXT;
+    int text = r->p->read[i].shows == LLMD__LUA_SHOWS_TEXT;
     r->f64[i] = text ? NULL : r->cell[i];
     r->id[i] = text ? r->id_cell[i] : NULL;
   }
