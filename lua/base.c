@@ -147,14 +147,18 @@ static int base_assert(lua_State *L)
   return base_error(L);
 }
 
-/* What ends the call is raised again: no script outlives its budget. */
+/* What ends the call is raised again: no script outlives its budget. Nor does it go on after memory was refused: when
+ * that happens depends on garbage of earlier calls, so that a replay might go another way. */
 static int base_pcall(lua_State *L)
 {
   llmd__lua *s = llmd__lua_state(L);
   luaL_checkany(L, 1);
   lua_pushboolean(L, 1);
   lua_insert(L, 1);
-  if (lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0) != LUA_OK) {
+  int rc = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+  if (rc != LUA_OK) {
+    if (rc == LUA_ERRMEM && s->stop == 0)
+      s->stop = LLMD_E_NOMEM;
     if (s->stop != 0)
       return lua_error(L);
     s->code = 0;
@@ -346,6 +350,7 @@ static void take_key(lua_State *L, int idx, walk_key *key)
 static int walk_next(lua_State *L)
 {
   walk *w = lua_touserdata(L, 1);
+  lua_settop(L, 2);
   luaL_argexpected(L, lua_type(L, 1) == LUA_TUSERDATA && lua_getiuservalue(L, 1, 3) == LUA_TLIGHTUSERDATA &&
                    lua_touserdata(L, -1) == &walk_type, 1, "what pairs gave");
   lua_settop(L, 2);
