@@ -95,6 +95,13 @@ static void drop_text(llmd__policy_file *f)
   f->text = NULL;
 }
 
+static void forgive(llmd__policy_file *f)
+{
+  free(f->bad);
+  f->bad = NULL;
+  f->refused[0] = 0;
+}
+
 /* A text may be right, and the configuration's parameters not fit it. */
 static int is_about_configuration(const llmd_err *err)
 {
@@ -106,17 +113,21 @@ static void refuse(llmd__policy_file *f, const llmd_err *err)
   llmd_agent *a = f->agent;
   const char *text = err->text[0] ? err->text : llmd_strerror(err->code);
   if (is_about_configuration(err))
-    (void)snprintf(f->refused, sizeof f->refused, " the configuration does not fit it, line %u, %s: %s", err->line,
+    (void)snprintf(f->refused, sizeof f->refused, "the configuration does not fit it, line %u, %s: %s", err->line,
                    err->path, text);
   else if (err->line && err->column)
     (void)snprintf(f->refused, sizeof f->refused, "%u:%u: %s", err->line, err->column, text);
   else if (err->line)
     (void)snprintf(f->refused, sizeof f->refused, "%u: %s", err->line, text);
   else
-    (void)snprintf(f->refused, sizeof f->refused, " %s", text);
-  SAY(a, LLMD_LOG_ERROR, "%s:%s; the former text stays", f->path, f->refused);
+    (void)snprintf(f->refused, sizeof f->refused, "%s", text);
+  SAY(a, LLMD_LOG_ERROR, "%s:%s%s; the former text stays", f->path,
+      f->refused[0] >= '0' && f->refused[0] <= '9' ? "" : " ", f->refused);
   a->view.policies_refused++;
-  drop_text(f);
+  free(f->bad);
+  f->bad = f->text;
+  f->bad_len = f->len;
+  f->text = NULL;
 }
 
 static int ask_new(void *ud, const llmd_str *file, llmd_str *text)
@@ -140,7 +151,7 @@ static int make_candidate(llmd__policy_file *f, llmd_scheduler **out, llmd_err *
 
 static void tell_taken(const llmd__policy_file *f, uint64_t number, const llmd__trial *trial)
 {
-  SAY(f->agent, LLMD_LOG_INFO, "%s: text %llu is in use; %u examples and %u recorded requests were tried", f->path,
+  SAY(f->agent, LLMD_LOG_INFO, "%s: text %llu is in use; tried: examples %u, recorded requests %u", f->path,
       (unsigned long long)number, trial->examples, trial->records);
 }
 
@@ -168,23 +179,25 @@ static void try_text(llmd__policy_file *f)
   }
   llmd__agent_adopt(a, candidate);
   a->view.policies_taken++;
-  f->refused[0] = 0;
+  forgive(f);
   drop_text(f);
   tell_taken(f, number, &trial);
 }
 
-/* A text that is in use already needs no trial. */
+/* A text that is in use already needs no trial, nor does one that has failed. */
 static void try_waiting(llmd__policy_file *f)
 {
   llmd_policy_info p;
   if (!f->text)
     return;
   if (find(f->agent->scheduler, f->name, &p) && same_text(p.text, f->text, f->len)) {
-    f->refused[0] = 0;
+    forgive(f);
     drop_text(f);
-    return;
+  } else if (f->bad && same_text((llmd_str){f->bad, f->bad_len}, f->text, f->len)) {
+    drop_text(f);
+  } else {
+    try_text(f);
   }
-  try_text(f);
 }
 
 /* ---- watching ---------------------------------------------------------------------------------------------------- */
@@ -205,7 +218,8 @@ static void on_text(void *ud, const char *text, size_t len)
 static void on_trouble(void *ud, const char *what)
 {
   llmd__policy_file *f = ud;
-  (void)snprintf(f->refused, sizeof f->refused, " %s", what);
+  forgive(f);
+  (void)snprintf(f->refused, sizeof f->refused, "%s", what);
   SAY(f->agent, LLMD_LOG_WARN, "%s: %s; its last text stays", f->path, what);
 }
 
@@ -214,6 +228,7 @@ static void free_file(llmd__policy_file *f)
   free(f->name);
   free(f->path);
   free(f->text);
+  free(f->bad);
   free(f);
 }
 
@@ -298,6 +313,10 @@ static void try_all(llmd_agent *a)
 void llmd__policies_watch(llmd_agent *a)
 {
   close_needless(a);
+  for (llmd__policy_file *f = a->policies.first; f; f = f->next) {
+    forgive(f);
+    llmd__file_read(f->watch);
+  }
   open_missing(a);
   try_all(a);
 }

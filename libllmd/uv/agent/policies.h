@@ -17,6 +17,8 @@ typedef struct llmd__policy_file {
   char *path;
   char *text; /* as read last, while it waits to be tried; NULL = nothing waits */
   size_t len;
+  char *bad;  /* a text that was refused: it is not tried again until somebody asks for it; NULL = none */
+  size_t bad_len;
   char refused[512]; /* what is wrong with the file as it is now; "" = nothing */
 } llmd__policy_file;
 
