@@ -125,8 +125,9 @@ typedef struct llmd_param {
 #define LLMD_READ_FRESH 9u
 #define LLMD_READ_HEADER 10u
 #define LLMD_READ_HEADER_IDS 11u
-/* value[r].str: the beginning of the prompt's text, at most LLMD_PROMPT_BYTES; ptr NULL = it has none. Records of such
- * decisions hold it: nothing reads it that the operator has not allowed to. */
+/* value[r].str: the beginning of the prompt's text, at most LLMD_PROMPT_BYTES, whole characters of UTF-8: contents of
+ * messages (or prompts) one after another, each on a new line; ptr NULL = it has none. Records of such decisions hold
+ * it: nothing reads it that the operator has not allowed to. */
 #define LLMD_READ_PROMPT 12u
 #define LLMD_PROMPT_BYTES 4096u
 

@@ -160,7 +160,7 @@ static int take_plugin(llmd__loader *l, const llmd__node *at, llmd__policy *p)
                            p->loader.type);
   memcpy(&p->plugin, d, d->size < sizeof p->plugin ? d->size : sizeof p->plugin);
   p->plugin.size = sizeof p->plugin;
-  why = llmd__plugin_refuse(&p->plugin);
+  why = p->plugin.kind ? llmd__plugin_refuse(&p->plugin) : "it has no verb";
   return why ? llmd__node_fail(at, l->err, LLMD_E_PLUGIN, "this policy cannot be used: %s", why) : 0;
 }
 
