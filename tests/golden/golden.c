@@ -3,6 +3,7 @@
  *     golden FOLDER            replays FOLDER/NAME.rec of every situation, and makes every situation anew; prints TAP
  *     golden --write FOLDER    makes the records (after a change of format, of a configuration or of a policy)
  *     golden --show NAME FOLDER   the explanation of one situation
+ *     golden --lua ENGINES ...    the same with the situations of policies in Lua, whose engine is in the folder ENGINES
  *
  * Each build of the tests runs this program: other compilers and other levels must agree on every bit. */
 #include "situation.h"
@@ -12,6 +13,10 @@
 #include <string.h>
 
 #define RECORD_MAX 262144u
+
+/* The situations that are asked for. */
+static const situation *list = situations;
+static unsigned n_list;
 
 typedef struct bytes {
   size_t len;
@@ -117,14 +122,14 @@ static const char *check(rig *r, const situation *s, const char *folder)
 static int replay_all(const char *folder)
 {
   int failed = 0;
-  printf("1..%u\n", n_situations);
-  for (unsigned i = 0; i < n_situations; i++) {
+  printf("1..%u\n", n_list);
+  for (unsigned i = 0; i < n_list; i++) {
     rig r;
     const char *problem;
     memset(&r, 0, sizeof r);
-    problem = check(&r, &situations[i], folder);
+    problem = check(&r, &list[i], folder);
     rig_close(&r);
-    printf("%s %u - %s\n", problem ? "not ok" : "ok", i + 1, situations[i].name);
+    printf("%s %u - %s\n", problem ? "not ok" : "ok", i + 1, list[i].name);
     if (problem)
       printf("# %s\n", problem);
     failed |= problem != NULL;
@@ -136,13 +141,13 @@ static int write_all(const char *folder)
 {
   static bytes b;
   int failed = 0;
-  for (unsigned i = 0; i < n_situations; i++) {
+  for (unsigned i = 0; i < n_list; i++) {
     rig r;
     b.len = 0;
     memset(&r, 0, sizeof r);
-    if (rig_open(&r, &situations[i], folder) || rig_decide(&r, &situations[i]) ||
-        llmd_record_write(r.lane, to_bytes, &b) || write_record(folder, &situations[i], &b)) {
-      fprintf(stderr, "golden: %s cannot be recorded\n", situations[i].name);
+    if (rig_open(&r, &list[i], folder) || rig_decide(&r, &list[i]) ||
+        llmd_record_write(r.lane, to_bytes, &b) || write_record(folder, &list[i], &b)) {
+      fprintf(stderr, "golden: %s cannot be recorded\n", list[i].name);
       failed = 1;
     }
     rig_close(&r);
@@ -152,14 +157,14 @@ static int write_all(const char *folder)
 
 static int show(const char *name, const char *folder)
 {
-  for (unsigned i = 0; i < n_situations; i++) {
+  for (unsigned i = 0; i < n_list; i++) {
     rig r;
     int rc;
-    if (strcmp(situations[i].name, name))
+    if (strcmp(list[i].name, name))
       continue;
-    rc = rig_open(&r, &situations[i], folder);
+    rc = rig_open(&r, &list[i], folder);
     if (!rc)
-      rc = rig_decide(&r, &situations[i]);
+      rc = rig_decide(&r, &list[i]);
     if (!rc)
       rc = llmd_explain_table(r.lane, to_stdout, NULL);
     rig_close(&r);
@@ -171,12 +176,20 @@ static int show(const char *name, const char *folder)
 
 int main(int argc, char **argv)
 {
+  n_list = n_situations;
+  if (argc > 2 && !strcmp(argv[1], "--lua")) {
+    list = lua_situations;
+    n_list = n_lua_situations;
+    situation_loaders = argv[2];
+    argc -= 2;
+    argv += 2;
+  }
   if (argc == 2)
     return replay_all(argv[1]);
   if (argc == 3 && !strcmp(argv[1], "--write"))
     return write_all(argv[2]);
   if (argc == 4 && !strcmp(argv[1], "--show"))
     return show(argv[2], argv[3]);
-  fprintf(stderr, "usage: golden [--write | --show NAME] FOLDER\n");
+  fprintf(stderr, "usage: golden [--lua ENGINES] [--write | --show NAME] FOLDER\n");
   return 2;
 }

@@ -81,6 +81,7 @@ const situation situations[] = {
      .compat = LLMD_COMPAT_STRICT},
 };
 const unsigned n_situations = sizeof situations / sizeof *situations;
+const char *situation_loaders;
 
 static llmd_str str(const char *text)
 {
@@ -207,7 +208,8 @@ static int read_config(rig *r, const char *folder, const char *name, size_t *len
 
 int rig_open(rig *r, const situation *s, const char *folder)
 {
-  llmd_scheduler_options so = {.size = sizeof so, .compat = s->compat, .fail = s->fail, .explain = 1};
+  llmd_scheduler_options so = {.size = sizeof so, .compat = s->compat, .fail = s->fail, .explain = 1,
+                               .loader_dir = situation_loaders};
   llmd_err err = LLMD_ERR_INIT;
   size_t len = 0;
   int rc;

@@ -40,6 +40,10 @@ typedef struct rig {
 
 extern const situation situations[];
 extern const unsigned n_situations;
+/* Those that need the engine of policies in Lua: it is in this folder (NULL: situations that need it cannot be made). */
+extern const situation lua_situations[];
+extern const unsigned n_lua_situations;
+extern const char *situation_loaders;
 
 /* Each returns 0 or a code. folder: where the configurations are. The rig is to be closed either way. */
 int rig_open(rig *r, const situation *s, const char *folder);
