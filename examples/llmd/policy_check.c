@@ -10,8 +10,8 @@ static const char help[] =
   "\n"
   "Compiles policies and says what they are: kinds and verbs, parameters with defaults and ranges, what\n"
   "they read, what they keep. Then what stands out (remarks), and the examples that stand in them, each\n"
-  "run. FILE is a policy, FILE.lua, or an EndpointPickerConfig: then all policies that it names, with the\n"
-  "parameters that it gives them. What is wrong is said as file:line: text.\n"
+  "run. FILE is a policy, FILE.lua, or an EndpointPickerConfig: then all policies that it names, with\n"
+  "the parameters that it gives them. What is wrong is said as file:line: text.\n"
   "\n"
   "  --modules DIR   also load the plugins in DIR\n"
   "  --loaders DIR   what loads policies (llmd-lua.so) is in DIR\n"
@@ -28,7 +28,6 @@ struct check {
   struct session_options options;
   int json;
   cJSON *remarks;   /* strings */
-  cJSON *operators; /* what describes a policy that says nothing: the parameters that each has */
   cJSON *types;     /* all plugin types */
   cJSON *files;     /* with --json */
 };
@@ -116,7 +115,8 @@ static int describe_all(struct check *c, const struct session *s, struct result 
     cJSON *o = policy_describe(s->scheduler, i);
     if (!o || !cJSON_AddItemToArray(r->policies, o))
       return shell_refuse(c->options.command, "out of memory");
-    if (json_add_str(o, "instance", info.instance) || json_add_str(o, "file", info.file))
+    if (!cJSON_AddStringToObject(o, "instance", info.instance.ptr) ||
+        (info.file.ptr && !cJSON_AddStringToObject(o, "file", info.file.ptr)))
       return shell_refuse(c->options.command, "out of memory");
     if (s->config.is_policy)
       lint(c, o);
@@ -126,11 +126,16 @@ static int describe_all(struct check *c, const struct session *s, struct result 
   return 0;
 }
 
+static void find_place(const struct session *s, struct result *r)
+{
+  char room[sizeof r->place];
+  (void)snprintf(r->place, sizeof r->place, "%s", config_place(&s->config, &r->err, room, sizeof room));
+}
+
 static int run_examples(const struct session *s, struct result *r)
 {
   llmd_err err = LLMD_ERR_INIT;
   int rc = llmd_scheduler_examples(s->scheduler, json_collect, &r->examples, &err);
-  const char *place;
   r->n_examples = rc < 0 ? -1 : rc;
   if (rc >= 0)
     return 0;
@@ -138,21 +143,17 @@ static int run_examples(const struct session *s, struct result *r)
   r->err.code = rc;
   if (!err.text[0])
     (void)snprintf(r->err.text, sizeof r->err.text, "%s", llmd_strerror(rc));
-  place = config_place(&s->config, &r->err, r->place, sizeof r->place);
-  if (place != r->place)
-    (void)snprintf(r->place, sizeof r->place, "%s", place);
+  find_place(s, r);
   return EXIT_REFUSED;
 }
 
-static int load_known(struct check *c, const struct session *s)
+static int load_types(struct check *c)
 {
   struct json_text text = {0};
-  llmd_err err = LLMD_ERR_INIT;
-  if (!c->operators)
-    c->operators = policy_describe_text(s, &c->options, "return {score = function() return 0 end}", &err);
-  if (c->types || llmd_plugins_write(NULL, json_collect, &text))
+  if (c->types)
     return 0;
-  c->types = cJSON_ParseWithLength(text.text, text.len);
+  if (llmd_plugins_write(NULL, json_collect, &text) == 0)
+    c->types = cJSON_ParseWithLength(text.text, text.len);
   free(text.text);
   return c->types ? 0 : shell_refuse(c->options.command, "out of memory");
 }
@@ -164,10 +165,10 @@ static int look_at(struct check *c, struct result *r)
   int code = session_open(&s, &c->options, &err);
   if (code && err.code) {
     r->err = err;
-    (void)snprintf(r->place, sizeof r->place, "%s", config_place(&s.config, &r->err, r->place, sizeof r->place));
+    find_place(&s, r);
   }
   if (code == 0)
-    code = load_known(c, &s);
+    code = load_types(c);
   if (code == 0)
     code = describe_all(c, &s, r);
   if (code == 0)
@@ -209,15 +210,22 @@ static const char *range_of(const cJSON *p, char *text, size_t size)
   return text;
 }
 
-/* The policy's own; those that each policy has are named in a line. */
-static void print_parameters(const struct check *c, const cJSON *policy)
+/* The policy's own: those of the object `params`. The others each policy has. */
+static const cJSON *own_parameters(const cJSON *policy)
 {
-  const cJSON *p, *common = c->operators ? policy_list(c->operators, "parameters") : NULL;
+  const cJSON *p;
+  cJSON_ArrayForEach(p, policy_list(policy, "parameters"))
+    if (strcmp(policy_text(p, "name"), "params") == 0)
+      return policy_list(p, "fields");
+  return NULL;
+}
+
+static void print_parameters(const cJSON *policy)
+{
+  const cJSON *p;
   int titled = 0;
-  cJSON_ArrayForEach(p, policy_list(policy, "parameters")) {
+  cJSON_ArrayForEach(p, own_parameters(policy)) {
     char range[200];
-    if (has_row(common, policy_text(p, "name")))
-      continue;
     if (!titled++)
       printf("  %-11s%-20s %-8s %-12s %-20s %s\n", "parameters", "name", "type", "default", "range", "what it is");
     printf("  %-11s%-20s %-8s %-12s %-20s %s\n", "", policy_text(p, "name"), policy_text(p, "type"),
@@ -244,10 +252,12 @@ static void print_policy(const struct check *c, const cJSON *p)
 {
   const cJSON *store = policy_list(p, "table_entries"), *w;
   const char *file = policy_text(p, "file"), *title = "writes";
-  printf("%s%s%s: %s\n", policy_text(p, "instance"), file[0] ? ", " : "", file, policy_text(p, "summary"));
+  int named = !(file[0] && config_is_policy(c->options.config)); /* else nobody gave it the instance's name */
+  printf("%s%s%s: %s\n", named ? policy_text(p, "instance") : "", named && file[0] ? ", " : "", file,
+         policy_text(p, "summary"));
   print_list("kinds", policy_list(p, "kinds"));
   print_list("verbs", policy_list(p, "verbs"));
-  print_parameters(c, p);
+  print_parameters(p);
   print_reads(p);
   cJSON_ArrayForEach(w, policy_list(p, "writes")) {
     printf("  %-11s%s\n", title, policy_text(w, "name"));
@@ -386,7 +396,6 @@ static int check_all(struct check *c, char **files, int n)
     worst = worst ? worst : code;
   }
   cJSON_Delete(c->files);
-  cJSON_Delete(c->operators);
   cJSON_Delete(c->types);
   return worst;
 }

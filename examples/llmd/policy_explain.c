@@ -9,8 +9,8 @@
 static const char help[] =
   "Usage: llmd policy explain [OPTION]... FILE RECORD\n"
   "\n"
-  "Decides one recorded decision (llmd decide --record, llmd simulate --record) again by another policy and\n"
-  "says why it comes out so, and what came out then. FILE is a policy, FILE.lua, or an\n"
+  "Decides one recorded decision (llmd decide --record, llmd simulate --record) again by another\n"
+  "policy and says why it comes out so, and what came out then. FILE is a policy, FILE.lua, or an\n"
   "EndpointPickerConfig; RECORD is a file of records. What the record does not hold is unknown to the\n"
   "policy.\n"
   "\n"

@@ -17,9 +17,10 @@ static const char help[] =
   "Usage: llmd policy repl [OPTION]... [FILE]\n"
   "\n"
   "Reads lines from standard input. A line of Lua runs as if it stood in the policy's file: expressions\n"
-  "print their values, statements run, and nothing of it lasts. A line that begins with a colon is for\n"
-  "endpoints that are made up (three at first) and a request to decide about. FILE is a policy, FILE.lua, or\n"
-  "an EndpointPickerConfig; without it the policy is empty.\n"
+  "print their values, statements run, and nothing of it lasts; p holds the policy's parameters, policy\n"
+  "its functions. A line that begins with a colon is for endpoints that are made up (three at first) and\n"
+  "a request to decide about. FILE is a policy, FILE.lua, or an EndpointPickerConfig; without it the\n"
+  "policy is empty.\n"
   "\n"
   "  :endpoints N             so many endpoints, pod-1 to pod-N\n"
   "  :set I WORD=VALUE...     of endpoint I, or of all (*): what policies read, as in `reads`: waiting=3,\n"
@@ -74,46 +75,17 @@ static void blame_err(struct repl *r, const llmd_err *err)
 
 /* ---- Lua ---- */
 
-static int print_values(const struct json_text *t)
-{
-  if (!t->len)
-    return 0;
-  fwrite(t->text, 1, t->len, stdout);
-  if (t->text[t->len - 1] != '\n')
-    putchar('\n');
-  return 0;
-}
-
-static int eval(struct repl *r, const char *text, struct json_text *out, llmd_err *err)
-{
-  *err = (llmd_err)LLMD_ERR_INIT;
-  out->len = 0;
-  return llmd_lane_eval(r->session.lane, r->instance, text, strlen(text), json_collect, out, err);
-}
-
-/* An expression, else statements. 1: it wants another line. */
+/* 1: it wants another line. */
 static int run_lua(struct repl *r, const char *text)
 {
   struct json_text out = {0};
-  llmd_err err;
-  size_t n = strlen(text);
-  char *expression = malloc(n + sizeof "return ");
-  int rc, more = 0;
-  if (!expression) {
-    blame(r, "out of memory");
-    return 0;
-  }
-  memcpy(expression, "return ", 7);
-  memcpy(expression + 7, text, n + 1);
-  rc = eval(r, expression, &out, &err);
-  if (rc == LLMD_E_SYNTAX)
-    rc = eval(r, text, &out, &err);
-  more = rc == LLMD_E_SYNTAX && strstr(err.text, "<eof>") != NULL;
-  if (rc == 0)
-    print_values(&out);
-  else if (!more)
+  llmd_err err = LLMD_ERR_INIT;
+  int rc = llmd_lane_eval(r->session.lane, r->instance, text, strlen(text), json_collect, &out, &err);
+  int more = rc == LLMD_E_SYNTAX && strstr(err.text, "<eof>") != NULL;
+  if (out.len)
+    fwrite(out.text, 1, out.len, stdout);
+  if (rc && !more)
     blame_err(r, &err);
-  free(expression);
   free(out.text);
   return more;
 }
@@ -505,10 +477,9 @@ static void run_command(struct repl *r, char *line)
 static int read_line(const struct repl *r, char *line, size_t at)
 {
   size_t n;
-  if (r->prompts) {
+  if (r->prompts)
     fputs(at ? ">> " : "> ", stdout);
-    fflush(stdout);
-  }
+  fflush(stdout); /* whoever sends the next line may wait for this */
   if (LINE - at < 3 || !fgets(line + at, (int)(LINE - at), stdin))
     return 0;
   n = strlen(line + at);

@@ -19,8 +19,8 @@ import tap  # noqa: E402
 
 DATA = os.path.join(HERE, 'data')
 RIGHT, REFUSED, USAGE = 0, 1, 2
-COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'index', 'metrics', 'replay', 'plugins', 'region',
-            'simulate']
+COMMANDS = ['check', 'decide', 'body', 'events', 'hash', 'index', 'metrics', 'replay', 'plugins', 'policy',
+            'region', 'simulate']
 
 
 class Wrong(Exception):
