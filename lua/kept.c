@@ -147,8 +147,16 @@ static void keep_request(lua_State *L, const llmd__lua_policy *p)
     headers += p->read[r].shows == LLMD__LUA_SHOWS_HEADER;
   for (int i = 0; i < LLMD__LUA_REQ_FIELDS; i++)
     keep_name(L, LLMD__LUA_AT_REQ_FIELD + i, llmd__lua_req_names[i]);
-  keep_table(L, LLMD__LUA_AT_REQ, 0, LLMD__LUA_REQ_FIELDS, "req", refuse_new);
-  keep_table(L, LLMD__LUA_AT_HEADERS, 0, headers, "req.headers", refuse_new);
+  lua_createtable(L, 0, LLMD__LUA_REQ_FIELDS);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_REQ_REAL);
+  lua_createtable(L, 0, (int)headers);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_HEADERS_REAL);
+  llmd__lua_protect(L);
+  lua_setfield(L, -2, llmd__lua_req_names[LLMD__LUA_REQ_headers]);
+  llmd__lua_protect(L);
+  lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_REQ);
 }
 
 static int make(lua_State *L)

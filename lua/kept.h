@@ -5,9 +5,11 @@
  * Nothing that a script does to them lasts, because decisions must replay:
  *
  *  - before each call every cell that the function can see is written anew, changed or not, and so is every field of
- *    cols, eps and req. Writing costs 8 ns a cell where finding out whether the script has meddled costs 9;
+ *    cols and eps. Writing costs 8 ns a cell where finding out whether the script has meddled costs 9;
  *  - what was not there cannot be added: the tables' metatable refuses new keys. Scripts have no raw access, and cells
  *    that are there are found without a look at the metatable, so that this costs nothing;
+ *  - req, of which little changes, is behind a proxy (state.h) that scripts cannot write through, so that only what
+ *    changes is written. Its reads cost more, but there are few;
  *  - out is all NaN and keep all true when a function starts: results are put back when they are read, and after a
  *    failure everything is;
  *  - whatever else is handed out (runs, usage) is made for the one call. */
@@ -28,8 +30,9 @@ enum {
   LLMD__LUA_AT_WROTE, /* out of a producer: out.NAME */
   LLMD__LUA_AT_KEEP,
   LLMD__LUA_AT_TOTAL,
-  LLMD__LUA_AT_REQ,
-  LLMD__LUA_AT_HEADERS,
+  LLMD__LUA_AT_REQ,          /* the proxy */
+  LLMD__LUA_AT_REQ_REAL,
+  LLMD__LUA_AT_HEADERS_REAL, /* of req.headers */
   LLMD__LUA_AT_N, /* the text "n" */
   LLMD__LUA_AT_FIELD,                                          /* [read] its name */
   LLMD__LUA_AT_COLUMN = LLMD__LUA_AT_FIELD + LLMD__LUA_READS,  /* [read] */
@@ -55,8 +58,19 @@ extern const char *const llmd__lua_req_names[LLMD__LUA_REQ_FIELDS];
 #define LLMD__LUA_WANTS_KEEP 32u
 #define LLMD__LUA_WANTS_TOTAL 64u
 
+/* What req holds. Texts are those of Lua's own strings, which it keeps alive. */
+typedef struct llmd__lua_shown {
+  llmd_request_view view; /* but not the texts */
+  llmd_str model, tenant, session, prompt;
+  llmd_str header[LLMD__LUA_READS];
+  uint64_t now, wall;
+  uint32_t n;
+  uint32_t valid; /* 0: nothing yet */
+} llmd__lua_shown;
+
 /* How many cells the tables have. Lives in the Lua state. */
 typedef struct llmd__lua_kept {
+  llmd__lua_shown req;
   uint32_t wants[LLMD__LUA_VERBS];
   uint32_t column[LLMD__LUA_READS];
   uint32_t eps, out, keep, total, wrote;

@@ -79,11 +79,10 @@ static int refuse(lua_State *L, const llmd__lua_work *w, uint32_t i, const char 
                           lua_typename(L, lua_type(L, -1)), wanted);
 }
 
-/* The value on top: nil stands for NaN when it may. */
-static double number_of(lua_State *L, const llmd__lua_work *w, uint32_t i, int nil_too)
+/* The value on top, of that type: nil stands for NaN when it may. */
+static double number_of(lua_State *L, const llmd__lua_work *w, uint32_t i, int type, int nil_too)
 {
   double v;
-  int type = lua_type(L, -1);
   if (type == LUA_TNIL && nil_too)
     return UNSET;
   if (type != LUA_TNUMBER)
@@ -98,8 +97,8 @@ static double number_of(lua_State *L, const llmd__lua_work *w, uint32_t i, int n
 static void take_numbers(lua_State *L, const llmd__lua_work *w, int table, double *out)
 {
   for (uint32_t i = 0; i < w->n; i++) {
-    lua_rawgeti(L, table, (lua_Integer)i + 1);
-    out[i] = number_of(L, w, i, 1);
+    int type = lua_rawgeti(L, table, (lua_Integer)i + 1);
+    out[i] = number_of(L, w, i, type, 1);
     lua_pop(L, 1);
     lua_pushnumber(L, UNSET);
     lua_rawseti(L, table, (lua_Integer)i + 1);
@@ -254,7 +253,7 @@ void llmd__lua_take_each(lua_State *L, llmd__lua_work *w, uint32_t i, int first)
     w->keep[i] = (uint8_t)truth_of(L, w, i);
     break;
   case LLMD__LUA_SCORE:
-    w->score[i] = number_of(L, w, i, 0);
+    w->score[i] = number_of(L, w, i, lua_type(L, first), 0);
     break;
   case LLMD__LUA_DECIDE:
     take_answer(L, w);
@@ -262,7 +261,7 @@ void llmd__lua_take_each(lua_State *L, llmd__lua_work *w, uint32_t i, int first)
   case LLMD__LUA_PRODUCE:
     for (uint32_t k = 0; k < p->n_writes; k++) {
       lua_pushvalue(L, first + (int)k);
-      w->wrote[k][i] = number_of(L, w, i, 1);
+      w->wrote[k][i] = number_of(L, w, i, lua_type(L, -1), 1);
       lua_pop(L, 1);
     }
     break;

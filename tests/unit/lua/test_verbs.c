@@ -221,6 +221,44 @@ static void the_request(void **state)
   rig_free(&r);
 }
 
+/* Fields change one by one, and back, and to nothing: what is shown is always the last word. */
+static void the_request_follows_every_change(void **state)
+{
+  static const char *const name[] = {"a", "", "bb", "b", NULL};
+  static const double count[] = {0, 1, UNKNOWN, 1.5, 4096};
+  static char text[] =
+    "local function s(x) return x == nil and 'nil' or tostring(x) end\n"
+    "return { reads = {'header:x-a', 'prompt'}, store = 1, commit = function(req)\n"
+    "  llmd.store.put(table.concat({s(req.model), s(req.tenant), s(req.headers['x-a']), s(req.prompt), s(req.tokens),\n"
+    "    s(req.max_tokens), s(req.bytes), s(req.stream), s(req.now), s(req.n)}, '|'), 1) end }";
+  static const char *const tokens[] = {"0", "1", "nil", "1.5", "4096"};
+  (void)state;
+  rig_make(&r, text);
+  for (uint32_t turn = 0; turn < 500; turn++) {
+    llmd_commit_info commit = {.size = sizeof commit, .batch = &r.b};
+    uint32_t m = turn * 7 % 5, t = turn / 5 % 5, h = turn / 3 % 5, k = turn / 2 % 5;
+    char must[128];
+    r.view.model.ptr = name[m];
+    r.view.model.len = name[m] ? strlen(name[m]) : 0;
+    r.view.tenant.ptr = name[t];
+    r.view.tenant.len = name[t] ? strlen(name[t]) : 0;
+    rig_header(&r, "x-a", name[h]);
+    rig_header(&r, "prompt", name[k]);
+    r.view.tokens = count[k];
+    r.view.max_tokens = count[h];
+    r.view.bytes = turn % 3;
+    r.view.flags = turn % 2 ? LLMD_VIEW_STREAM : 0;
+    r.b.now = (uint64_t)(turn / 4) * 1000000000;
+    r.b.n = 1 + turn % 4;
+    rig_well(&r, r.d->commit(r.self, NULL, &commit));
+    snprintf(must, sizeof must, "%s|%s|%s|%s|%s|%s|%u|%s|%u.0|%u", name[m] ? name[m] : "", name[t] ? name[t] : "",
+             name[h] ? name[h] : "nil", name[k] ? name[k] : "nil", tokens[k], tokens[h], turn % 3,
+             turn % 2 ? "true" : "false", turn / 4, 1 + turn % 4);
+    assert_string_equal(r.put_name, must);
+  }
+  rig_free(&r);
+}
+
 static void headers_come_and_go(void **state)
 {
   (void)state;
@@ -559,6 +597,7 @@ int main(void)
     cmocka_unit_test(texts_follow_their_ids),
     cmocka_unit_test(texts_as_arguments),
     cmocka_unit_test(the_request),
+    cmocka_unit_test(the_request_follows_every_change),
     cmocka_unit_test(headers_come_and_go),
     cmocka_unit_test(chance_comes_from_the_seed),
     cmocka_unit_test(filters),
