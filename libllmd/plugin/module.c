@@ -12,20 +12,20 @@
 #include "base/error.h"
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LLMD__HAS_ASAN 1
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
 #endif
 #endif
-#ifndef LLMD__HAS_ASAN
-#define LLMD__HAS_ASAN 0
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
 #endif
 
 #define MAX_MODULES 256u
 #define LOADER_SYMBOL "llmd_loader_module"
 
 /* What an object needs it finds in itself and in what it was linked with, whatever the process carries besides.
- * AddressSanitizer stops a process that asks for this; not every C library has it. */
-#if defined(RTLD_DEEPBIND) && !defined(__SANITIZE_ADDRESS__) && !LLMD__HAS_ASAN
+ * Sanitizers stop a process that asks for this; not every C library has it. */
+#if defined(RTLD_DEEPBIND) && !defined(SANITIZED)
 #define OPEN_FLAGS (RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
 #else
 #define OPEN_FLAGS (RTLD_NOW | RTLD_LOCAL)

@@ -61,7 +61,7 @@ uint64_t llmd__pool_policy_number(const llmd_pool *pool, const char *file, size_
 static void load_bytes(const text *t, char *to, size_t len)
 {
   for (size_t i = 0; i < len; i += 8) {
-    uint64_t w = atomic_load_explicit(&t->word[i / 8], memory_order_relaxed);
+    uint64_t w = atomic_load_explicit(&t->word[i / 8], memory_order_acquire); /* before the number is looked at again */
     memcpy(to + i, &w, len - i < 8 ? len - i : 8);
   }
 }
@@ -78,8 +78,7 @@ static int read_once(const shelf *s, uint64_t number, char *buf, size_t cap, siz
     return LLMD_E_LIMIT;
   }
   load_bytes(t, buf, (size_t)n);
-  atomic_thread_fence(memory_order_acquire);
-  sum = atomic_load_explicit(&t->sum, memory_order_relaxed);
+  sum = atomic_load_explicit(&t->sum, memory_order_acquire);
   if (atomic_load_explicit(&t->number, memory_order_relaxed) != number ||
       llmd__fnv(LLMD__FNV_BASIS, buf, (size_t)n) != sum)
     return 0;
@@ -148,13 +147,12 @@ static void store(shelf *s, uint64_t number, const char *ptr, size_t len)
 {
   text *t = &s->text[number & 1];
   atomic_store_explicit(&t->number, 0, memory_order_relaxed);
-  atomic_thread_fence(memory_order_release);
-  atomic_store_explicit(&t->len, len, memory_order_relaxed);
-  atomic_store_explicit(&t->sum, llmd__fnv(LLMD__FNV_BASIS, ptr, len), memory_order_relaxed);
+  atomic_store_explicit(&t->len, len, memory_order_release); /* all of these after the number has gone */
+  atomic_store_explicit(&t->sum, llmd__fnv(LLMD__FNV_BASIS, ptr, len), memory_order_release);
   for (size_t i = 0; i < len; i += 8) {
     uint64_t w = 0;
     memcpy(&w, ptr + i, len - i < 8 ? len - i : 8);
-    atomic_store_explicit(&t->word[i / 8], w, memory_order_relaxed);
+    atomic_store_explicit(&t->word[i / 8], w, memory_order_release);
   }
   atomic_store_explicit(&t->number, number, memory_order_release);
   atomic_store_explicit(&s->number, number, memory_order_release);
