@@ -12,6 +12,11 @@
 
 #include <lauxlib.h>
 
+/* What these cost in instructions, roughly. */
+#define TEXT_OF_NUMBER 10u
+#define NUMBER_OF_TEXT 4u
+#define CAUGHT 8u
+
 /* ---- numbers and text ------------------------------------------------------------------------------------------- */
 
 /* Calls run in the C locale (state.c), so printf and strtod do here what they do anywhere. */
@@ -43,7 +48,10 @@ static int base_tostring(lua_State *L)
   luaL_checkany(L, 1);
   switch (lua_type(L, 1)) {
   case LUA_TSTRING: lua_settop(L, 1); break;
-  case LUA_TNUMBER: lua_pushlstring(L, text, llmd__lua_number_text(L, 1, text)); break;
+  case LUA_TNUMBER:
+    llmd__lua_charge(L, TEXT_OF_NUMBER);
+    lua_pushlstring(L, text, llmd__lua_number_text(L, 1, text));
+    break;
   case LUA_TBOOLEAN: lua_pushstring(L, lua_toboolean(L, 1) ? "true" : "false"); break;
   default: lua_pushstring(L, luaL_typename(L, 1)); break;
   }
@@ -96,7 +104,7 @@ static int base_tonumber(lua_State *L)
     }
     const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
     if (text != NULL) {
-      llmd__lua_charge(L, len / 16);
+      llmd__lua_charge(L, NUMBER_OF_TEXT + len / 16);
       if (lua_stringtonumber(L, text) == len + 1)
         return 1;
     }
@@ -107,7 +115,7 @@ static int base_tonumber(lua_State *L)
   luaL_checktype(L, 1, LUA_TSTRING);
   luaL_argcheck(L, base >= 2 && base <= 36, 2, "base out of range");
   const char *text = lua_tolstring(L, 1, &len);
-  llmd__lua_charge(L, len / 16);
+  llmd__lua_charge(L, NUMBER_OF_TEXT + len / 4);
   if (parse_in_base(text, len, (int)base, &value))
     lua_pushinteger(L, value);
   else
@@ -162,6 +170,7 @@ static int base_pcall(lua_State *L)
     if (s->stop != 0)
       return lua_error(L);
     s->code = 0;
+    llmd__lua_charge(L, CAUGHT);
     lua_pushboolean(L, 0);
     lua_replace(L, 1);
   }

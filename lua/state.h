@@ -41,6 +41,8 @@ typedef struct llmd__lua {
   size_t memory;     /* bytes of the arena */
   size_t unpaid;     /* bytes allocated and not charged yet: less than 64 */
   uint64_t given_instructions, given_ns; /* what the running call was given, for its error's text */
+  uint64_t fail_at;  /* tests: which allocation from now on is refused, and with fail_on all after it; 0 = none */
+  uint32_t fail_on;
   uint32_t long_string; /* a string was refused because it was longer than LLMD__LUA_STRING */
   uint32_t scan;        /* LLMD__LUA_HAS_* of what llmd__lua_load loaded */
   /* what a call may do */
@@ -79,15 +81,16 @@ size_t llmd__lua_peak(const llmd__lua *s);
  * LLMD_E_NOMEM; trouble says more. The stack is as before in any case, and upvalues that the script has changed have
  * their values again (then it failed: LLMD_E_PLUGIN). */
 int llmd__lua_call(llmd__lua *s, const llmd__lua_limits *limits, lua_CFunction fn, void *ud);
+#define LLMD__LUA_MUCH 512u /* what is charged at once, so that the clock is looked at as well */
 /* Takes n instructions off the budget of the running call, and raises when there are none left. Every C function whose
  * work grows with its arguments charges for it before it starts: about one per 16 bytes or per 4 elements. */
-void llmd__lua_exhausted(lua_State *L);
+void llmd__lua_look(lua_State *L);
 static inline void llmd__lua_charge(lua_State *L, uint64_t n)
 {
   llmd__lua *s = llmd__lua_state(L);
   s->left -= n < INT64_MAX / 4 ? (int64_t)n : INT64_MAX / 4;
-  if (s->left < 0 || s->stop != 0)
-    llmd__lua_exhausted(L);
+  if (s->left < 0 || s->stop != 0 || n >= LLMD__LUA_MUCH)
+    llmd__lua_look(L);
 }
 /* Raises LLMD_E_TYPE: what the script gave back cannot be used. printf-like: %s %d %f as lua_pushfstring has them. */
 int llmd__lua_refuse(lua_State *L, const char *fmt, ...);

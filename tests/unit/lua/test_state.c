@@ -140,6 +140,21 @@ static void functions_of_ours_charge(void **state)
   rig_close(&r);
 }
 
+/* Work that is charged in one piece does not wait for the next hundred instructions to look at the clock. */
+static void much_work_looks_at_the_clock(void **state)
+{
+  rig r;
+  uint64_t n = LLMD__LUA_MUCH;
+  (void)state;
+  assert_int_equal(rig_open(&r, RIG_MEMORY), 0);
+  r.limits.time_ns = 1000;
+  r.clock.tick = 5000;
+  assert_int_equal(llmd__lua_call(&r.lua, &r.limits, charge_much, &n), LLMD_E_TIMEOUT);
+  n = LLMD__LUA_MUCH - 1;
+  assert_int_equal(llmd__lua_call(&r.lua, &r.limits, charge_much, &n), 0);
+  rig_close(&r);
+}
+
 /* Bytes cost: what a script allocates and drops cannot keep a decision busy for long. */
 static void memory_is_charged(void **state)
 {
@@ -282,6 +297,31 @@ static void the_host_may_refuse(void **state)
 {
   (void)state;
   assert_int_equal(fail_each_allocation(use_arena, NULL), 1);
+}
+
+/* Each allocation of open is once the one that does not fit. */
+static void too_little_memory_to_open(void **state)
+{
+  size_t bytes = 0;
+  rig r;
+  int rc = LLMD_E_NOMEM;
+  (void)state;
+  while (rc != 0) {
+    bytes += 16;
+    assert_true(bytes < 65536);
+    rc = rig_open(&r, bytes);
+    assert_int_equal(rc == 0 ? LLMD_E_NOMEM : rc, LLMD_E_NOMEM);
+    if (rc == 0)
+      assert_int_equal(llmd__lua_reopen(&r.lua), 0);
+    rig_close(&r);
+  }
+  print_message("# an empty state opens in %zu bytes\n", bytes);
+  for (size_t more = bytes; more < bytes + 2048; more += 16) {
+    assert_int_equal(rig_open(&r, more), 0);
+    rc = rig_load(&r, "return {f = function() return 1 end}");
+    assert_int_equal(rc == 0 ? LLMD_E_NOMEM : rc, LLMD_E_NOMEM);
+    rig_close(&r);
+  }
 }
 
 static const char *const sweep[] = {
@@ -513,6 +553,7 @@ int main(void)
       cmocka_unit_test(instructions_are_the_same_each_time),
       cmocka_unit_test(time_ends_a_call),
       cmocka_unit_test(functions_of_ours_charge),
+      cmocka_unit_test(much_work_looks_at_the_clock),
       cmocka_unit_test(memory_is_charged),
       cmocka_unit_test(errors_say_where),
       cmocka_unit_test(errors_are_cleaned),
@@ -521,6 +562,7 @@ int main(void)
       cmocka_unit_test(errors_without_room),
       cmocka_unit_test(an_empty_state_is_small),
       cmocka_unit_test(the_host_may_refuse),
+      cmocka_unit_test(too_little_memory_to_open),
       cmocka_unit_test(any_amount_of_memory),
       cmocka_unit_test(after_memory_ran_out_it_is_made_anew),
       cmocka_unit_test(without_a_state_calls_are_answered),
