@@ -5,6 +5,11 @@
 -- gets nothing, so the others choose again, and the session stays at the new one. Weigh it higher than the others
 -- together. The memory is llmd.store: shared by all processes, `store` sessions large, the oldest go first.
 
+-- A client may send a session of any length, a key has at most 256 bytes.
+local function key_of(req)
+  return req.session:sub(1, 256)
+end
+
 return {
   name = "sticky-until-saturated",
   summary = "sessions stay at their endpoint until it is saturated",
@@ -19,7 +24,10 @@ return {
   reads = {"id", "waiting", "kv_usage"},
 
   score = function(req, cols, out, p)
-    local home = req.session ~= "" and llmd.store.get(req.session)
+    if req.session == "" then
+      return
+    end
+    local home = llmd.store.get(key_of(req))
     for i = 1, cols.n do
       local saturated = cols.waiting[i] > p.waiting or cols.kv_usage[i] > p.kv_usage
       if cols.id[i] == home and not saturated then
@@ -30,7 +38,7 @@ return {
 
   commit = function(req, target, p)
     if req.session ~= "" then
-      llmd.store.put(req.session, target, p.forget)
+      llmd.store.put(key_of(req), target, p.forget)
     end
   end,
 

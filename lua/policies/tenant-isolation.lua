@@ -10,7 +10,7 @@ return {
   summary = "each tenant keeps to a few endpoints",
 
   params = {
-    share = {default = 2, min = 1, max = 64, doc = "endpoints of a tenant"},
+    share = {default = 2, min = 1, max = 16, doc = "endpoints of a tenant"},
   },
 
   reads = {"name"},

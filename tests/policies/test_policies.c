@@ -272,6 +272,26 @@ static void a_busy_home_overflows_and_takes_back(void **state)
   rig_close(&r);
 }
 
+static void long_names_harm_nobody(void **state)
+{
+  static const char *const files[] = {"session-affinity-overflow.lua", "tenant-isolation.lua", "sticky-until-saturated.lua"};
+  char name[3001];
+  rig r;
+  (void)state;
+  memset(name, 'x', sizeof name);
+  name[sizeof name - 1] = 0;
+  rig_open(&r, RIG_ENDPOINTS);
+  rig_header(&r, "x-session-id", name);
+  rig_header(&r, "x-llm-d-inference-fairness-id", name);
+  for (uint32_t i = 0; i < sizeof files / sizeof *files; i++) {
+    rig_policy(&r, files[i], "");
+    assert_int_equal(decide_many(&r, 5).rejected, 0);
+    rig_commit(&r);
+    assert_true(rig_decide(&r) != RIG_NOBODY); /* and no policy fails, rig_decide_on looks */
+  }
+  rig_close(&r);
+}
+
 /* ---- sticky-until-saturated ------------------------------------------------------------------------------------- */
 
 static const char sticky[] = HEAD
@@ -573,6 +593,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(tenants_keep_to_their_share),
       cmocka_unit_test(only_the_lost_endpoints_sessions_move),
       cmocka_unit_test(a_busy_home_overflows_and_takes_back),
+      cmocka_unit_test(long_names_harm_nobody),
       cmocka_unit_test(sessions_stick_until_saturation),
       cmocka_unit_test(what_was_not_sent_is_not_remembered),
       cmocka_unit_test(cheap_cards_are_taken_while_they_are_in_time),
