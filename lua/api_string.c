@@ -53,8 +53,10 @@ int llmd__lua_string_byte(lua_State *L)
   size_t i = first_of(from, len), j = last_of(llmd__lua_arg_integer_or(L, 3, from), len);
   if (i > j)
     return 0;
-  if (j - i >= RESULTS || !lua_checkstack(L, (int)(j - i + 1)))
+  if (j - i >= RESULTS)
     return llmd__lua_misused(L, "more than %d results", RESULTS);
+  if (!lua_checkstack(L, (int)(j - i + 1)))
+    return llmd__lua_misused(L, "no memory for the results");
   llmd__lua_charge(L, (j - i) / 4);
   for (size_t k = i; k <= j; k++)
     lua_pushinteger(L, (unsigned char)text[k - 1]);

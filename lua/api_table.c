@@ -104,8 +104,10 @@ int llmd__lua_table_unpack(lua_State *L)
   if (i > j)
     return 0;
   n = (lua_Unsigned)j - (lua_Unsigned)i;
-  if (n >= RESULTS || !lua_checkstack(L, (int)n + 1))
+  if (n >= RESULTS)
     return llmd__lua_misused(L, "more than %d results", RESULTS);
+  if (!lua_checkstack(L, (int)n + 1))
+    return llmd__lua_misused(L, "no memory for the results");
   llmd__lua_charge(L, n / 4);
   for (lua_Unsigned k = 0; k <= n; k++)
     lua_rawgeti(L, 1, (lua_Integer)((lua_Unsigned)i + k));

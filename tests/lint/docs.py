@@ -3,8 +3,8 @@
 
     docs.py SOURCE_ROOT
 
-Every exported function has a comment, docs/reference.md is what docs/reference.py makes, and links between our pages
-lead somewhere.
+Every exported function has a comment, docs/reference.md is what docs/reference.py makes, the pages about Lua are what
+docs/lua_reference.py makes, and links between our pages lead somewhere.
 """
 import os
 import re
@@ -33,6 +33,7 @@ def links(root):
 def main(root):
     sys.dont_write_bytecode = True
     sys.path.insert(0, os.path.join(root, 'docs'))
+    import lua_reference
     import reference
     for header in reference.headers():
         tap.point(f'llmd/{header}: every exported function has a comment', reference.uncommented(header))
@@ -42,6 +43,7 @@ def main(root):
         tap.point('docs/reference.md is up to date', [] if fresh else ['run docs/reference.py'])
     else:
         tap.point('docs/reference.md is up to date', skip='not made yet: run docs/reference.py')
+    tap.point('docs/lua-reference.md and lua/library/llmd.lua are up to date', lua_reference.stale())
     tap.point('links between pages lead somewhere', links(root))
     tap.done()
 
