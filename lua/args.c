@@ -4,7 +4,8 @@
  *   filter     req cols eps keep n p              req ep n p and columns
  *   score      req cols eps out n p               req ep n p and columns
  *   pick       req cols eps total n p             never
- *   decide     req cols eps n p                   req ep n p and columns: of the endpoint asked about
+ *   decide     req cols eps n p                   req ep n p and columns: of the endpoint asked about. One that asks
+ *                                                 for neither ep nor columns is called once, endpoint or not
  *   produce    req cols eps out n p               req ep n p and columns
  *   commit     req target p
  *   report     kind target usage p
@@ -180,6 +181,15 @@ static void mark_used(const function *f)
       f->m->p->read[i].used |= bits;
 }
 
+/* A decider that does not, decides also when there is no endpoint to ask about. */
+static int asks_about_endpoint(const function *f)
+{
+  for (uint32_t i = 0; i < f->n; i++)
+    if (word_of(f->name[i]) == LLMD__LUA_ARG_READ || word_of(f->name[i]) == LLMD__LUA_ARG_EP)
+      return 1;
+  return 0;
+}
+
 static int take_function(llmd__lua_maker *m, uint32_t verb)
 {
   function f = {.m = m, .verb = llmd__lua_verb_names[verb], .number = verb};
@@ -189,11 +199,16 @@ static int take_function(llmd__lua_maker *m, uint32_t verb)
     return llmd__lua_wrong(m, LLMD_E_TYPE, llmd__lua_line_of(m->p, f.verb), "%s must be a function, not %s", f.verb,
                            llmd__lua_kind_at(m->L, -1));
   rc = take_names(&f);
+  if (rc)
+    return rc;
   v->present = 1;
-  v->each = allowed[verb].each && !(f.asked & IS_BATCH);
+  v->each = allowed[verb].each && !(f.asked & IS_BATCH) && (verb != LLMD__LUA_DECIDE || asks_about_endpoint(&f));
   for (uint32_t i = 0; !rc && i < f.n; i++)
     rc = take_arg(&f, f.name[i], &v->arg[i]);
   v->n_args = f.n;
+  if (!rc && !v->each && allowed[verb].all & BIT(OUT) && !(f.asked & BIT(OUT)))
+    return llmd__lua_wrong(m, LLMD_E_MISSING, f.line, "%s is called once per decision: it must ask for out, and write %s",
+                           f.verb, verb == LLMD__LUA_SCORE ? "out[i]" : "out.NAME[i]");
   if (!rc && verb == LLMD__LUA_PRODUCE && !m->p->n_writes)
     return llmd__lua_wrong(m, LLMD_E_MISSING, f.line, "produce needs writes = {\"NAME\", ...}");
   return rc;
