@@ -1,7 +1,8 @@
 -- canary-by-header: who sends `x-canary: 1` goes to the canaries, and nobody else does.
 --
 -- When to use it: a new engine version, or a new model, is to be tried by those who ask for it. Label its endpoints
--- `track: canary`. When nobody of the wanted kind is there, the request goes to whoever is: a canary is a wish, no wall.
+-- `track: canary`. When nobody of the wanted kind is there, the request goes to whoever is: a canary is a wish, no
+-- wall.
 
 return {
   name = "canary-by-header",

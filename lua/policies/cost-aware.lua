@@ -1,9 +1,10 @@
 -- cost-aware: the cheapest accelerator that still answers in time.
 --
 -- When to use it: one pool, several kinds of cards. Short prompts and patient clients go to the cheap ones, and the
--- expensive ones are there for who needs them. The label `accelerator` says what an endpoint is. What each kind costs an
--- hour, and how many tokens of prompt it reads in a second, stands below: put your own figures there. Whoever would be
--- late gets 0, and a card that is not in the list gets no opinion, so weigh this together with queue-scorer.
+-- expensive ones are there for who needs them. The label `accelerator` says what an endpoint is. What each kind
+-- costs an hour, and how many tokens of prompt it reads in a second, stands below: put your own figures there.
+-- Whoever would be late gets 0, and a card that is not in the list gets no opinion, so weigh this together with
+-- queue-scorer.
 
 local cards = {
   ["nvidia-h200"] = {price = 8, speed = 20000},

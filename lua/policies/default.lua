@@ -16,8 +16,8 @@
 --     - {pluginRef: prefix, weight: 3}
 --     - pluginRef: max-score-picker
 --
--- A queue or a cache that nobody knows gets 0.5: behind what is known to be good, before what is known to be bad. (The
--- C plugins have a second way to see it, compat = strict. This file has not.)
+-- A queue or a cache that nobody knows gets 0.5: behind what is known to be good, before what is known to be bad.
+-- (The C plugins have a second way to see it, compat = strict. This file has not.)
 
 local terms = {}
 

@@ -1,8 +1,9 @@
 -- long-context-pool: long contexts have endpoints of their own.
 --
--- When to use it: some endpoints are set up for long contexts (more cards, more cache), and a few long prompts would make
--- everybody behind them wait. Label these `context: long`. A context is the prompt and the answer that was asked for. When
--- there is no endpoint of the wanted kind the request goes to the others; whether they can serve it is for them to say.
+-- When to use it: some endpoints are set up for long contexts (more cards, more cache), and a few long prompts
+-- would make everybody behind them wait. Label these `context: long`. A context is the prompt and the answer that
+-- was asked for. When there is no endpoint of the wanted kind the request goes to the others; whether they can
+-- serve it is for them to say.
 
 return {
   name = "long-context-pool",

@@ -1,9 +1,9 @@
 -- lora-packing: adapters gather on few endpoints, so that the others have room.
 --
--- When to use it: more LoRA adapters than fit anywhere at once. A request goes where its adapter is loaded. A new adapter
--- goes to the fullest endpoint that has room for it, not to the emptiest: then the last ones stay free, for the base model
--- and for a crowd that comes. Name the base model: its requests keep away from the adapters. Weigh it together with
--- queue-scorer, or a popular adapter will have one endpoint for ever.
+-- When to use it: more LoRA adapters than fit anywhere at once. A request goes where its adapter is loaded. A new
+-- adapter goes to the fullest endpoint that has room for it, not to the emptiest: then the last ones stay free, for
+-- the base model and for a crowd that comes. Name the base model: its requests keep away from the adapters. Weigh
+-- it together with queue-scorer, or a popular adapter will have one endpoint for ever.
 
 return {
   name = "lora-packing",
@@ -38,7 +38,11 @@ return {
     {
       name = "a new adapter packs: the fullest with room, then the emptier, then who is full",
       request = {model = "french"},
-      endpoints = {{loras_active = 0, max_loras = 4}, {loras_active = 3, max_loras = 4}, {loras_active = 4, max_loras = 4}},
+      endpoints = {
+        {loras_active = 0, max_loras = 4},
+        {loras_active = 3, max_loras = 4},
+        {loras_active = 4, max_loras = 4},
+      },
       scores = {0.1, 0.7, 0},
     },
     {

@@ -1,8 +1,9 @@
 -- power-of-two: two endpoints are drawn, and the better one is taken.
 --
--- When to use it: many processes decide by the same figures, which are some milliseconds old. If all of them take the
--- best endpoint, all go to the same one, and it is the worst a moment later. Of two that are drawn by chance the better
--- one is nearly as good, and the crowd spreads. It is a picker: put it in the place of max-score-picker, behind any scorers.
+-- When to use it: many processes decide by the same figures, which are some milliseconds old. If all of them take
+-- the best endpoint, all go to the same one, and it is the worst a moment later. Of two that are drawn by chance
+-- the better one is nearly as good, and the crowd spreads. It is a picker: put it in the place of max-score-picker,
+-- behind any scorers.
 
 return {
   name = "power-of-two",

@@ -1,8 +1,9 @@
 -- prefill-apart: is this prompt worth a prefill endpoint of its own?
 --
--- When to use it: prefill and decode run apart (disagg-profile-handler), and moving a cache from one to the other is not
--- free. It pays when the chosen decode endpoint would have to compute much of the prompt itself, and has other requests that would
--- stand still meanwhile. An idle one does it faster alone. Name it as the handler's decider:
+-- When to use it: prefill and decode run apart (disagg-profile-handler), and moving a cache from one to the other
+-- is not free. It pays when the chosen decode endpoint would have to compute much of the prompt itself, and has
+-- other requests that would stand still meanwhile. An idle one does it faster alone. Name it as the handler's
+-- decider:
 --
 --   - {type: lua, name: apart, parameters: {file: prefill-apart.lua}}
 --   - {type: disagg-profile-handler, parameters: {deciders: {prefill: apart}}}

@@ -1,8 +1,8 @@
 -- queue-and-kv: short queues and free cache, blended into one score.
 --
--- When to use it: prompts that share little with each other, on engines of one kind. It is the smallest policy that is
--- worth having, and the one to start from. A queue counts by its length, not by its rank among the others: one waiting
--- request halves that part of the score wherever it waits.
+-- When to use it: prompts that share little with each other, on engines of one kind. It is the smallest policy that
+-- is worth having, and the one to start from. A queue counts by its length, not by its rank among the others: one
+-- waiting request halves that part of the score wherever it waits.
 
 return {
   name = "queue-and-kv",

@@ -1,13 +1,15 @@
 -- room-for-context: tokens that fit into each endpoint's cache beside this request.
 --
--- When to use it: engines of different sizes. Half of a large cache is more than the whole of a small one, and a share in
--- percent does not show that. This policy is a producer: it writes the column Room, which other policies read as
--- "attr:Room/NAME" (NAME: what the configuration calls this one), and C plugins by their parameters:
+-- When to use it: engines of different sizes. Half of a large cache is more than the whole of a small one, and a
+-- share in percent does not show that. This policy is a producer: it writes the column Room, which other policies
+-- read as "attr:Room/NAME" (NAME: what the configuration calls this one), and C plugins by their parameters:
 --
 --   - {type: lua, name: room, parameters: {file: room-for-context.lua}}
 --   - type: endpoint-attribute-scorer
 --     parameters:
---       {attributeKey: Room, producer: room, algorithm: {type: linear_higher_is_better, normalization: {adaptiveRange: {}}}}
+--       attributeKey: Room
+--       producer: room
+--       algorithm: {type: linear_higher_is_better, normalization: {adaptiveRange: {}}}
 
 return {
   name = "room-for-context",

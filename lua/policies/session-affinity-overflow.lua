@@ -1,9 +1,10 @@
 -- session-affinity-overflow: a session has a home, and a second one for when the first is busy.
 --
--- When to use it: conversations, whose every turn repeats the turns before, so that the endpoint of the last turn has most
--- of the prompt in its cache. The home comes from rendezvous hashing of the session's id: nothing is stored, all processes
--- agree, and an endpoint that leaves moves its own sessions only. A home with a long queue is passed over for the next
--- one in the session's own order, which is another one for each session: a busy endpoint's load spreads over all.
+-- When to use it: conversations, whose every turn repeats the turns before, so that the endpoint of the last turn
+-- has most of the prompt in its cache. The home comes from rendezvous hashing of the session's id: nothing is
+-- stored, all processes agree, and an endpoint that leaves moves its own sessions only. A home with a long queue is
+-- passed over for the next one in the session's own order, which is another one for each session: a busy endpoint's
+-- load spreads over all.
 
 return {
   name = "session-affinity-overflow",

@@ -1,8 +1,8 @@
 -- spillover: a second profile, for what the first one has no endpoint for.
 --
--- When to use it: your own cards first, and rented ones only when yours are full. The configuration has two profiles, in
--- this order: the first one's filters drop whoever is too busy, the second one takes anybody. This policy is the
--- profile handler; it runs the second only when the first has found nobody.
+-- When to use it: your own cards first, and rented ones only when yours are full. The configuration has two
+-- profiles, in this order: the first one's filters drop whoever is too busy, the second one takes anybody. This
+-- policy is the profile handler; it runs the second only when the first has found nobody.
 --
 --   plugins:
 --   - {type: lua, name: handler, parameters: {file: spillover.lua}}
@@ -13,7 +13,11 @@
 --   - type: max-score-picker
 --   schedulingProfiles:
 --   - name: own
---     plugins: [{pluginRef: ours}, {pluginRef: utilization-filter}, {pluginRef: queue-scorer}, {pluginRef: max-score-picker}]
+--     plugins:
+--     - pluginRef: ours
+--     - pluginRef: utilization-filter
+--     - pluginRef: queue-scorer
+--     - pluginRef: max-score-picker
 --   - name: spill
 --     plugins: [{pluginRef: queue-scorer}, {pluginRef: max-score-picker}]
 

@@ -1,9 +1,10 @@
 -- sticky-until-saturated: a session stays where its last request went, until that endpoint is saturated.
 --
--- When to use it: conversations, when the first endpoint is to be chosen well, by queue and cache, and not by a hash. What
--- the others choose is remembered when the request is sent (commit), and gets 1 from then on (score). A saturated endpoint
--- gets nothing, so the others choose again, and the session stays at the new one. Weigh it higher than the others
--- together. The memory is llmd.store: shared by all processes, `store` sessions large, the oldest go first.
+-- When to use it: conversations, when the first endpoint is to be chosen well, by queue and cache, and not by a
+-- hash. What the others choose is remembered when the request is sent (commit), and gets 1 from then on (score). A
+-- saturated endpoint gets nothing, so the others choose again, and the session stays at the new one. Weigh it
+-- higher than the others together. The memory is llmd.store: shared by all processes, `store` sessions large, the
+-- oldest go first.
 
 -- A client may send a session of any length, a key has at most 256 bytes.
 local function key_of(req)

@@ -1,9 +1,9 @@
 -- tenant-isolation: each tenant has a few endpoints of its own choosing, always the same ones.
 --
--- When to use it: many tenants, and one of them should not be able to fill everybody's queue and cache. A tenant gets
--- `share` endpoints out of all, by rendezvous hashing: nothing is configured, nothing is stored, all processes agree, and
--- when an endpoint leaves, only the tenants that had it get another one in its place. Two tenants may overlap in one
--- endpoint, hardly ever in all. Requests without a tenant may go anywhere.
+-- When to use it: many tenants, and one of them should not be able to fill everybody's queue and cache. A tenant
+-- gets `share` endpoints out of all, by rendezvous hashing: nothing is configured, nothing is stored, all processes
+-- agree, and when an endpoint leaves, only the tenants that had it get another one in its place. Two tenants may
+-- overlap in one endpoint, hardly ever in all. Requests without a tenant may go anywhere.
 
 return {
   name = "tenant-isolation",

@@ -1,8 +1,8 @@
 -- time-of-day-drain: endpoints that work only at night, or only by day.
 --
--- When to use it: cards that are lent to you after office hours, or that cost more by day. Label them `shift: night` or
--- `shift: day`; who has no such label works round the clock, and somebody should. Before a shift ends its endpoints get
--- nothing new for `lead` hours, so that what they have can end.
+-- When to use it: cards that are lent to you after office hours, or that cost more by day. Label them `shift:
+-- night` or `shift: day`; who has no such label works round the clock, and somebody should. Before a shift ends its
+-- endpoints get nothing new for `lead` hours, so that what they have can end.
 
 local function between(hour, from, to)
   if from <= to then

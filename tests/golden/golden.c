@@ -3,7 +3,7 @@
  *     golden FOLDER            replays FOLDER/NAME.rec of every situation, and makes every situation anew; prints TAP
  *     golden --write FOLDER    makes the records (after a change of format, of a configuration or of a policy)
  *     golden --show NAME FOLDER   the explanation of one situation
- *     golden --lua ENGINES ...    the same with the situations of policies in Lua, whose engine is in the folder ENGINES
+ *     golden --lua ENGINES ...    the same with the situations of policies in Lua; ENGINES: the folder of llmd-lua.so
  *
  * Each build of the tests runs this program: other compilers and other levels must agree on every bit. */
 #include "situation.h"

@@ -40,7 +40,7 @@ typedef struct rig {
 
 extern const situation situations[];
 extern const unsigned n_situations;
-/* Those that need the engine of policies in Lua: it is in this folder (NULL: situations that need it cannot be made). */
+/* Those that need the engine of policies in Lua; it is in this folder (NULL: they cannot be made). */
 extern const situation lua_situations[];
 extern const unsigned n_lua_situations;
 extern const char *situation_loaders;

@@ -1,4 +1,5 @@
-/* Situations that policies in Lua decide: apart, because they need the engine. The policies stand in the configurations. */
+/* Situations that policies in Lua decide: apart, because they need the engine. The policies stand in their
+ * configurations. */
 #include "situation.h"
 
 #define CHAT "/v1/chat/completions"

@@ -45,6 +45,7 @@ class Installed:
         self.prefix = options['prefix']
         self.libdir = self.root + os.path.join(self.prefix, options['libdir'])
         self.includedir = self.root + os.path.join(self.prefix, options['includedir'])
+        self.datadir = self.root + os.path.join(self.prefix, options['datadir'])
         self.env = {'PKG_CONFIG_PATH': os.path.join(self.libdir, 'pkgconfig'), 'PKG_CONFIG_SYSROOT_DIR': self.root,
                     'LD_LIBRARY_PATH': self.libdir}
         call('meson', 'install', '-C', build, '--no-rebuild', '--quiet', '--destdir', self.root)
@@ -81,6 +82,10 @@ def files(at):
                  'cmake/llmd/llmd-config.cmake', 'cmake/llmd/llmd-config-version.cmake'):
         if not os.path.exists(os.path.join(at.libdir, name)):
             raise Failed(name + ' is not installed')
+    if os.path.exists(os.path.join(at.libdir, 'llmd', 'llmd-lua.so')):
+        for name in ('policies/default.lua', 'library/llmd.lua'):
+            if not os.path.exists(os.path.join(at.datadir, 'llmd', name)):
+                raise Failed(name + ' is not installed')
 
 
 def one_version(at):

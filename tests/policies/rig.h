@@ -1,5 +1,5 @@
-/* A pool, a configuration and one request at a time, all of it through the public API: what the tests of the policies in
- * lua/policies stand on. Include after cmocka.h.
+/* A pool, a configuration and one request at a time, all of it through the public API: what the tests of the
+ * policies in lua/policies stand on. Include after cmocka.h.
  *
  *   rig_start(argc, argv)      FOLDER of the policies, the ENGINE (llmd-lua.so)
  *   rig_open                   n endpoints pod-1 .. pod-n, idle

@@ -1,7 +1,7 @@
-/* lua/policies/default.lua against the C plugins it stands for: 10,000 requests over pools of 1 to 64 endpoints, some of
- * whose metrics nobody knows, with prompts that share beginnings. Each is decided by both schedulers on the same pool by
- * the same seed; picks, totals' bits and all text must be equal, the C one's record decided by the Lua one must come out
- * as the record says, and the Lua one's own record must replay.
+/* lua/policies/default.lua against the C plugins it stands for: 10,000 requests over pools of 1 to 64 endpoints, some
+ * of whose metrics nobody knows, with prompts that share beginnings. Each is decided by both schedulers on the same
+ * pool by the same seed; picks, totals' bits and all text must be equal, the C one's record decided by the Lua one must
+ * come out as the record says, and the Lua one's own record must replay.
  *
  *   test_policies_default FOLDER ENGINE */
 #include <setjmp.h>

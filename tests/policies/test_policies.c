@@ -1,4 +1,5 @@
-/* Every policy of lua/policies: it loads without a remark, its examples come out, and over a pool it does what it is for.
+/* Every policy of lua/policies: it loads without a remark, its examples come out, and over a pool it does what it is
+ * for.
  *
  *   test_policies FOLDER ENGINE */
 #include <setjmp.h>
@@ -114,7 +115,8 @@ static void blend_weighs_queue_and_cache(void **state)
 
 static void parameters_out_of_range_are_refused(void **state)
 {
-  static const char config[] = HEAD "plugins:\n- type: lua\n  parameters: {file: queue-and-kv.lua, params: {queue: 1.5}}\n";
+  static const char config[] =
+      HEAD "plugins:\n- type: lua\n  parameters: {file: queue-and-kv.lua, params: {queue: 1.5}}\n";
   llmd_err err = LLMD_ERR_INIT;
   rig r;
   (void)state;
@@ -274,7 +276,8 @@ static void a_busy_home_overflows_and_takes_back(void **state)
 
 static void long_names_harm_nobody(void **state)
 {
-  static const char *const files[] = {"session-affinity-overflow.lua", "tenant-isolation.lua", "sticky-until-saturated.lua"};
+  static const char *const files[] = {"session-affinity-overflow.lua", "tenant-isolation.lua",
+                                      "sticky-until-saturated.lua"};
   char name[3001];
   rig r;
   (void)state;
@@ -463,8 +466,8 @@ static void long_contexts_go_to_their_own(void **state)
 /* ---- power-of-two ----------------------------------------------------------------------------------------------- */
 
 static const char two_choices[] = HEAD
-    "plugins:\n- type: queue-scorer\n- {type: lua, name: two, parameters: {file: power-of-two.lua}}\nschedulingProfiles:\n"
-    "- {name: default, plugins: [{pluginRef: queue-scorer}, {pluginRef: two}]}\n";
+    "plugins:\n- type: queue-scorer\n- {type: lua, name: two, parameters: {file: power-of-two.lua}}\n"
+    "schedulingProfiles:\n- {name: default, plugins: [{pluginRef: queue-scorer}, {pluginRef: two}]}\n";
 
 static void of_two_the_better_one_is_taken(void **state)
 {
@@ -492,7 +495,8 @@ static const char spillover[] = HEAD
     "  parameters: {conditions: [{metric: kv-cache-utilization, maxValue: 0.9}]}\n"
     "- {type: by-label, name: ours, parameters: {label: owner, validValues: [us]}}\n- type: queue-scorer\n"
     "- type: max-score-picker\nschedulingProfiles:\n- name: own\n"
-    "  plugins: [{pluginRef: ours}, {pluginRef: utilization-filter}, {pluginRef: queue-scorer}, {pluginRef: max-score-picker}]\n"
+    "  plugins: [{pluginRef: ours}, {pluginRef: utilization-filter}, {pluginRef: queue-scorer},\n"
+    "            {pluginRef: max-score-picker}]\n"
     "- name: spill\n  plugins: [{pluginRef: queue-scorer}, {pluginRef: max-score-picker}]\n";
 
 static void full_pools_spill_over(void **state)
@@ -524,7 +528,8 @@ static const char apart[] = HEAD
     "- type: prefill-filter\n- type: decode-filter\n- type: queue-scorer\n- type: max-score-picker\n"
     "- {type: disagg-profile-handler, parameters: {deciders: {prefill: apart}}}\nschedulingProfiles:\n- name: prefill\n"
     "  plugins: [{pluginRef: prefill-filter}, {pluginRef: queue-scorer}, {pluginRef: max-score-picker}]\n"
-    "- name: decode\n  plugins: [{pluginRef: decode-filter}, {pluginRef: queue-scorer}, {pluginRef: max-score-picker}]\n";
+    "- name: decode\n"
+    "  plugins: [{pluginRef: decode-filter}, {pluginRef: queue-scorer}, {pluginRef: max-score-picker}]\n";
 
 static void long_prompts_are_prefilled_apart_when_it_pays(void **state)
 {
