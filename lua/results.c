@@ -218,7 +218,8 @@ void llmd__lua_take(lua_State *L, llmd__lua_work *w)
   const llmd__lua_policy *p = w->own->policy;
   switch (w->verb) {
   case LLMD__LUA_FILTER:
-    take_keep(L, w);
+    if (((llmd__lua_kept *)w->own->kept)->wants[w->verb] & LLMD__LUA_WANTS_KEEP)
+      take_keep(L, w);
     take_order(L, w);
     break;
   case LLMD__LUA_SCORE:

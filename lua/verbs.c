@@ -210,31 +210,38 @@ static void limit(const llmd__lua_work *w, llmd__lua_limits *l)
   l->time_ns = 0;
 }
 
-static int call(llmd__lua_work *w)
+static int call(llmd__lua_work *w, const llmd__lua_limits *l)
 {
   llmd__lua_own *o = w->own;
-  llmd__lua_limits l;
   int rc = o->rebuild ? llmd__lua_own_rebuild(o) : 0;
   if (rc)
     return rc;
-  limit(w, &l);
   o->lua.writing = w->verb == LLMD__LUA_COMMIT || w->verb == LLMD__LUA_REPORT;
   o->lua.random = w->seed;
   o->lua.now = w->now;
   o->lua.wall = w->wall;
-  rc = llmd__lua_call(&o->lua, &l, body, w);
+  rc = llmd__lua_call(&o->lua, l, body, w);
   o->lua.writing = 0;
   o->rebuild = rc == LLMD_E_NOMEM;
   return rc;
 }
 
+/* Its time is over, but it has hardly begun: the machine was busy with something else, and the policy is not to blame. */
+static int is_blameless(const llmd__lua_work *w, const llmd__lua_limits *l, int rc)
+{
+  int64_t left = w->own->lua.left;
+  return rc == LLMD_E_TIMEOUT && left > 0 && (uint64_t)left > l->instructions / 10 * 9;
+}
+
 int llmd__lua_run(llmd__lua_work *w)
 {
   int replay = (w->flags & LLMD_BATCH_REPLAY) != 0, rc;
+  llmd__lua_limits l;
   if (!replay && llmd__lua_bypassed(w->own, w->now))
     return LLMD_E_BYPASSED;
-  rc = call(w);
-  if (rc && !replay)
+  limit(w, &l);
+  rc = call(w, &l);
+  if (rc && !replay && !is_blameless(w, &l, rc))
     llmd__lua_strike(w->own, w->now);
   return rc ? rc : w->result;
 }

@@ -200,6 +200,12 @@ static void in_c(void *ud)
     r->out[i] = 2 / (1 + waiting[i]) + 1 / (1 + running[i]) + 3 * (1 - kv[i]);
 }
 
+/* So many calls that a round is shorter than a time slice. */
+static unsigned rounds(uint32_t n)
+{
+  return 2000 / n;
+}
+
 static void verbs(void)
 {
   static const struct {
@@ -213,12 +219,12 @@ static void verbs(void)
       rig_open(&r, forms[f].text);
       r.b.n = n;
       snprintf(row, sizeof row, "three-term scorer in Lua, %u endpoints, %s", n, forms[f].what);
-      bench_row(row, bench_time(in_lua, &r, 30000 / n) / 1e3, "us");
+      bench_row(row, bench_time(in_lua, &r, rounds(n)) / 1e3, "us");
       rig_close(&r);
     }
     r.b.n = n;
     snprintf(row, sizeof row, "  the same in C, %u endpoints", n);
-    bench_row(row, bench_time(in_c, &r, 100000 / n) / 1e3, "us");
+    bench_row(row, bench_time(in_c, &r, 10 * rounds(n)) / 1e3, "us");
   }
 }
 
@@ -354,7 +360,7 @@ static void making(void)
 {
   static bench_rig r;
   r.loader = llmd_loader_module(LLMD_LOADER_ABI);
-  bench_row("compile: text to policy, ready for lanes", bench_time(compile, &r, 5) / 1e3, "us");
+  bench_row("compile: text to policy, ready for lanes", bench_time(compile, &r, 1) / 1e3, "us");
   swaps();
   state_size();
 }
@@ -373,12 +379,38 @@ static const struct {
   {"table bomb", "local t = {} for i = 1, 1e9 do t[i] = {i} end"},
 };
 
+/* Time of a call, and how much of it the machine gave to somebody else. */
+typedef struct span {
+  double wall, cpu;
+} span;
+
+static span now(void)
+{
+  struct timespec t;
+  span s;
+  (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  s.cpu = (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+  s.wall = bench_now();
+  return s;
+}
+
+/* Takes the longer one, unless somebody else had the machine meanwhile. */
+static void lengthen(double *longest, span from, span to, unsigned *samples)
+{
+  double wall = to.wall - from.wall;
+  if (wall - (to.cpu - from.cpu) > 20e3)
+    return;
+  ++*samples;
+  *longest = wall > *longest ? wall : *longest;
+}
+
 /* The longest of some calls that are stopped, and of the calls after them, over 100 endpoints. */
 static void run_wild(size_t which, const char *limit, int64_t instructions, int64_t time_ns)
 {
   static bench_rig r;
   char text[1024], row[LINE];
   double worst = 0, next = 0;
+  unsigned stopped = 0, after = 0;
   snprintf(text, sizeof text,
            "return { reads = {'waiting', 'running', 'kv_usage'}, score = function(req, cols, out)\n"
            "  if req.priority == 1 then %s end for i = 1, cols.n do out[i] = cols.waiting[i] end end }",
@@ -386,20 +418,20 @@ static void run_wild(size_t which, const char *limit, int64_t instructions, int6
   rig_open(&r, text);
   set_limits(&r, instructions, time_ns);
   r.b.n = 100;
-  for (int i = 0; i < 40; i++) {
-    double t[3];
+  for (int i = 0; i < 400 && (stopped < 40 || after < 40); i++) {
+    span t[3];
     r.view.priority = 1;
-    t[0] = bench_now();
+    t[0] = now();
     if (!rig_score(&r))
       cluster_die(wild[which].what, LLMD_E_STATE, NULL);
-    t[1] = bench_now();
+    t[1] = now();
     r.view.priority = 0;
-    in_lua(&r);
-    t[2] = bench_now();
-    worst = t[1] - t[0] > worst ? t[1] - t[0] : worst;
-    next = t[2] - t[1] > next ? t[2] - t[1] : next;
+    (void)rig_score(&r);
+    t[2] = now();
+    lengthen(&worst, t[0], t[1], &stopped);
+    lengthen(&next, t[1], t[2], &after);
   }
-  snprintf(row, sizeof row, "%s, %s", wild[which].what, limit);
+  snprintf(row, sizeof row, "%s; %s", wild[which].what, limit);
   bench_row(row, worst / 1e3, "us");
   bench_row("  the next decision", next / 1e3, "us");
   rig_close(&r);
@@ -412,8 +444,8 @@ int main(int argc, char **argv)
   whole_decisions();
   making();
   for (size_t i = 0; i < sizeof wild / sizeof *wild; i++)
-    run_wild(i, "stopped after 130,000 instructions", 0, 0);
+    run_wild(i, "130,000 instructions, 2 ms", 0, 2000000);
   for (size_t i = 0; i < sizeof wild / sizeof *wild; i++)
-    run_wild(i, "stopped after 2 ms, or memory", INT64_MAX / 4, 2000000);
+    run_wild(i, "2 ms, all instructions it wants", INT64_MAX / 4, 2000000);
   return 0;
 }

@@ -320,6 +320,12 @@ static void filters_may_order(void **state)
   rig_make(&r, "return { filter = function(n) return n > 0 end }");
   assert_int_equal(rig_filter(&r, 2), 0);
   rig_free(&r);
+  rig_make(&r, "return { filter = function(eps) if #eps == 2 then return {2, 1} end end }");
+  assert_int_equal(rig_filter(&r, 2), 2);
+  assert_int_equal(r.order[0], 1);
+  assert_int_equal(rig_filter(&r, 3), 0);
+  assert_memory_equal(r.keep, "\1\1\1", 3);
+  rig_free(&r);
   rig_make(&r, "return { filter = function(keep, req) if req.priority == 1 then keep[2] = false return {3, 1} end\n"
                "  if req.priority == 2 then return {2} end if req.priority == 3 then return {} end return nil end }");
   r.view.priority = 1;

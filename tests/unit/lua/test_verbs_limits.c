@@ -81,6 +81,22 @@ static void three_failures_in_a_minute(void **state)
   rig_free(&r);
 }
 
+/* The clock goes on by a second from one look to the next: somebody else has the machine. */
+static void a_busy_machine_is_no_failure(void **state)
+{
+  (void)state;
+  rig_make(&r, moody);
+  r.self->time = 2000000;
+  r.tick = SECOND;
+  for (uint64_t s = 0; s < 9; s++)
+    assert_int_equal(at(1001, s), LLMD_E_TIMEOUT);
+  assert_int_equal(((llmd__lua_own *)r.own)->strikes, 0);
+  r.tick = 5000; /* two milliseconds are 40,000 instructions */
+  assert_int_equal(at(2, 10), LLMD_E_TIMEOUT);
+  assert_int_equal(((llmd__lua_own *)r.own)->strikes, 1);
+  rig_free(&r);
+}
+
 static void failures_far_apart(void **state)
 {
   (void)state;
@@ -181,6 +197,7 @@ int main(void)
     cmocka_unit_test(each_failure_has_its_code),
     cmocka_unit_test(time_is_looked_at),
     cmocka_unit_test(three_failures_in_a_minute),
+    cmocka_unit_test(a_busy_machine_is_no_failure),
     cmocka_unit_test(failures_far_apart),
     cmocka_unit_test(no_bypass_when_it_is_zero),
     cmocka_unit_test(all_verbs_are_left_out),
