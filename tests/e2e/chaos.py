@@ -399,4 +399,5 @@ def main(llmd):
     tap.done()
 
 
-main(sys.argv[1])
+if __name__ == '__main__':
+    main(sys.argv[1])
