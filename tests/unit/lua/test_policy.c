@@ -111,7 +111,7 @@ static void reads_of_all_forms(void **state)
   taken(&m, "return {reads = {'waiting', 'label:zone', 'header:x-canary', 'attr:Heat', 'prompt', 'fresh', 'name',\n"
             "  tier = 'label:example.org/tier', hit = 'attr:PrefixCacheMatchInfo.match/mine', id = 'id:CacheHashAlgorithm',\n"
             "  has = 'has:ActiveModels', size = 'size:WaitingModels/other', cluster = 'attr:example.org/load/'},\n"
-            "  score = function(req, cols) end}");
+            "  score = function(req, cols, out) end}");
   assert_int_equal(m.p->n_reads, 13);
   assert_int_equal(read_of(&m, "waiting")->kind, LLMD_READ_F64);
   assert_string_equal(read_of(&m, "waiting")->name, "WaitingQueueSize");
@@ -175,7 +175,7 @@ static void every_short_name_can_be_read(void **state)
 static void wrong_reads(void **state)
 {
   (void)state;
-#define SCORE ", score = function(req, cols) end}"
+#define SCORE ", score = function(req, cols, out) end}"
   refused("return {reads = 3" SCORE, LLMD_E_TYPE, 1, "reads must be a table, not a number");
   refused("return {\n reads = {3}" SCORE, LLMD_E_TYPE, 2, "an entry must be a string");
   refused("return {\n\n reads = {'waitng'}" SCORE, LLMD_E_UNKNOWN_REF, 3, "did you mean waiting?");
@@ -294,6 +294,7 @@ static void wrong_functions(void **state)
   refused("return {score = 1, filter = true}", LLMD_E_TYPE, 1, "filter must be a function");
   refused("return {\nscore = function(...) end}", LLMD_E_INVALID, 2, "must name its parameters");
   refused("return {score = math.abs}", LLMD_E_INVALID, 1, "must name its parameters");
+  refused("return {score = function(req, cols) end}", LLMD_E_MISSING, 1, "must ask for out");
   refused("return {\n\nscore = function(p, waitng) end}", LLMD_E_UNKNOWN_REF, 3, "did you mean waiting?");
   refused("return {score = function(reqq, cols) end}", LLMD_E_UNKNOWN_REF, 1, "did you mean req?");
   refused("return {score = function(cols, waiting) end}", LLMD_E_INVALID, 1, "write cols.waiting[i]");
