@@ -6,10 +6,10 @@
  *   └─────────┴──────────────────────────────────────────────────────────────────────┴─────┘
  *               in use        free
  *
- * Two-level segregated fit (Masmano, Ripoll, Crespo, Real 2004): free blocks hang in lists by size, 16 per power of two;
- * two bit maps find a list in a few instructions, however many blocks there are. A tag is the block's size with two bits:
- * it is free, the one before it is free (then that one's size stands right before this tag). Neighbours that are free
- * are joined at once. Payloads are aligned to 16; a block costs 8 bytes. */
+ * Two-level segregated fit (Masmano, Ripoll, Crespo, Real 2004): free blocks hang in lists by size, 16 per power of
+ * two; two bit maps find a list in a few instructions, however many blocks there are. A tag is the block's size with
+ * two bits: it is free, the one before it is free (then that one's size stands right before this tag). Neighbours that
+ * are free are joined at once. Payloads are aligned to 16; a block costs 8 bytes. */
 #include "state.h"
 
 #include <string.h>

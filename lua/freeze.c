@@ -1,5 +1,5 @@
-/* Nothing that one decision leaves in a state may change a later one: lanes would diverge, and records would not replay.
- * So after load everything that functions can reach is read-only.
+/* Nothing that one decision leaves in a state may change a later one: lanes would diverge, and records would not
+ * replay. So after load everything that functions can reach is read-only.
  *
  *   function ─ upvalue ─► table            function ─ upvalue ─► proxy ─ metatable ─ __index ─► copy
  *                           └─► table  ==>                       (empty)                         └─► proxy ─► ...

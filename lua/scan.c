@@ -1,7 +1,7 @@
 /* What a compiled function does that its text does not show easily. lua_dump writes the code out; this reads as much of
  * Lua 5.4's format as it takes to find instructions, every length checked.
  *
- *   signature ∙ version ∙ sizes ∙ upvalues │ function: source, lines, code, constants, upvalues, functions inside, debug
+ * signature ∙ version ∙ sizes ∙ upvalues │ function: source, lines, code, constants, upvalues, functions inside, debug
  *
  * The numbers of the instructions are not promised by anybody: each time, a small function whose instructions are known
  * is looked through first. Where it comes out otherwise the Lua is another one: LLMD_E_UNSUPPORTED. */

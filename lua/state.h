@@ -1,5 +1,5 @@
-/* One Lua 5.4 state: its memory, its budget, its sandbox. Nothing outside lua/ includes this, and nothing here knows what
- * a policy is.
+/* One Lua 5.4 state: its memory, its budget, its sandbox. Nothing outside lua/ includes this, and nothing here knows
+ * what a policy is.
  *
  *   host's allocator ─► arena (one block, capped) ─► lua_State ─► sandbox: allow-list, frozen after load
  *                                                        ▲
@@ -97,13 +97,20 @@ int llmd__lua_refuse(lua_State *L, const char *fmt, ...);
 /* Does err (line, path = chunk, text) from s->trouble; returns code. */
 int llmd__lua_fail(const llmd__lua *s, int code, const char *chunk, llmd_err *err);
 
+/* trouble.c: fills s->trouble. L: where a budget ended, NULL = not known; its place is looked up. error: the value on
+ * the top, which is text or is not shown. */
+void llmd__lua_trouble(llmd__lua *s, const char *text, size_t len);
+void llmd__lua_trouble_stop(llmd__lua *s, lua_State *L);
+void llmd__lua_trouble_error(llmd__lua *s, lua_State *L);
+void llmd__lua_trouble_variable(llmd__lua *s, const char *name);
+
 /* Compiles text (never bytecode; no NUL; at most LLMD_POLICY_BYTES) as chunk ("sticky.lua"), refuses what cannot be
  * replayed (scan.c: the operator ^, whose result depends on the machine), runs it within the limits, and keeps what it
  * returned in the registry under &llmd__lua_module_key. err: file:line. */
 int llmd__lua_load(llmd__lua *s, const char *text, size_t len, const char *chunk, const llmd__lua_limits *limits,
                    llmd_err *err);
 /* After load: globals, library tables and every table that the module's functions can reach are read-only from here on
- * (proxies), and upvalues are guarded (llmd__lua_call). The module's own table is left out: it is walked, not changed. */
+ * (proxies), and upvalues are guarded (llmd__lua_call). The module's own table is walked, not changed. */
 int llmd__lua_freeze(llmd__lua *s, llmd_err *err);
 /* For tools, on a frozen state: compiles text with the sandbox's globals and leaves it on the stack. 0 or a code. */
 int llmd__lua_compile(llmd__lua *s, const char *text, size_t len, const char *chunk, llmd_err *err);
@@ -113,8 +120,8 @@ extern const char llmd__lua_module_key;
  * none may be made for them: a C function that reads a table unwraps its argument, and one that writes a table checks
  * that it may; neither ever returns what it unwrapped. C functions that scripts can get at have no upvalues, and
  * scripts cannot keep userdata (llmd__lua_freeze refuses both). */
-/* The value at idx, when it is a proxy, becomes the real table. 1 if it was one. Neither raises nor allocates; wants two
- * free slots of the stack. */
+/* The value at idx, when it is a proxy, becomes the real table. 1 if it was one. Neither raises nor allocates; wants
+ * two free slots of the stack. */
 int llmd__lua_unwrap(lua_State *L, int idx);
 /* Raises unless the value at arg is a table that may be written. */
 void llmd__lua_check_writable(lua_State *L, int arg);
@@ -137,13 +144,14 @@ size_t llmd__lua_arena_peak(const llmd__lua_arena *a);
 #define LLMD__LUA_HAS_SETUPVAL 2u /* a function inside another writes a variable of an outer one */
 /* *line: of the first ^, 0 = not known. LLMD_E_UNSUPPORTED: a Lua whose code this cannot read. */
 int llmd__lua_scan(lua_State *L, uint32_t *found, uint32_t *line);
-/* The line of the first ^ in a text (outside of strings and comments), 0 = none. The compiler computes 2^0.5 itself, and
- * no instruction is left of it. */
+/* The line of the first ^ in a text (outside of strings and comments), 0 = none. The compiler computes 2^0.5 itself,
+ * and no instruction is left of it. */
 uint32_t llmd__lua_scan_text(const char *text, size_t len);
 
 /* base.c: type, tostring, pcall (latched), pairs (sorted), ipairs, ...: into the table at the top of the stack. */
 void llmd__lua_open_base(lua_State *L);
-/* A number as scripts see it: the fewest digits of 14 to 17 that read back as the same, 3.0 for a float. NUL-terminated. */
+/* A number as scripts see it: the fewest digits of 14 to 17 that read back as the same, 3.0 for a float. NUL at the
+ * end. */
 #define LLMD__LUA_NUMBER_ROOM 48
 size_t llmd__lua_number_text(lua_State *L, int idx, char out[LLMD__LUA_NUMBER_ROOM]);
 /* api.c: the libraries math, string, table and llmd, as api.def lists them: into the table at the top of the stack. */

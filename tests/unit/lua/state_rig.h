@@ -1,5 +1,5 @@
-/* A Lua state without a policy around it, for the tests of lua/state.h: load a text, call a function of the table that it
- * returned, see what came of it. Include after cmocka.h. */
+/* A Lua state without a policy around it, for the tests of lua/state.h: load a text, call a function of the table that
+ * it returned, see what came of it. Include after cmocka.h. */
 #ifndef LLMD_TESTS_STATE_RIG_H
 #define LLMD_TESTS_STATE_RIG_H
 

@@ -29,8 +29,8 @@ static const struct {
   {"local t = {n = 1} local u = {t = t}", "u.t.n = 2", "t.n", "1"},
   {"local t = {n = 1} local function get() return t end", "get().n = 2", "get().n", "1"},
   {"local t = {n = 1} local function get() return {t = t} end", "get().t.n = 2", "get().t.n", "1"},
-  {"local function make() local t = {n = 1} return {set = function(x) t.n = x end, get = function() return t.n end} end "
-   "local o = make()", "o.set(5)", "o.get()", "1"},
+  {"local function make() local t = {n = 1} return {set = function(x) t.n = x end, get = function() return t.n end} "
+   "end local o = make()", "o.set(5)", "o.get()", "1"},
   {"local t = {f = function() end} local k = {} t[k] = {n = 1}", "t[k].n = 2", "t[k].n", "1"},
   {"local t = {n = 1}", "for k, v in pairs({t}) do v.n = 2 end", "t.n", "1"},
   {"local t = {{n = 1}}", "for k, v in pairs(t) do v.n = 2 end", "t[1].n", "1"},
@@ -53,8 +53,8 @@ static void tables_cannot_be_written(void **state)
   for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
     char text[1024];
     rig r;
-    snprintf(text, sizeof text, "%s\nreturn {f = function() %s end, g = function() return tostring(%s) end}", writes[i].load,
-             writes[i].write, writes[i].read);
+    snprintf(text, sizeof text, "%s\nreturn {f = function() %s end, g = function() return tostring(%s) end}",
+             writes[i].load, writes[i].write, writes[i].read);
     rig_start(&r, text);
     for (int k = 0; k < 2; k++) {
       int rc = rig_call(&r, "f");
@@ -76,9 +76,11 @@ static void the_error_says_what_to_do(void **state)
   (void)state;
   rig_start(&r, "local t = {}\nreturn {f = function()\n  count = 1\nend, h = function()\n  t[1] = 1\nend}");
   assert_int_equal(rig_call(&r, "f"), LLMD_E_PLUGIN);
-  assert_string_equal(r.lua.trouble, "test.lua:3: 'count' cannot be set: globals are read-only after load, use llmd.store");
+  assert_string_equal(r.lua.trouble, "test.lua:3: 'count' cannot be set: globals are read-only after load, use "
+                      "llmd.store");
   assert_int_equal(rig_call(&r, "h"), LLMD_E_PLUGIN);
-  assert_string_equal(r.lua.trouble, "test.lua:5: cannot be set: this table is read-only, use a local one, or llmd.store");
+  assert_string_equal(r.lua.trouble, "test.lua:5: cannot be set: this table is read-only, use a local one, or "
+                      "llmd.store");
   rig_close(&r);
 }
 
@@ -86,8 +88,8 @@ static void the_error_says_what_to_do(void **state)
 static void frozen_tables_read_as_before(void **state)
 {
   (void)state;
-  assert_gives("local t = {10, 20, 30, x = 'y', deep = {list = {1, 2}}, [true] = 1} return {f = function() local s = '' "
-               "for k, v in pairs(t) do s = s .. tostring(k) .. '=' .. tostring(v) .. ' ' end "
+  assert_gives("local t = {10, 20, 30, x = 'y', deep = {list = {1, 2}}, [true] = 1} return {f = function() local s = ''"
+               " for k, v in pairs(t) do s = s .. tostring(k) .. '=' .. tostring(v) .. ' ' end "
                "for i, v in ipairs(t) do s = s .. i .. ':' .. v .. ' ' end "
                "return s .. #t .. rawlen(t) .. t.x .. #t.deep.list .. t[2] .. type(t) end}",
                "1=10 2=20 3=30 deep=table x=y true=1 1:10 2:20 3:30 33y220table");
@@ -97,7 +99,8 @@ static void frozen_tables_read_as_before(void **state)
                "tostring(t.me == t) end}", "by tabletrue");
   assert_gives("function double(x) return 2 * x end local function quad(x) return double(double(x)) end "
                "return {f = function() return quad(4) end}", "16");
-  assert_gives("local n, s, b, z = 1, 'a', true, nil return {f = function() return n .. s .. tostring(b) .. tostring(z) end}",
+  assert_gives("local n, s, b, z = 1, 'a', true, nil return {f = function() return n .. s .. tostring(b) .. "
+               "tostring(z) end}",
                "1atruenil");
 }
 
@@ -128,7 +131,8 @@ static const struct {
   {"local n = 0 local o = {deep = {up = function() n = n + 1 end}}", "o.deep.up()", "n", "0", "'n' was changed"},
   {"local n = 0 function up() n = n + 1 end", "up()", "n", "0", "'n' was changed"},
   {"local n = 0 local function make() return function() n = n + 1 end end", "make()()", "n", "0", "'n' was changed"},
-  {"local function make() local n = 0 return function(d) n = n + d return n end end local up = make()", "up(1)", "up(0)", "0",
+  {"local function make() local n = 0 return function(d) n = n + d return n end end local up = make()", "up(1)",
+   "up(0)", "0",
    "'n' was changed"},
   {"x = 7", "_ENV = {x = 8, tostring = tostring}", "x", "7", "'_ENV' was changed"},
 };
@@ -185,7 +189,8 @@ static void without_writers_there_is_no_guard(void **state)
 {
   rig r;
   (void)state;
-  rig_start(&r, "local n, t = 0, {} n = n + 1 t.x = n return {f = function() local m = n m = m + 1 return m + t.x end}");
+  rig_start(&r, "local n, t = 0, {} n = n + 1 t.x = n return {f = function() local m = n m = m + 1 return m + t.x "
+                "end}");
   assert_null(r.lua.guard);
   assert_int_equal(r.lua.scan, 0);
   assert_int_equal(rig_call(&r, "f"), 0);
@@ -308,8 +313,10 @@ static void depth_and_cycles(void **state)
   failing_alloc_init(&r.mem, 0);
   assert_int_equal(llmd__lua_open(&r.lua, &r.mem.a, (size_t)4 << 20), 0);
   r.limits.instructions = 100000;
-  assert_int_equal(rig_load(&r, "local first = {} local at = first for i = 1, 5000 do at.next = {i = i} at = at.next end "
-                                "at.next = first return {f = function() local n, t = 0, first repeat t = t.next n = n + 1 "
+  assert_int_equal(rig_load(&r, "local first = {} local at = first for i = 1, 5000 do at.next = {i = i} at = "
+                   "at.next end "
+                                "at.next = first return {f = function() local n, t = 0, first repeat t = t.next n = "
+                                "n + 1 "
                                 "until t == first return n end, h = function() first.next.next.next.i = 4 end}"), 0);
   assert_int_equal(llmd__lua_freeze(&r.lua, &r.err), 0);
   assert_int_equal(rig_call(&r, "f"), 0);

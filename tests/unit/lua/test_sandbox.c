@@ -107,10 +107,12 @@ static void errors_travel(void **state)
 static void pairs_goes_in_order(void **state)
 {
   (void)state;
-  assert_gives(MODULE("local s = '' for k in pairs({b = 1, a = 1, [true] = 1, [false] = 1, [2.5] = 1, [-1] = 1, [10] = 1, "
+  assert_gives(MODULE("local s = '' for k in pairs({b = 1, a = 1, [true] = 1, [false] = 1, [2.5] = 1, [-1] = 1, "
+                      "[10] = 1, "
                       "aa = 1, A = 1, [''] = 1, 'x', 'y'}) do s = s .. tostring(k) .. ' ' end return s"),
                "-1 1 2 2.5 10  A a aa b false true ");
-  assert_gives(MODULE("local s = '' for k, v in pairs({z = 1, y = 2, x = 3}) do s = s .. k .. v end return s"), "x3y2z1");
+  assert_gives(MODULE("local s = '' for k, v in pairs({z = 1, y = 2, x = 3}) do s = s .. k .. v end return s"),
+                      "x3y2z1");
   assert_gives(MODULE("local s = 0 for k in pairs({}) do s = s + 1 end return s"), "0");
   assert_gives(MODULE("local s = '' for k in pairs({[1 << 53] = 1, [(1 << 53) + 1] = 1, [0.5] = 1, [1 / 0] = 1, "
                       "[-1 / 0] = 1, [1 << 63] = 1, [~(1 << 63)] = 1}) do s = s .. k .. ' ' end return s"),
@@ -122,9 +124,11 @@ static void pairs_goes_in_order(void **state)
 static void pairs_while_the_table_changes(void **state)
 {
   (void)state;
-  assert_gives(MODULE("local t = {a = 1, b = 2, c = 3} local s = '' for k, v in pairs(t) do s = s .. k t[k] = nil t.b = nil "
+  assert_gives(MODULE("local t = {a = 1, b = 2, c = 3} local s = '' for k, v in pairs(t) do s = s .. k t[k] = nil "
+                      "t.b = nil "
                       "t['n' .. k] = 1 end return s"), "ac");
-  assert_gives(MODULE("local t = {1, 2, 3} local s = '' for k, v in pairs(t) do t[k] = v + 1 s = s .. t[k] end return s"),
+  assert_gives(MODULE("local t = {1, 2, 3} local s = '' for k, v in pairs(t) do t[k] = v + 1 s = s .. t[k] end "
+                      "return s"),
                "234");
 }
 
@@ -155,7 +159,8 @@ static void raw_looks(void **state)
 {
   (void)state;
   assert_gives(MODULE("return rawlen({1, 2}) .. rawlen('abc')"), "23");
-  assert_gives(MODULE("local t = {} return tostring(rawequal(t, t)) .. tostring(rawequal(t, {})) .. tostring(rawequal(1, 1.0))"),
+  assert_gives(MODULE("local t = {} return tostring(rawequal(t, t)) .. tostring(rawequal(t, {})) .. "
+                      "tostring(rawequal(1, 1.0))"),
                "truefalsetrue");
   assert_fails(MODULE("rawlen(5)"), LLMD_E_PLUGIN, "table or string expected");
 }

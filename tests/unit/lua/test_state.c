@@ -175,7 +175,8 @@ static void errors_say_where(void **state)
 {
   rig r;
   (void)state;
-  rig_start(&r, "local M = {}\nfunction M.f()\n  local t = nil\n  return t.x\nend\nfunction M.g()\n error('no luck')\nend\n"
+  rig_start(&r, "local M = {}\nfunction M.f()\n  local t = nil\n  return t.x\nend\nfunction M.g()\n error('no "
+                "luck')\nend\n"
                 "return M");
   assert_int_equal(rig_call(&r, "f"), LLMD_E_PLUGIN);
   assert_string_equal(r.lua.trouble, "test.lua:4: attempt to index a nil value (local 't')");
@@ -538,7 +539,8 @@ static void the_hosts_locale_does_not_matter(void **state)
     set = setlocale(LC_ALL, names[i]);
   if (set == NULL)
     print_message("# skipped: needs a locale with a comma, de_DE.UTF-8 for example\n");
-  assert_gives(MODULE("return 1.5 .. '/' .. tostring(0.1) .. '/' .. tonumber('2.5') * 2 .. '/' .. tostring(tonumber('1,5'))"),
+  assert_gives(MODULE("return 1.5 .. '/' .. tostring(0.1) .. '/' .. tonumber('2.5') * 2 .. '/' .. "
+                      "tostring(tonumber('1,5'))"),
                "1.5/0.1/5.0/nil");
   assert_gives(MODULE("return tostring('B' < 'a') .. tostring('a' < 'b')"), "truetrue");
   setlocale(LC_ALL, "C");
