@@ -1,50 +1,48 @@
 /* table.sort: a merge sort from the bottom up. It is stable, takes the same steps on every machine, and ends after n log n
  * comparisons whatever the comparison answers.
  *
- * It works on a copy that no script sees: values in a table, their order as numbers in two halves of one block. A
- * comparison may change the list or fail: what it leaves is overwritten, or stays as it was. */
+ * It works on a copy that no script sees: the values lie on the stack, and what moves is their order. A comparison may
+ * change the list or fail: what it leaves is overwritten, or stays as it was. Only long lists leave garbage. */
 #include "api.h"
 
 #include <string.h>
 
 #include <lauxlib.h>
 
-/* Where things lie on the stack. */
-enum { LIST = 1, BEFORE = 2, VALUES = 3, ORDERS = 4 };
+#define SHORT 64u
+
+/* Where things lie on the stack: the a-th value at VALUES + a. */
+enum { LIST = 1, BEFORE = 2, VALUES = 3 };
 
 /* Numbers with NaN last; texts byte by byte. Both are of one kind (check_kinds). */
-static int naturally_before(lua_State *L)
+static int naturally_before(lua_State *L, int a, int b)
 {
   size_t n, m;
-  const char *a, *b;
+  const char *p, *q;
   int order;
-  if (lua_type(L, -2) == LUA_TNUMBER) {
-    double y = lua_tonumber(L, -1), x = lua_tonumber(L, -2);
-    return y != y ? x == x : lua_compare(L, -2, -1, LUA_OPLT);
+  if (lua_type(L, a) == LUA_TNUMBER) {
+    double x = lua_tonumber(L, a), y = lua_tonumber(L, b);
+    return y != y ? x == x : lua_compare(L, a, b, LUA_OPLT);
   }
-  a = lua_tolstring(L, -2, &n);
-  b = lua_tolstring(L, -1, &m);
+  p = lua_tolstring(L, a, &n);
+  q = lua_tolstring(L, b, &m);
   llmd__lua_charge(L, (n < m ? n : m) / 16);
-  order = memcmp(a, b, n < m ? n : m);
+  order = memcmp(p, q, n < m ? n : m);
   return order ? order < 0 : n < m;
 }
 
 /* Does the a-th value come before the b-th? */
 static int before(lua_State *L, uint32_t a, uint32_t b)
 {
-  int top = lua_gettop(L), result;
-  if (lua_isnil(L, BEFORE)) {
-    lua_rawgeti(L, VALUES, a);
-    lua_rawgeti(L, VALUES, b);
-    result = naturally_before(L);
-  } else {
-    lua_pushvalue(L, BEFORE);
-    lua_rawgeti(L, VALUES, a);
-    lua_rawgeti(L, VALUES, b);
-    lua_call(L, 2, 1);
-    result = lua_toboolean(L, -1);
-  }
-  lua_settop(L, top);
+  int result;
+  if (lua_isnil(L, BEFORE))
+    return naturally_before(L, VALUES + (int)a, VALUES + (int)b);
+  lua_pushvalue(L, BEFORE);
+  lua_pushvalue(L, VALUES + (int)a);
+  lua_pushvalue(L, VALUES + (int)b);
+  lua_call(L, 2, 1);
+  result = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   return result;
 }
 
@@ -60,10 +58,10 @@ static void merge(lua_State *L, const uint32_t *from, uint32_t *to, uint32_t lo,
     to[i] = a < mid && (b >= hi || !before(L, from[b], from[a])) ? from[a++] : from[b++];
 }
 
-/* The order of n values: a place in the block at ORDERS. */
-static const uint32_t *sorted(lua_State *L, uint32_t n)
+/* The order of n values: somewhere in the 2n numbers of work. */
+static const uint32_t *sorted(lua_State *L, uint32_t *work, uint32_t n)
 {
-  uint32_t *from = lua_touserdata(L, ORDERS), *to = from + n, *other;
+  uint32_t *from = work, *to = work + n, *other;
   for (uint32_t i = 0; i < n; i++)
     from[i] = i + 1;
   for (uint32_t width = 1; width < n; width *= 2) {
@@ -83,8 +81,7 @@ static void check_kinds(lua_State *L, uint32_t n)
 {
   int kind = LUA_TNONE;
   for (uint32_t i = 1; i <= n; i++) {
-    int type = lua_rawgeti(L, VALUES, i);
-    lua_pop(L, 1);
+    int type = lua_type(L, VALUES + (int)i);
     if (type != LUA_TNUMBER && type != LUA_TSTRING)
       llmd__lua_misused(L, "element %d: number or string expected, got %s", (int)i, lua_typename(L, type));
     if (kind != LUA_TNONE && type != kind)
@@ -95,25 +92,26 @@ static void check_kinds(lua_State *L, uint32_t n)
 
 int llmd__lua_table_sort(lua_State *L)
 {
+  uint32_t here[2 * SHORT], *work = here, n;
   const uint32_t *order;
-  uint32_t n;
   lua_settop(L, 2);
   if (!lua_isnil(L, BEFORE))
     llmd__lua_arg_function(L, BEFORE);
   if (lua_type(L, LIST) == LUA_TTABLE)
     llmd__lua_check_writable(L, LIST);
   n = llmd__lua_arg_list(L, LIST, 0, 4);
-  lua_createtable(L, (int)n, 0);
-  for (uint32_t i = 1; i <= n; i++) {
+  if (n > SHORT)
+    work = lua_newuserdatauv(L, 2 * (size_t)n * sizeof *work, 0);
+  lua_settop(L, VALUES);
+  if (!lua_checkstack(L, (int)n + 8))
+    return llmd__lua_misused(L, "no memory to sort %d elements", (int)n);
+  for (uint32_t i = 1; i <= n; i++)
     lua_rawgeti(L, LIST, i);
-    lua_rawseti(L, VALUES, i);
-  }
   if (lua_isnil(L, BEFORE))
     check_kinds(L, n);
-  lua_newuserdatauv(L, (n + 1) * 2 * sizeof *order, 0);
-  order = sorted(L, n);
+  order = sorted(L, work, n);
   for (uint32_t i = 0; i < n; i++) {
-    lua_rawgeti(L, VALUES, order[i]);
+    lua_pushvalue(L, VALUES + (int)order[i]);
     llmd__lua_put(L, LIST, (lua_Integer)i + 1);
   }
   return 0;
