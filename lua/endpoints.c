@@ -1,5 +1,5 @@
-/* Endpoints: eps[i].F. Every field that some function of the policy looks at is written anew (kept.h says why), and so is
- * the list of the tables, from one that scripts do not see. */
+/* Endpoints: eps[i].F. Every field that some function of the policy looks at is written anew (kept.h says why), and so
+ * is the list of the tables, from one that scripts do not see. */
 #include <lauxlib.h>
 
 #include "kept.h"

@@ -113,7 +113,7 @@ void llmd__lua_cut(lua_State *L, int table, uint32_t n, uint32_t *shown);
 /* Is the value at index this text? */
 int llmd__lua_is_text(lua_State *L, int index, const llmd_str *text);
 
-/* columns.c: the columns of reads whose `used` has one of these bits: texts, and with WANTS_COLS numbers and cols itself. */
+/* columns.c: the columns of reads whose `used` has one of these bits: texts, and with WANTS_COLS numbers, too, and cols. */
 void llmd__lua_columns(lua_State *L, const llmd__lua_work *w, uint32_t wants);
 /* endpoints.c: eps; columns of texts first. */
 void llmd__lua_endpoints(lua_State *L, const llmd__lua_work *w);

@@ -226,7 +226,7 @@ static int call(llmd__lua_work *w, const llmd__lua_limits *l)
   return rc;
 }
 
-/* Its time is over, but it has hardly begun: the machine was busy with something else, and the policy is not to blame. */
+/* Its time is over, but it has hardly begun: the machine was busy with something else. */
 static int is_blameless(const llmd__lua_work *w, const llmd__lua_limits *l, int rc)
 {
   int64_t left = w->own->lua.left;

@@ -1,5 +1,5 @@
-/* What a policy in Lua costs: its verbs beside the same in C, whole decisions, making and swapping it, and how soon it is
- * stopped when it runs wild.
+/* What a policy in Lua costs: its verbs beside the same in C, whole decisions, making and swapping it, and how soon it
+ * is stopped when it runs wild.
  *
  * Verbs are called through the loader's door (llmd/loader.h) with columns of which two of three change each time;
  * decisions through llmd_decide with the engine as a module (LLMD_LUA_DIR). */

@@ -1,5 +1,5 @@
-/* Nothing that a function does to what it is given lasts: after each evil call the next one sees what a fresh state would
- * show, to the bit, and nothing else. */
+/* Nothing that a function does to what it is given lasts: after each evil call the next one sees what a fresh state
+ * would show, to the bit, and nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,8 @@ static const char before[] =
   "    assert(fields(e) == 3 and e.waiting == i and e.running == i / 2 and e.zone == 'eu', 'ep')\n"
   "    assert(out[i] ~= out[i], 'out') end\n"
   "end\n"
-  "return { reads = {'waiting', 'running', 'header:x-a', zone = 'label:zone'}, score = function(req, cols, eps, out, n, p)\n"
+  "return { reads = {'waiting', 'running', 'header:x-a', zone = 'label:zone'},\n"
+  "  score = function(req, cols, eps, out, n, p)\n"
   "  if req.priority == 1 then\n";
 static const char after[] = "\nelse look(req, cols, eps, out, n) end end }";
 
