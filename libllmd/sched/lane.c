@@ -209,7 +209,7 @@ static void carve_all(llmd_lane *l, carver *c)
 /* ---- spares: all that a lane needs for a scheduler -------------------------------------------------------------- */
 
 #define SPARE_FROM offsetof(llmd_lane, s)
-#define SPARE_BYTES (offsetof(llmd_lane, last) - SPARE_FROM)
+#define SPARE_BYTES (offsetof(llmd_lane, run) - SPARE_FROM)
 
 static int carve_block(llmd_lane *l)
 {

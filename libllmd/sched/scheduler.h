@@ -300,22 +300,18 @@ struct llmd_lane {
   uint32_t calls;        /* of plugins in this decision's cycle */
   uint32_t reads;        /* of tables in it */
   int8_t *answer;        /* [instances] */
-  llmd_run run[LLMD_MAX_PROFILES];
   llmd_str profile_name[LLMD_MAX_PROFILES];
-  llmd__result result[LLMD_MAX_PROFILES];
 
   /* the prompts as tokens, and as chains of block keys */
   uint32_t *tokens;
   uint32_t tokens_kind;
   uint32_t n_prompts;
-  uint32_t prompt_end[LLMD__PROMPTS]; /* tokens */
   uint32_t cached;       /* tokens and features are from the region's cache */
   uint32_t need_tokens;  /* it had none, and the host may */
   uint32_t n_features;
   llmd_feature *feature; /* [LLMD__TOKENS_FEATURES] when the configuration wants tokens; names in feature_text */
   char *feature_text;
   uint32_t n_chains;
-  llmd__chain_kept chain[LLMD__CHAINS];
   llmd_key *keys;        /* the request's room */
   void *match_scratch;
   llmd_endpoint_id *match_id;
@@ -331,7 +327,11 @@ struct llmd_lane {
   size_t arena_len, arena_used;
   uint32_t last_valid;
 
-  /* no part of a spare: means nothing when last_valid is 0, and between two calls */
+  /* no part of a spare: means nothing when last_valid, decided and the counts above are 0, and between two calls */
+  llmd_run run[LLMD_MAX_PROFILES];
+  llmd__result result[LLMD_MAX_PROFILES];
+  uint32_t prompt_end[LLMD__PROMPTS]; /* tokens */
+  llmd__chain_kept chain[LLMD__CHAINS];
   llmd_decision last;    /* copy of the last result, for explain and record */
   char header_buf[1024];
 };
