@@ -165,7 +165,8 @@ static int take_names(function *f)
   for (uint32_t i = 0; i < f->n; i++) {
     f->name[i] = lua_getlocal(L, NULL, (int)i + 1);
     if (!f->name[i])
-      return llmd__lua_wrong(f->m, LLMD_E_UNSUPPORTED, f->line, "%s: the names of its parameters are not known", f->verb);
+      return llmd__lua_wrong(f->m, LLMD_E_UNSUPPORTED, f->line, "%s: the names of its parameters are not known",
+                             f->verb);
     if (word_of(f->name[i]) != LLMD__LUA_ARG_READ)
       f->asked |= 1u << word_of(f->name[i]);
   }
@@ -207,8 +208,9 @@ static int take_function(llmd__lua_maker *m, uint32_t verb)
     rc = take_arg(&f, f.name[i], &v->arg[i]);
   v->n_args = f.n;
   if (!rc && !v->each && allowed[verb].all & BIT(OUT) && !(f.asked & BIT(OUT)))
-    return llmd__lua_wrong(m, LLMD_E_MISSING, f.line, "%s is called once per decision: it must ask for out, and write %s",
-                           f.verb, verb == LLMD__LUA_SCORE ? "out[i]" : "out.NAME[i]");
+    return llmd__lua_wrong(m, LLMD_E_MISSING, f.line,
+                           "%s is called once per decision: it must ask for out, and write %s", f.verb,
+                           verb == LLMD__LUA_SCORE ? "out[i]" : "out.NAME[i]");
   if (!rc && verb == LLMD__LUA_PRODUCE && !m->p->n_writes)
     return llmd__lua_wrong(m, LLMD_E_MISSING, f.line, "produce needs writes = {\"NAME\", ...}");
   return rc;

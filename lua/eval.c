@@ -2,7 +2,8 @@
  *
  *   p        its parameters          policy   its verbs: policy.score(...)          llmd, math, ... as ever
  *
- * An expression first (`p.queue * 2`), else statements; what comes back is written as Lua would be, tables one level deep. */
+ * An expression first (`p.queue * 2`), else statements; what comes back is written as Lua would be, tables one level
+ * deep. */
 #include <string.h>
 
 #include "module.h"

@@ -135,7 +135,8 @@ static int run_pick(llmd__lua_sample *s, const llmd_batch *b)
     return failed(s, LLMD__LUA_PICK, b->own, n);
   for (int i = 0; i < s->n_picks; i++)
     if (i >= n || out[i] != s->picks[i])
-      return differs(s, "pick %d is %u, expected %u", i + 1, i < n ? (unsigned)out[i] + 1 : 0, (unsigned)s->picks[i] + 1);
+      return differs(s, "pick %d is %u, expected %u", i + 1, i < n ? (unsigned)out[i] + 1 : 0,
+                     (unsigned)s->picks[i] + 1);
   if (!s->first_only && n != s->n_picks)
     return differs(s, "there are %d picks, expected %d", n, s->n_picks);
   return 0;
@@ -301,7 +302,8 @@ static int run_one(runner *r, llmd__lua *reader, uint32_t number)
   }
   stopped = write_line(r, number, &s, !rc);
   if (rc && !r->failed++)
-    llmd__lua_say(r->err, LLMD_E_PLUGIN, s.line, r->p->chunk, "example %u, %.100s: %s", (unsigned)number, s.name, s.why);
+    llmd__lua_say(r->err, LLMD_E_PLUGIN, s.line, r->p->chunk, "example %u, %.100s: %s", (unsigned)number, s.name,
+                  s.why);
   llmd__lua_sample_free(&s);
   return stopped;
 }

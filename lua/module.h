@@ -49,7 +49,8 @@ void *llmd__lua_room(llmd__lua_policy *p, size_t bytes);
 const char *llmd__lua_keep(llmd__lua_policy *p, const char *text, size_t len);
 
 /* Fills err (NULL allowed; control characters become ?) and returns code. */
-int llmd__lua_say(llmd_err *err, int code, uint32_t line, const char *path, const char *fmt, ...) LLMD__LUA_PRINTF(5, 6);
+int llmd__lua_say(llmd_err *err, int code, uint32_t line, const char *path, const char *fmt, ...)
+    LLMD__LUA_PRINTF(5, 6);
 /* The same about the text being made. */
 int llmd__lua_wrong(const llmd__lua_maker *m, int code, uint32_t line, const char *fmt, ...) LLMD__LUA_PRINTF(4, 5);
 /* A remark, with the text's name and line before it. */
@@ -64,7 +65,8 @@ int llmd__lua_unknown(const llmd__lua_maker *m, const char *what, const char *na
 /* The raw value of table[key], pushed. */
 void llmd__lua_get(lua_State *L, int table, const char *key);
 /* The names that a table has, sorted (as long as it has them); how many, or a code. list: 1..list may be there, too. */
-int llmd__lua_keys(const llmd__lua_maker *m, int table, const char *what, uint32_t list, const char **out, uint32_t cap);
+int llmd__lua_keys(const llmd__lua_maker *m, int table, const char *what, uint32_t list, const char **out,
+                   uint32_t cap);
 /* The text of the string at index; 0 when it is no string, or longer than max, or holds a NUL. */
 int llmd__lua_text_at(lua_State *L, int index, size_t max, llmd_str *out);
 /* What stands at index, for messages: "a number". */

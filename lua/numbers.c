@@ -1,7 +1,7 @@
 /* Numbers as text, whatever the locale: shortest where that is easy to know, else with all 17 digits.
  *
- * m / 10^k with m < 2^53 and k <= 22 is rounded once, so it is exactly what a reader makes of the digits m with the point
- * k places from the right. The least such k gives the shortest text. */
+ * m / 10^k with m < 2^53 and k <= 22 is rounded once, so it is exactly what a reader makes of the digits m with the
+ * point k places from the right. The least such k gives the shortest text. */
 #include <stdio.h>
 #include <string.h>
 

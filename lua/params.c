@@ -1,6 +1,6 @@
-/* Parameters. Some are every policy's and the operator's (where the text is, what it may cost); those that the text has,
+/* Parameters. Some are every policy's and the operator's (where the text is, what it may cost); those of the text,
  *
- *   params = {queue = {default = 2, min = 0, max = 10, doc = "weight"}, mode = {default = "fast", values = {...}}, dry = false}
+ *   params = {queue = {default = 2, min = 0, max = 10}, mode = {default = "fast", values = {...}}, dry = false}
  *
  * become rows of their own under `params`, so that the core reads, checks and describes them as it does for C plugins:
  *

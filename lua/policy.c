@@ -1,5 +1,5 @@
-/* From text to policy: compiled once, looked through, described as the core wants it (llmd_plugin). What is wrong is said
- * here, with file and line, before any lane runs it. */
+/* From text to policy: compiled once, looked through, described as the core wants it (llmd_plugin). What is wrong is
+ * said here, with file and line, before any lane runs it. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

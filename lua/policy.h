@@ -76,7 +76,7 @@ typedef struct llmd__lua_verb {
 #define LLMD__LUA_SHOWS_TEXT 2u   /* the same, a string; "" = unknown */
 #define LLMD__LUA_SHOWS_HEADER 3u /* req.headers[F]; nil = absent */
 #define LLMD__LUA_SHOWS_PROMPT 4u /* req.prompt */
-#define LLMD__LUA_SHOWS_ENDPOINT 5u /* cols.F[i], ep.F: the endpoint's id, an integer, as commit's and report's target is */
+#define LLMD__LUA_SHOWS_ENDPOINT 5u /* cols.F[i], ep.F: the endpoint's id, an integer: target of commit, report */
 static inline int llmd__lua_is_column(uint32_t shows)
 {
   return shows == LLMD__LUA_SHOWS_NUMBER || shows == LLMD__LUA_SHOWS_TEXT || shows == LLMD__LUA_SHOWS_ENDPOINT;

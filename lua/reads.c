@@ -45,11 +45,11 @@ static const struct {
   {"size:", LLMD_READ_SET_SIZE, 0, LLMD__LUA_SHOWS_NUMBER},
 };
 
-/* What the C plugins put in place of what is unknown when they reproduce the reference: 0 for plain metrics and loads. */
+/* What C plugins put in place of what is unknown when they reproduce the reference: 0 for plain metrics and loads. */
 static double unknown_strict(const llmd_read *r)
 {
-  static const char *const zero[] = {"WaitingQueueSize", "RunningRequestsSize", "KVCacheUsagePercent", "MaxActiveModels",
-                                     "InFlightLoad.requests", "InFlightLoad.tokens", "InFlightLoad.uncached",
+  static const char *const zero[] = {"WaitingQueueSize", "RunningRequestsSize", "KVCacheUsagePercent",
+                                     "MaxActiveModels", "InFlightLoad.requests", "InFlightLoad.tokens", "InFlightLoad.uncached",
                                      "LatencyPredictionInfo.ttft_headroom", "LatencyPredictionInfo.tpot_headroom",
                                      "LatencyPredictionInfo.dispatched"};
   if (r->kind == LLMD_READ_HAS_MODEL || r->kind == LLMD_READ_SET_SIZE)
@@ -118,7 +118,8 @@ static int use_form(entry *e, size_t form)
 static int use_prompt(entry *e)
 {
   if (e->field)
-    return llmd__lua_wrong(e->m, LLMD_E_INVALID, e->line, "reads: \"prompt\" shows as req.prompt, it takes no other name");
+    return llmd__lua_wrong(e->m, LLMD_E_INVALID, e->line,
+                           "reads: \"prompt\" shows as req.prompt, and under no other name");
   e->read.kind = LLMD_READ_PROMPT;
   e->shows = LLMD__LUA_SHOWS_PROMPT;
   e->field = "prompt";
@@ -176,7 +177,8 @@ static int add(const entry *e)
   llmd_read *read = &e->m->reads[p->n_reads];
   for (uint32_t i = 0; i < p->n_reads; i++)
     if (same_read(&e->m->reads[i], &e->read))
-      llmd__lua_remark(e->m, e->line, "reads: \"%s\" is read twice, as %s and as %s", e->spec, p->read[i].field, e->field);
+      llmd__lua_remark(e->m, e->line, "reads: \"%s\" is read twice, as %s and as %s", e->spec, p->read[i].field,
+                       e->field);
   if (p->n_reads == LLMD__LUA_READS)
     return llmd__lua_wrong(e->m, LLMD_E_LIMIT, e->line, "the policy reads more than %u things", LLMD__LUA_READS);
   *read = e->read;
@@ -212,10 +214,11 @@ static int check_field(const entry *e)
   uint32_t same = llmd__lua_read_find(e->m->p, e->field);
   if (llmd__lua_is_column(e->shows)) {
     if (!llmd__lua_identifier(e->field, strlen(e->field)))
-      return llmd__lua_wrong(e->m, LLMD_E_SYNTAX, e->line, "reads: \"%s\" needs a name: NAME = \"%s\"", e->spec, e->spec);
+      return llmd__lua_wrong(e->m, LLMD_E_SYNTAX, e->line, "reads: \"%s\" needs a name: NAME = \"%s\"", e->spec,
+                             e->spec);
     if (is_argument(e->field))
-      return llmd__lua_wrong(e->m, LLMD_E_INVALID, e->line, "reads: %s means something else to functions, take another name",
-                             e->field);
+      return llmd__lua_wrong(e->m, LLMD_E_INVALID, e->line,
+                             "reads: %s means something else to functions, take another name", e->field);
   }
   if (same == LLMD_NO_INDEX)
     return 0;

@@ -47,8 +47,8 @@ typedef struct llmd__lua_sample {
   llmd_str primary;
 } llmd__lua_sample;
 
-/* sample.c: the i-th example (from 1) of the policy whose text is loaded in s. self gives what the operator says (limits).
- * 0; LLMD_E_PLUGIN: there is something wrong with it, why says what; another code: s or memory failed. *out is to be
+/* sample.c: the i-th example (from 1) of the policy whose text is loaded in s. self gives what the operator says
+ * (limits). 0; LLMD_E_PLUGIN: there is something wrong with it, why says what; another code: s or memory failed. *out is to be
  * freed in any case. */
 int llmd__lua_sample_read(llmd__lua *s, const llmd__lua_self *self, uint32_t i, llmd__lua_sample *out);
 void llmd__lua_sample_free(llmd__lua_sample *s);

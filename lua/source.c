@@ -1,5 +1,5 @@
-/* The one place that reads a file: a policy's text. Nobody but root and the caller may be able to change what decides, so
- * the file is looked at after it was opened, and not through a link. */
+/* The one place that reads a file: a policy's text. Nobody but root and the caller may be able to change what decides,
+ * so the file is looked at after it was opened, and not through a link. */
 #define _POSIX_C_SOURCE 200809L /* O_NOFOLLOW, O_CLOEXEC */
 #include <string.h>
 

@@ -103,19 +103,22 @@ static void parameters_of_an_example(void **state)
   (void)state;
   examples_give("return {params = {w = {default = 2, min = 0, max = 10}, mode = {default = 'a', values = {'a', 'b'}},\n"
                 "  dry = false, tag = 'x'},\n"
-                "score = function(p) return p.dry and 0 or p.w / 10 + (p.mode == 'b' and 0.5 or 0) + (p.tag == 'y' and 0.1 or 0) end,\n"
+                "score = function(p) return p.dry and 0 or p.w / 10 + (p.mode == 'b' and 0.5 or 0) +\n"
+                "  (p.tag == 'y' and 0.1 or 0) end,\n"
                 "examples = {{endpoints = {{}}, scores = {0.2}}, {params = {w = 3}, endpoints = {{}}, scores = {0.3}},\n"
                 "{params = {mode = 'b', tag = 'y'}, endpoints = {{}}, scores = {0.8}},\n"
                 "{params = {dry = true}, endpoints = {{}}, scores = {0}},\n"
-                "{params = {ww = 3}, endpoints = {{}}, scores = {0.3}}, {params = {w = 11}, endpoints = {{}}, scores = {0.3}},\n"
-                "{params = {mode = 'c'}, endpoints = {{}}, scores = {0.3}}, {params = {dry = 1}, endpoints = {{}}, scores = {0}}}}",
+                "{params = {ww = 3}, endpoints = {{}}, scores = {0.3}},\n"
+                "{params = {w = 11}, endpoints = {{}}, scores = {0.3}},\n"
+                "{params = {mode = 'c'}, endpoints = {{}}, scores = {0.3}},\n"
+                "{params = {dry = 1}, endpoints = {{}}, scores = {0}}}}",
                 LLMD_E_PLUGIN,
                 "ok 1 examples[1]\nok 2 examples[2]\nok 3 examples[3]\nok 4 examples[4]\n"
                 "not ok 5 examples[5]: params has no \"ww\": did you mean w?\n"
                 "not ok 6 examples[6]: params.w is out of its range\n"
                 "not ok 7 examples[7]: params.mode is none of its values\n"
                 "not ok 8 examples[8]: params.dry cannot be a number\n",
-                4);
+                5);
 }
 
 /* Whatever the operator has set, examples are about the defaults. */
@@ -138,16 +141,17 @@ static void the_request_of_an_example(void **state)
   (void)state;
   examples_give("return {reads = {'header:x-canary', 'prompt'}, decide = function(req)\n"
                 "  return req.model == 'm' and req.tokens == 100 and req.headers['x-canary'] == '1' and req.tenant == 't' and\n"
-                "  req.session == 's' and req.priority == -2 and req.stream and not req.truncated and req.max_tokens == nil and\n"
+                "  req.session == 's' and req.priority == -2 and req.stream and not req.truncated and\n"
+                "  req.max_tokens == nil and\n"
                 "  req.slo_ttft_ms == 250 and req.now == 1.5 and req.wall == 86400 and req.prompt == 'hello' end,\n"
-                "examples = {{name = 'all', request = {model = 'm', tokens = 100, headers = {['x-canary'] = '1'}, tenant = 't',\n"
-                "  session = 's', priority = -2, stream = true, slo_ttft_ms = 250, prompt = 'hello'}, now = 1.5, wall = 86400,\n"
-                "  decide = true}, {name = 'none', decide = false},\n"
+                "examples = {{name = 'all', request = {model = 'm', tokens = 100, headers = {['x-canary'] = '1'},\n"
+                "  tenant = 't', session = 's', priority = -2, stream = true, slo_ttft_ms = 250, prompt = 'hello'},\n"
+                "  now = 1.5, wall = 86400, decide = true}, {name = 'none', decide = false},\n"
                 "  {request = {modle = 'm'}, decide = false}, {request = {headers = {['x-canari'] = '1'}}, decide = false}}}",
                 LLMD_E_PLUGIN,
                 "ok 1 all\nok 2 none\nnot ok 3 examples[3]: request has no \"modle\": did you mean model?\n"
                 "not ok 4 examples[4]: request.headers has no \"x-canari\": did you mean x-canary?\n",
-                5);
+                6);
 }
 
 static void filters_and_texts(void **state)
@@ -155,7 +159,8 @@ static void filters_and_texts(void **state)
   (void)state;
   examples_give("return {reads = {zone = 'label:zone'}, filter = function(cols, keep)\n"
                 "  for i = 1, cols.n do keep[i] = cols.zone[i] == 'eu' end end,\n"
-                "examples = {{endpoints = {{zone = 'eu'}, {zone = 'us'}, {}, {zone = 'eu'}}, keep = {true, false, false, true}},\n"
+                "examples = {{endpoints = {{zone = 'eu'}, {zone = 'us'}, {}, {zone = 'eu'}},\n"
+                "  keep = {true, false, false, true}},\n"
                 "{endpoints = {{zone = 'eu'}}, keep = {false}}, {endpoints = {{zon = 'eu'}}, keep = {false}},\n"
                 "{endpoints = {{zone = 7}}, keep = {false}}, {endpoints = {{}}, keep = {false, true}}}}",
                 LLMD_E_PLUGIN,
@@ -187,7 +192,8 @@ static void producers_and_the_store(void **state)
   (void)state;
   examples_give("return {store = 10, writes = {'Heat', 'Cold'}, produce = function(name)\n"
                 "  local v = llmd.store.get(name) return v or 0, v and 1 or 0/0 end,\n"
-                "examples = {{endpoints = {{name = 'a'}, {name = 'b'}}, store = {b = 7}, writes = {Heat = {0, 7}, Cold = {0/0, 1}}},\n"
+                "examples = {{endpoints = {{name = 'a'}, {name = 'b'}}, store = {b = 7},\n"
+                "  writes = {Heat = {0, 7}, Cold = {0/0, 1}}},\n"
                 "{endpoints = {{name = 'a'}}, writes = {Heat = {1}}}, {endpoints = {}, writes = {Hot = {}}},\n"
                 "{endpoints = {}, store = {a = 'x'}, writes = {}}}}",
                 LLMD_E_PLUGIN,

@@ -166,9 +166,10 @@ static void beside_plugins_in_c(void **state)
 static void parameters_of_all_types(void **state)
 {
   world *w = *state;
-  configure(w, MODULE("      return {params = {w = {default = 1, min = 0, max = 5}, mode = {default = 'a', values = {'a', 'b'}},\n"
-                      "        dry = false, tag = 'x'}, score = function(ep, p) return p.w / 10 end}\n")
-               "    params: {w: 2.5, mode: b, dry: true, tag: hello}\n    memory: 1Mi\n    time: 5ms\n    instructions: 5000\n");
+  configure(w, MODULE("      return {params = {w = {default = 1, min = 0, max = 5},\n"
+                      "        mode = {default = 'a', values = {'a', 'b'}}, dry = false, tag = 'x'}, score = function(ep, p) return p.w / 10 end}\n")
+               "    params: {w: 2.5, mode: b, dry: true, tag: hello}\n    memory: 1Mi\n    time: 5ms\n"
+               "    instructions: 5000\n");
   decide(w);
   output[0] = 0;
   assert_int_equal(llmd_lane_eval(w->lane, "mine", "p.w, p.mode, p.dry, p.tag", 25, append, output, &w->err), 0);

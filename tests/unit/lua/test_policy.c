@@ -415,7 +415,8 @@ static void plain_numbers(void **state)
     double v;
     const char *text;
   } all[] = {{0, "0"}, {1, "1"}, {-2.5, "-2.5"}, {0.1, "0.1"}, {1e15, "1000000000000000"}, {0.05, "0.05"},
-             {123456.789, "123456.789"}, {1e300, "1.0000000000000001e+300"}, {1e-7, "0.0000001"}, {NAN, "nan"}, {-INFINITY, "-inf"}};
+             {123456.789, "123456.789"}, {1e300, "1.0000000000000001e+300"}, {1e-7, "0.0000001"},
+             {NAN, "nan"}, {-INFINITY, "-inf"}};
   char buf[LLMD__LUA_PLAIN_ROOM];
   (void)state;
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
