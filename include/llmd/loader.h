@@ -7,9 +7,9 @@
  *      name: sticky
  *      parameters: {file: sticky.lua} ─► load(text) ─► descriptor ─► parameters stored in self ─► bind
  *
- * The object is named llmd-TYPE.so (TYPE of a-z and 0-9) and opened RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND, so that its interpreter is its own
- * also in a process that carries another version of it (without DEEPBIND under the sanitizers, which refuse it).
- * It exports one symbol, llmd_loader_module, and links nothing of the library.
+ * The object is named llmd-TYPE.so (TYPE of a-z and 0-9) and opened RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND, so that its
+ * interpreter is its own also in a process that carries another version of it (without DEEPBIND under the sanitizers,
+ * which refuse it). It exports one symbol, llmd_loader_module, and links nothing of the library.
  *
  * Every policy has the parameters `file` or `source` (exactly one), which the core reads before it calls load; they stand
  * in the descriptor's table as well, as STRING, so that they are described like the others. */

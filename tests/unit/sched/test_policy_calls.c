@@ -106,7 +106,8 @@ static void failures_are_told(void **state)
     replays_elsewhere(&r, config);
     assert_non_null(strstr(json.text, "\"trouble\":\"line 3 of it: number"));
     assert_non_null(strstr(json.text, llmd_errname(rows[i].code)));
-    assert_non_null(strstr(json.text, "\"policies\":[{\"name\":\"toy\",\"type\":\"toy\",\"file\":\"\",\"number\":\"0\",\"text\":\""));
+    assert_non_null(strstr(json.text, "\"policies\":[{\"name\":\"toy\",\"type\":\"toy\",\"file\":\"\","
+                                      "\"number\":\"0\",\"text\":\""));
     assert_non_null(strstr(table.text, llmd_strerror(rows[i].code)));
     assert_non_null(strstr(table.text, "\n        line 3 of it: number"));
     assert_true(failures(&r, rows[i].reason) == 1);
@@ -334,7 +335,8 @@ static void answers_replay(void **state)
 /* What a producer asks is in its columns, and not mixed up with what the cycle asks. */
 static void producers_answers_are_columns(void **state)
 {
-  static const char config[] = HEAD "- type: toy\n  name: maker\n  parameters: {source: \"get base\\nproduce 1\\nput base 6\"}\n"
+  static const char config[] = HEAD "- type: toy\n  name: maker\n"
+                                    "  parameters: {source: \"get base\\nproduce 1\\nput base 6\"}\n"
                                     "- type: toy\n  name: reader\n  parameters: {source: \"read f64 Toy\\nscore f64 0\\n"
                                     "score store home\\nput home 1\"}\n"
                                     "- type: max-score-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"

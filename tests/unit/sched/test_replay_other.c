@@ -146,7 +146,8 @@ static void as_the_other_would(void **state)
 static void unknown_is_counted(void **state)
 {
   static const char wants[] = HEAD "- type: toy\n  parameters: {source: \"read f64 KVCacheUsagePercent\\n"
-                                   "read f64 RunningRequestsSize\\nread f64 WaitingQueueSize\\nread header x-zone\\nscore f64 2\"}\n"
+                                   "read f64 RunningRequestsSize\\nread f64 WaitingQueueSize\\n"
+                                   "read header x-zone\\nscore f64 2\"}\n"
                                    "- type: max-score-picker\n";
   llmd_decision d = {.size = sizeof d};
   uint32_t missing = 7;

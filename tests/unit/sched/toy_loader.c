@@ -71,7 +71,8 @@ typedef struct toy_own {
 static const llmd_param params[] = {
   {.name = "file", .type = LLMD_PARAM_STRING, .offset = offsetof(toy_self, file), .doc = "file"},
   {.name = "source", .type = LLMD_PARAM_STRING, .offset = offsetof(toy_self, source), .doc = "text"},
-  {.name = "scale", .type = LLMD_PARAM_FLOAT, .offset = offsetof(toy_self, scale), .preset = "1", .max = 10, .doc = "of scores"},
+  {.name = "scale", .type = LLMD_PARAM_FLOAT, .offset = offsetof(toy_self, scale), .preset = "1", .max = 10,
+   .doc = "of scores"},
   {0}};
 static const llmd_write writes[] = {{.name = "Toy", .unit = "1"}, {0}};
 
