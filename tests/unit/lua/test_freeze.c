@@ -114,6 +114,74 @@ static void locals_of_a_call_may_be_written(void **state)
                "return {f = function() local c = counter() c() return c() end}", "2");
 }
 
+/* Every function that scripts have, called with a frozen table in every place: whatever comes back and can be written
+ * is not what is behind the proxy, and nothing has changed there. */
+static void no_function_leads_behind_a_proxy(void **state)
+{
+  static const char text[] =
+    "local deep = {7, 8, 9}\n"
+    "local t = {3, 1, 2, deep, x = 5, y = 'text', deep = deep}\n"
+    "local calls, back = 0, 0\n"
+    "local function intact()\n"
+    "  local n = 0\n"
+    "  for k, v in pairs(t) do n = n + 1 end\n"
+    "  return n == 7 and #t == 4 and t[1] == 3 and t[2] == 1 and t[3] == 2 and t[4] == deep and t.x == 5\n"
+    "    and t.y == 'text' and t.deep == deep and #deep == 3 and deep[1] == 7 and deep[2] == 8 and deep[3] == 9\n"
+    "end\n"
+    "local function spoil(r, depth)\n"
+    "  if type(r) ~= 'table' then return 0 end\n"
+    "  pcall(function() r[1] = 99 end)\n"
+    "  pcall(function() r.x = 99 end)\n"
+    "  for k, v in ipairs(r) do if depth < 3 then spoil(v, depth + 1) end end\n"
+    "  return 1\n"
+    "end\n"
+    "local function try(name, f, ...)\n"
+    "  local seen = {pcall(f, ...)}\n"
+    "  local n = 1\n"
+    "  for i = 2, 5 do n = n + spoil(seen[i], 0) end\n"
+    "  if type(seen[2]) == 'function' then\n"
+    "    local more = {pcall(seen[2], seen[3], seen[4])}\n"
+    "    for i = 2, 5 do spoil(more[i], 0) end\n"
+    "  end\n"
+    "  if not intact() then error(name .. ' leads behind a proxy') end\n"
+    "  return n\n"
+    "end\n"
+    "local function all(name, lib, seen)\n"
+    "  local n = 0\n"
+    "  for k, f in pairs(lib) do\n"
+    "    if type(f) == 'table' and not seen[f] then\n"
+    "      seen[f] = true\n"
+    "      n = n + all(k, f, seen)\n"
+    "    elseif type(f) == 'function' then\n"
+    "      local function first(a, b) if a then spoil(a, 0) end if b then spoil(b, 0) end return a end\n"
+    "      local args = {{t}, {t, t}, {t, 1}, {t, 1, 2}, {t, 1, t}, {t, 1, 2, 3}, {t, 1, 3, 1, t}, {1, t}, {t, first},\n"
+    "        {first, t}, {t, 'x'}, {t, ''}, {'x', t}, {t, {1, 2, 3}}, {{4, 5, 6}, t}, {t, 1, {1}}, {{}, 1, t}, {first, t, t}}\n"
+    "      for i = 1, #args do\n"
+    "        local a = args[i]\n"
+    "        n = n + try(k, f, a[1], a[2], a[3], a[4], a[5])\n"
+    "      end\n"
+    "    end\n"
+    "  end\n"
+    "  return n\n"
+    "end\n"
+    "return {f = function() return all('_ENV', _ENV, {}) > 1000 and 'done' end}\n";
+  rig r;
+  (void)state;
+  memset(&r, 0, sizeof r);
+  failing_alloc_init(&r.mem, 0);
+  assert_int_equal(llmd__lua_open(&r.lua, &r.mem.a, (size_t)4 << 20), 0);
+  r.lua.host = &r.host;
+  r.limits.instructions = 100000000;
+  assert_int_equal(rig_load(&r, text), 0);
+  assert_int_equal(llmd__lua_freeze(&r.lua, &r.err), 0);
+  int rc = rig_call(&r, "f");
+  if (rc != 0)
+    print_message("# %d: %s\n", rc, r.lua.trouble);
+  assert_int_equal(rc, 0);
+  assert_string_equal(r.text, "done");
+  rig_close(&r);
+}
+
 /* ---- variables -------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -333,6 +401,7 @@ int main(void)
       cmocka_unit_test(variables_have_their_values_again), cmocka_unit_test(variables_are_restored_after_failures),
       cmocka_unit_test(writing_the_same_value_is_no_change), cmocka_unit_test(without_writers_there_is_no_guard),
       cmocka_unit_test(what_cannot_be_kept_is_refused),   cmocka_unit_test(the_module_itself_is_not_changed),
+      cmocka_unit_test(no_function_leads_behind_a_proxy),
       cmocka_unit_test(proxies_from_c),                   cmocka_unit_test(depth_and_cycles)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -400,6 +400,33 @@ static void without_a_state_calls_are_answered(void **state)
   rig_close(&r);
 }
 
+/* Each of these fits, once the one before is collected. */
+static int waste(lua_State *L)
+{
+  const int *n = lua_touserdata(L, 1);
+  lua_gc(L, LUA_GCSTOP);
+  for (int i = 0; i < *n; i++) {
+    lua_newuserdatauv(L, RIG_MEMORY / 2, 0);
+    lua_pop(L, 1);
+  }
+  lua_gc(L, LUA_GCRESTART);
+  return 0;
+}
+
+static void collections_in_need_are_few(void **state)
+{
+  rig r;
+  int n = 3;
+  (void)state;
+  assert_int_equal(rig_open(&r, RIG_MEMORY), 0);
+  assert_int_equal(llmd__lua_call(&r.lua, &r.limits, waste, &n), 0);
+  assert_in_range(r.lua.refused, 1, 2);
+  n = 1000;
+  assert_int_equal(llmd__lua_call(&r.lua, &r.limits, waste, &n), LLMD_E_NOMEM);
+  assert_in_range(r.lua.refused, 3, 5);
+  rig_close(&r);
+}
+
 /* What calls leave behind does not add up. */
 static void memory_stays_flat(void **state)
 {
@@ -568,6 +595,7 @@ int main(void)
       cmocka_unit_test(any_amount_of_memory),
       cmocka_unit_test(after_memory_ran_out_it_is_made_anew),
       cmocka_unit_test(without_a_state_calls_are_answered),
+      cmocka_unit_test(collections_in_need_are_few),
       cmocka_unit_test(memory_stays_flat),
       cmocka_unit_test(load_refuses),
       cmocka_unit_test(load_refuses_much_text),
