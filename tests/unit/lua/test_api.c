@@ -142,7 +142,8 @@ static void functions_in_locals(void **state)
 static void too_little_memory(void **state)
 {
   static const char *const hungry[] = {
-    "table.sort(t, function(a, b) return a < b end)", "u = llmd.normalise(t)", "u = llmd.softmax(t)", "u = table.concat(t, ', ')",
+    "table.sort(t, function(a, b) return a < b end)", "u = llmd.normalise(t)", "u = llmd.softmax(t)",
+    "u = table.concat(t, ', ')",
     "u = s:split(',')", "u = s:upper()", "u = table.move(t, 1, #t, 1, {})", "u = {table.unpack(t)}"};
   int refused = 0;
   (void)state;

@@ -68,7 +68,8 @@ static void from_list_to_list(void **state)
   api_gives("llmd.softmax({nan, -inf}), llmd.softmax({-inf, 3})", "{0.0 0.0} {0.0 1.0}");
   api_gives_body("local out = {} local w = llmd.softmax({1, 2, 9}, 0.5, out, 2) "
                  "local sum = w[1] + w[2] "
-                 "return show(w == out, #w, llmd.clamp(sum, 1 - 1e-15, 1 + 1e-15) == sum, w[2] / w[1] - llmd.exp(2) < 1e-12)", "true 2 true true");
+                 "return show(w == out, #w, llmd.clamp(sum, 1 - 1e-15, 1 + 1e-15) == sum, "
+                 "w[2] / w[1] - llmd.exp(2) < 1e-12)", "true 2 true true");
   api_gives_body("local s = '' llmd.each({{v = 1}, {v = 2}, {v = 3}}, function(ep, i) s = s .. i .. ep.v .. ' ' end, 2) "
                  "llmd.each(frozen, function(v) s = s .. v end) return s", "11 22 312");
 }
