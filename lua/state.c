@@ -159,6 +159,13 @@ static void begin(llmd__lua *s, const llmd__lua_limits *limits)
   lua_sethook(s->L, count, LUA_MASKCOUNT, (int)s->step);
 }
 
+static int no_memory(llmd__lua *s)
+{
+  s->stop = LLMD_E_NOMEM;
+  llmd__lua_trouble_stop(s, NULL);
+  return LLMD_E_NOMEM;
+}
+
 /* The code of what lua_pcall says, trouble filled. The error's value is on the top when status is not LUA_OK. */
 static int outcome(llmd__lua *s, int status)
 {
@@ -168,11 +175,7 @@ static int outcome(llmd__lua *s, int status)
     llmd__lua_trouble_error(s, s->L);
     return status == LUA_ERRERR || s->code == 0 ? LLMD_E_PLUGIN : s->code;
   }
-  if (s->stop == 0 || s->stop == LLMD_E_NOMEM) {
-    s->stop = LLMD_E_NOMEM;
-    llmd__lua_trouble_stop(s, NULL);
-  }
-  return s->stop;
+  return s->stop == 0 || s->stop == LLMD_E_NOMEM ? no_memory(s) : s->stop;
 }
 
 static int guarded(llmd__lua *s, int code)
@@ -189,7 +192,7 @@ int llmd__lua_call(llmd__lua *s, const llmd__lua_limits *limits, lua_CFunction f
 {
   lua_State *L = s->L;
   if (L == NULL || !lua_checkstack(L, LUA_MINSTACK))
-    return LLMD_E_NOMEM;
+    return no_memory(s);
   locale_t before = s->locale == NULL ? (locale_t)0 : uselocale((locale_t)s->locale);
   int top = lua_gettop(L);
   begin(s, limits);
@@ -225,7 +228,7 @@ static int start(llmd__lua *s)
   s->scan = 0;
   s->L = lua_newstate(allocate, s);
   if (s->L == NULL)
-    return LLMD_E_NOMEM;
+    return no_memory(s);
   *(llmd__lua **)lua_getextraspace(s->L) = s;
   lua_gc(s->L, LUA_GCINC, GC_PAUSE, GC_SPEED, GC_STEP);
   int rc = llmd__lua_call(s, NULL, open_sandbox, NULL);

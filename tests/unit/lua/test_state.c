@@ -395,6 +395,7 @@ static void without_a_state_calls_are_answered(void **state)
   (void)state;
   assert_int_equal(rig_open(&r, 4096), LLMD_E_NOMEM);
   assert_int_equal(llmd__lua_call(&r.lua, NULL, refuse_it, NULL), LLMD_E_NOMEM);
+  assert_string_equal(r.lua.trouble, "4096 bytes of memory are not enough");
   assert_int_equal(llmd__lua_reopen(&r.lua), LLMD_E_STATE);
   assert_int_equal(llmd__lua_used(&r.lua), 0);
   rig_close(&r);
