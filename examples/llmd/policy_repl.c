@@ -1,4 +1,4 @@
-/* llmd policy repl: Lua line by line, as if it stood in the policy's file; and decisions on endpoints that are made up. */
+/* llmd policy repl: Lua line by line, as if it stood in the policy's file; decisions on made-up endpoints. */
 #define _POSIX_C_SOURCE 200809L
 #include <getopt.h>
 #include <inttypes.h>
@@ -11,22 +11,22 @@
 #define LINE 65536
 #define WORDS 32
 #define FIRST_ENDPOINTS 3u
-#define ACROSS 4 /* scorers in a table */
 
 static const char help[] =
   "Usage: llmd policy repl [OPTION]... [FILE]\n"
   "\n"
   "Reads lines from standard input. A line of Lua runs as if it stood in the policy's file: expressions\n"
-  "print their values, statements run, and nothing of it lasts; p holds the policy's parameters, policy\n"
-  "its functions. A line that begins with a colon is for endpoints that are made up (three at first) and\n"
-  "a request to decide about. FILE is a policy, FILE.lua, or an EndpointPickerConfig; without it the\n"
-  "policy is empty.\n"
+  "print their values, statements run, and nothing of it lasts; p holds the policy's parameters,\n"
+  "policy its functions. A line that begins with a colon is for endpoints that are made up (three at\n"
+  "first) and a request to decide about. FILE is a policy, FILE.lua, or an EndpointPickerConfig;\n"
+  "without it the policy is empty.\n"
   "\n"
   "  :endpoints N             so many endpoints, pod-1 to pod-N\n"
-  "  :set I WORD=VALUE...     of endpoint I, or of all (*): what policies read, as in `reads`: waiting=3,\n"
-  "                           kv_usage=0.5, label:zone=eu, attr:NAME/PRODUCER=7; without a value: unknown\n"
-  "  :request WORD=VALUE...   model, prompt, tokens, max_tokens, priority, tenant, session, slo_ttft_ms,\n"
-  "                           slo_tpot_ms, stream, header:NAME\n"
+  "  :set I WORD=VALUE...     of endpoint I, or of all (*): what policies read, as in `reads`:\n"
+  "                           waiting=3, kv_usage=0.5, label:zone=eu, attr:NAME/PRODUCER=7; without\n"
+  "                           a value: unknown\n"
+  "  :request WORD=VALUE...   model, prompt, tokens, max_tokens, priority, tenant, session,\n"
+  "                           slo_ttft_ms, slo_tpot_ms, stream, header:NAME\n"
   "  :run                     decides, and shows scores and picks\n"
   "  :explain                 why, in full\n"
   "  :commit [I]              it was sent there (to endpoint I): policies learn\n"
@@ -92,79 +92,10 @@ static int run_lua(struct repl *r, const char *text)
 
 /* ---- a decision, shown ---- */
 
-static const cJSON *get(const cJSON *o, const char *name)
-{
-  return cJSON_GetObjectItemCaseSensitive(o, name);
-}
-
-static void print_cell(const cJSON *value)
-{
-  if (cJSON_IsNumber(value))
-    printf(" %12.3f", value->valuedouble);
-  else
-    printf(" %12s", "-");
-}
-
-/* 1, 2, ... of those picked; 0 = not picked. */
-static int place_of(const cJSON *picked, const char *name)
-{
-  const cJSON *item;
-  int place = 0;
-  cJSON_ArrayForEach(item, picked) {
-    place++;
-    if (cJSON_IsString(item) && strcmp(item->valuestring, name) == 0)
-      return place;
-  }
-  return 0;
-}
-
-static const char *who_dropped(const cJSON *profile, const char *name)
-{
-  const cJSON *filter;
-  cJSON_ArrayForEach(filter, get(profile, "filters"))
-    if (place_of(get(filter, "dropped"), name))
-      return policy_text(filter, "name");
-  return NULL;
-}
-
-static void print_row(const cJSON *profile, const char *name)
-{
-  const char *dropped = who_dropped(profile, name);
-  const cJSON *scorer;
-  int place = place_of(get(profile, "picked"), name), n = 0;
-  if (place)
-    printf("%2d> %-24s", place, name);
-  else
-    printf("    %-24s", name);
-  cJSON_ArrayForEach(scorer, get(profile, "scorers"))
-    if (n++ < ACROSS)
-      print_cell(get(get(scorer, "scores"), name));
-  print_cell(get(get(profile, "totals"), name));
-  if (dropped)
-    printf("  dropped by %s", dropped);
-  putchar('\n');
-}
-
-static void print_profile(const cJSON *why, const cJSON *profile)
-{
-  const cJSON *endpoint, *scorer;
-  int n = 0;
-  if (cJSON_GetArraySize(get(why, "profiles")) > 1)
-    printf("profile %s: %s\n", policy_text(profile, "name"), policy_text(profile, "state"));
-  printf("    %-24s", "endpoint");
-  cJSON_ArrayForEach(scorer, get(profile, "scorers"))
-    if (n++ < ACROSS)
-      printf(" %12.12s", policy_text(scorer, "name"));
-  printf(" %12s\n", "total");
-  cJSON_ArrayForEach(endpoint, get(why, "endpoints"))
-    print_row(profile, policy_text(endpoint, "name"));
-}
-
 static void show(struct repl *r)
 {
   struct json_text text = {0};
   cJSON *why;
-  const cJSON *profile;
   char failure[400];
   if (llmd_explain_json(r->session.lane, json_collect, &text) || !(why = cJSON_ParseWithLength(text.text, text.len))) {
     blame(r, "out of memory");
@@ -172,9 +103,9 @@ static void show(struct repl *r)
     return;
   }
   if (r->stage.decision.status != LLMD_ROUTED)
-    printf("rejected: %s (HTTP %" PRIu32 ")\n", policy_text(get(why, "decision"), "reason"), r->stage.decision.code);
-  cJSON_ArrayForEach(profile, get(why, "profiles"))
-    print_profile(why, profile);
+    printf("rejected: %s (HTTP %" PRIu32 ")\n", policy_text(policy_list(why, "decision"), "reason"),
+           r->stage.decision.code);
+  policy_print_scores(why);
   if (policy_failure(why, failure, sizeof failure))
     blame(r, failure);
   cJSON_Delete(why);

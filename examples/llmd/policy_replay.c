@@ -19,7 +19,7 @@ static const char help[] =
   "Decides recorded decisions (llmd decide --record, llmd simulate --record) again by another policy,\n"
   "and says what would have changed: decisions, and the load of each endpoint. FILE is a policy,\n"
   "FILE.lua, or an EndpointPickerConfig. Each decision is made on its own, from what its record holds:\n"
-  "a request that goes elsewhere does not change the next one. What follows from it, llmd simulate says.\n"
+  "a request that goes elsewhere does not change the next one. For what follows, llmd simulate.\n"
   "\n"
   "  --list N        show the first N decisions that changed\n"
   "  --strict        decide as llm-d does where it is odd\n"
@@ -199,7 +199,8 @@ static void print_load(const struct replay *p)
     away += r->then > r->now ? r->then - r->now : 0;
     if (i >= SHOWN)
       continue;
-    printf("%-36s %8" PRIu32 " %8" PRIu32 " %+8" PRId64, r->name, r->then, r->now, (int64_t)r->now - r->then);
+    printf("%-36s %8" PRIu32 " %8" PRIu32, r->name, r->then, r->now);
+    printf(r->now == r->then ? " %8" PRId64 : " %+8" PRId64, (int64_t)r->now - r->then);
     print_mean(r->score_then, r->then);
     print_mean(r->score_now, r->now);
     putchar('\n');

@@ -241,7 +241,8 @@ static int set_number(struct stage *s, uint32_t i, const cJSON *read, const char
   return attribute < 0 ? told(err, attribute) : set_column(s, i, attribute, number, err);
 }
 
-static int set_text(struct stage *s, const struct stage_endpoint *e, const cJSON *read, const char *value, llmd_err *err)
+static int set_text(struct stage *s, const struct stage_endpoint *e, const cJSON *read, const char *value,
+                    llmd_err *err)
 {
   const char *from = policy_text(read, "from");
   int attribute = llmd_pool_attribute(s->session->pool, policy_text(read, "name"), from[0] ? from : NULL, LLMD_TYPE_ID,
@@ -297,8 +298,10 @@ static int set_header(struct stage *s, const char *name, const char *value, llmd
 /* Words that stand for a header. */
 static const char *header_of(const char *word)
 {
-  static const char *const words[][2] = {{"tenant", "x-llm-d-inference-fairness-id"}, {"session", "x-session-id"},
-                                         {"slo_ttft_ms", "x-llm-d-slo-ttft-ms"}, {"slo_tpot_ms", "x-llm-d-slo-tpot-ms"}};
+  static const char *const words[][2] = {
+    {"tenant", "x-llm-d-inference-fairness-id"}, {"session", "x-session-id"}, {"slo_ttft_ms", "x-llm-d-slo-ttft-ms"},
+    {"slo_tpot_ms", "x-llm-d-slo-tpot-ms"},
+  };
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (strcmp(word, words[i][0]) == 0)
       return words[i][1];

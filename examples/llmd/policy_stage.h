@@ -1,5 +1,6 @@
-/* policy_stage.h: endpoints and a request that are made up, for llmd policy repl. What can be set is what policies read,
- * in the words in which they read it: "waiting", "label:zone", "attr:NAME/PRODUCER", ...; the loader knows them. */
+/* policy_stage.h: endpoints and a request that are made up, for llmd policy repl. What can be set is what policies
+ * read, in the words in which they read it: "waiting", "label:zone", "attr:NAME/PRODUCER", ...; the loader knows them.
+ */
 #ifndef POLICY_STAGE_H
 #define POLICY_STAGE_H
 

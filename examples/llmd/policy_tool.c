@@ -60,27 +60,40 @@ const cJSON *policy_list(const cJSON *o, const char *name)
   return cJSON_GetObjectItemCaseSensitive(o, name);
 }
 
-/* One plugin that failed. */
-static int tell_failure(const cJSON *plugin, char *text, size_t size)
+static int is_policy(const cJSON *why, const char *name)
 {
-  const cJSON *error = cJSON_GetObjectItem(plugin, "error"), *trouble = cJSON_GetObjectItem(plugin, "trouble");
-  const cJSON *name = cJSON_GetObjectItem(plugin, "name");
-  if (!cJSON_IsString(error))
+  const cJSON *p;
+  cJSON_ArrayForEach(p, policy_list(why, "policies"))
+    if (strcmp(policy_text(p, "name"), name) == 0)
+      return 1;
+  return 0;
+}
+
+static int tell_failure(const cJSON *why, const cJSON *plugin, char *text, size_t size)
+{
+  const char *error = policy_text(plugin, "error"), *trouble = policy_text(plugin, "trouble");
+  const char *name = policy_text(plugin, "name");
+  if (!error[0] || !is_policy(why, name))
     return 0;
-  (void)snprintf(text, size, "%s: %s%s%s", cJSON_IsString(name) ? name->valuestring : "?", error->valuestring,
-                 cJSON_IsString(trouble) ? ": " : "", cJSON_IsString(trouble) ? trouble->valuestring : "");
+  (void)snprintf(text, size, "%s: %s%s%s", name, error, trouble[0] ? ": " : "", trouble);
   return 1;
 }
 
-int policy_failure(const cJSON *at, char *text, size_t size)
+/* Wherever a plugin stands in it. */
+static int find_failure(const cJSON *why, const cJSON *at, char *text, size_t size)
 {
   const cJSON *item;
-  if (cJSON_IsObject(at) && tell_failure(at, text, size))
+  if (cJSON_IsObject(at) && tell_failure(why, at, text, size))
     return 1;
   cJSON_ArrayForEach(item, at)
-    if ((cJSON_IsObject(item) || cJSON_IsArray(item)) && policy_failure(item, text, size))
+    if ((cJSON_IsObject(item) || cJSON_IsArray(item)) && find_failure(why, item, text, size))
       return 1;
   return 0;
+}
+
+int policy_failure(const cJSON *why, char *text, size_t size)
+{
+  return find_failure(why, why, text, size);
 }
 
 /* What stands before the name, by the read's kind. */

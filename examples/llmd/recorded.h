@@ -1,5 +1,5 @@
-/* recorded.h: records of decisions (docs/records.md), one after another out of files, each decided again by the session's
- * policy (llmd_replay_other). */
+/* recorded.h: records of decisions (docs/records.md), one after another out of files, each decided again by the
+ * session's policy (llmd_replay_other). */
 #ifndef RECORDED_H
 #define RECORDED_H
 
@@ -37,7 +37,7 @@ double recorded_done(const struct recorded *r);
 
 /* "namespace/name" of an endpoint of the record at hand; "?" when it has none with this id. */
 const char *recorded_name(const struct recorded *r, llmd_endpoint_id id);
-/* Why plugins failed in the decision at hand: "sticky: LLMD_E_LIMIT ...", at most one line. 0 = none did. */
+/* Why a policy failed in the decision at hand (policy_failure). */
 int recorded_failure(const struct recorded *r, char *text, size_t size);
 
 #define RECORDED_SAME 0

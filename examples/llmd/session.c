@@ -27,8 +27,10 @@ static int open_pool(struct session *s, const struct session_options *o)
 {
   llmd_err err = LLMD_ERR_INIT;
   llmd_region_options region = {.size = sizeof region, .max_endpoints = o->max_endpoints};
-  llmd_pool_options options = {.size = sizeof options, .flags = LLMD_POOL_WRITER, .region = &region, .log = o->log ? o->log : shell_log,
-                               .log_ud = o->log ? o->log_ud : (void *)(uintptr_t)o->pool};
+  llmd_pool_options options = {
+    .size = sizeof options, .flags = LLMD_POOL_WRITER, .region = &region, .log = o->log ? o->log : shell_log,
+    .log_ud = o->log ? o->log_ud : (void *)(uintptr_t)o->pool,
+  };
   int code = llmd_pool_open(&options, &s->pool, &err) ? shell_blame(o->command, &err) : 0;
   if (code == 0 && o->pool)
     code = load_pool(s, o);

@@ -112,7 +112,8 @@ def folder_of(path):
 
 def records_of(llmd, folder):
     """Three decisions by data/flat.yaml, and thirty of a simulation."""
-    llmd('decide', '--config', data('flat.yaml'), *POOL, '--record', folder('flat.rec'), *[data('chat.json')] * 3).is_(RIGHT)
+    bodies = [data('chat.json')] * 3
+    llmd('decide', '--config', data('flat.yaml'), *POOL, '--record', folder('flat.rec'), *bodies).is_(RIGHT)
     llmd(*SMALL, '--policy', 'default', '--record', folder('sim.rec'), '--records', '30').is_(RIGHT)
 
 
@@ -244,6 +245,15 @@ def simulate(llmd, folder):
     llmd('replay', '--config', folder('queue.lua'), folder('lua.rec')).is_(RIGHT, out='230 same, 0 differ')
 
 
+def quickstart(llmd, source):
+    """It finds as much as the default policy does, and twice what chance does."""
+    policy = os.path.join(source, 'examples', 'llmd', 'prefix-and-kv.lua')
+    llmd('policy', 'check', policy).is_(RIGHT, out='all right', silent=True)
+    said = llmd(*SMALL, '--json', '--policy', 'random', '--policy', 'default', '--policy', policy).is_(RIGHT).json()
+    hits = [r['summary']['simulation']['hit_rate'] for r in said['runs']]
+    same(f'hit rates {hits}', hits[2] > hits[1] - 0.1 and hits[2] > 2 * hits[0], True)
+
+
 # ---- check ---------------------------------------------------------------------------------------------------------
 
 def check(llmd, folder):
@@ -256,7 +266,8 @@ def check(llmd, folder):
     queue, keeps = said['files'][0]['policies'][0], said['files'][1]['policies'][0]
     own = [p for p in queue['parameters'] if p['name'] == 'params'][0]['fields']
     parameter = [p for p in own if p['name'] == 'weight'][0]
-    same('parameter', [parameter[k] for k in ('type', 'default', 'min', 'max', 'doc')], ['float', '2', 0, 10, 'of the queue'])
+    same('parameter', [parameter[k] for k in ('type', 'default', 'min', 'max', 'doc')],
+         ['float', '2', 0, 10, 'of the queue'])
     same('kinds', (queue['kinds'], keeps['kinds']), (['scorer'], ['scorer', 'producer']))
     same('verbs', (queue['verbs'], keeps['verbs']), (['score'], ['score', 'commit']))
     same('store', (queue.get('table_entries'), keeps['table_entries']), (None, 100))
@@ -348,15 +359,16 @@ def bar(llmd, folder):
 # ---- repl ----------------------------------------------------------------------------------------------------------
 
 def repl_lua(llmd, folder):
-    said = llmd('policy', 'repl', stdin=b'1 + 1\nlocal x = 20\nfor i = 1, 2 do\n  local y = i\nend\nllmd.max({1, 5, 2})\n'
-                b'"two words", nil, true\n').is_(RIGHT, silent=True)
+    said = llmd('policy', 'repl', stdin=b'1 + 1\nlocal x = 20\nfor i = 1, 2 do\n  local y = i\nend\n'
+                b'llmd.max({1, 5, 2})\n"two words", nil, true\n').is_(RIGHT, silent=True)
     lines = said.out.splitlines()
     same('values', (lines[0], float(lines[1]), lines[2].split()), ('2', 5, ['"two', 'words"', 'nil', 'true']))
     said = llmd('policy', 'repl', folder('queue.lua'), stdin=b'p.weight * 3').is_(RIGHT, silent=True)
     same('parameters', float(said.out), 6)
     for line, word in ((b'nothing()', 'nothing'), (b'os.exit()', 'os'), (b'while true do end', ''), (b'1 +* 2', ''),
                        (b'llmd.max(', 'not complete'), (b':nope', ':help'), (b':set 1 waiting', 'WORD=VALUE'),
-                       (b':set 9 waiting=1', 'from 1 to 3'), (b':set 1 wating=3', 'wating'), (b':set 1 waiting=x', 'number'),
+                       (b':set 9 waiting=1', 'from 1 to 3'), (b':set 1 wating=3', 'wating'),
+                       (b':set 1 waiting=x', 'number'),
                        (b':set 1 waiting=-4', 'cannot be'), (b':set 1 name=x', 'nothing that can be set'),
                        (b':request nope=1', "no 'nope'"), (b':request tokens=many', 'whole number'),
                        (b':explain', ':run'), (b':commit', ':run'), (b':report done', ':commit'), (b':report', 'first'),
@@ -379,7 +391,8 @@ def repl_decides(llmd, folder):
     same('rows', {k: (v[-2], v[-1], '1>' in v) for k, v in rows.items()},
          {'default/pod-1': ('0.111', '0.111', False), 'default/pod-2': ('0.333', '0.333', True),
           'default/pod-3': ('-', '0.000', False)})
-    run_lines(llmd, file, ':set 1 waiting=0', ':run', ':explain').is_(RIGHT, out=['routed to', 'picked by max-score-picker'])
+    run_lines(llmd, file, ':set 1 waiting=0', ':run', ':explain').is_(
+        RIGHT, out=['routed to', 'picked by max-score-picker'])
     run_lines(llmd, file, ':endpoints 5', ':endpoints', ':run').is_(RIGHT, out=['5 endpoints', 'default/pod-5'])
     run_lines(llmd, file, ':endpoints 0', ':run').is_(RIGHT, out='rejected: ')
     answer = run_lines(llmd, file, ':quit', 'nothing()').is_(RIGHT, silent=True)
@@ -416,7 +429,8 @@ def repl_sees(llmd, folder):
 
 def repl_keeps(llmd, folder):
     """Commits teach the policy; an older text's mistakes leave the new one alone."""
-    answer = run_lines(llmd, folder('keeps.lua'), ':run', ':commit', ':report done', ':run', ':commit 2', ':report failed', ':run')
+    answer = run_lines(llmd, folder('keeps.lua'), ':run', ':commit', ':report done', ':run', ':commit 2',
+                       ':report failed', ':run')
     answer.is_(RIGHT, silent=True)
     totals = [line.split()[-1] for line in answer.out.splitlines() if 'pod-1' in line]
     same('totals', totals, ['0.000', '0.100', '0.200'])
@@ -455,8 +469,8 @@ def repl_reloads(llmd, folder):
         raise Wrong(f'the mistake is not told: {err!r}')
 
 
-def main(program, build):
-    llmd = Shell(program)
+def main(program, source, build):
+    llmd = Shell(os.path.abspath(program))
     lua = None if os.path.exists(os.path.join(build, 'plugins', 'llmd-lua.so')) else 'needs llmd-lua.so'
     with tempfile.TemporaryDirectory() as path:
         folder = folder_of(path)
@@ -472,6 +486,7 @@ def main(program, build):
         attempt('FILE.lua as configuration', as_configuration, llmd, folder, skip=lua)
         attempt('FILE.lua that is wrong', wrong_texts, llmd, folder, skip=lua)
         attempt('simulate: FILE.lua', simulate, llmd, folder, skip=lua)
+        attempt('the quickstart\'s policy', quickstart, llmd, source, skip=lua)
         attempt('policy check: what it is', check, llmd, folder, skip=lua)
         attempt('policy check: what stands out', check_lint, llmd, folder, skip=lua)
         attempt('policy check: a configuration', check_yaml, llmd, folder, skip=lua)
@@ -488,4 +503,4 @@ def main(program, build):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], sys.argv[3])
+    main(*sys.argv[1:])
