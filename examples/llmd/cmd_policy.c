@@ -10,7 +10,7 @@ static const char help[] =
   "       llmd policy explain [OPTION]... FILE RECORD\n"
   "       llmd policy repl [OPTION]... [FILE]\n"
   "\n"
-  "For those who write policies. FILE is a policy, FILE.lua, or an EndpointPickerConfig that names some.\n"
+  "For those who write policies. FILE is a policy, FILE.lua, or an EndpointPickerConfig.\n"
   "\n"
   "  check     compiles it, says what it is and what stands out, and runs its examples\n"
   "  replay    recorded decisions, made again by it: what would have changed?\n"
