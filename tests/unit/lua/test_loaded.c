@@ -167,7 +167,8 @@ static void parameters_of_all_types(void **state)
 {
   world *w = *state;
   configure(w, MODULE("      return {params = {w = {default = 1, min = 0, max = 5},\n"
-                      "        mode = {default = 'a', values = {'a', 'b'}}, dry = false, tag = 'x'}, score = function(ep, p) return p.w / 10 end}\n")
+                      "        mode = {default = 'a', values = {'a', 'b'}}, dry = false, tag = 'x'},\n"
+                      "        score = function(ep, p) return p.w / 10 end}\n")
                "    params: {w: 2.5, mode: b, dry: true, tag: hello}\n    memory: 1Mi\n    time: 5ms\n"
                "    instructions: 5000\n");
   decide(w);
