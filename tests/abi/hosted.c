@@ -146,7 +146,8 @@ int main(int argc, char **argv)
   bad += check("a policy in Lua 5.4 decides beside it", !hosted_run(argv[2], said, sizeof said));
   printf("# %s\n", said);
   bad += check("so it does again", !hosted_run(argv[2], said, sizeof said));
-  bad += check("the host's Lua still runs", !own_lua(lib, L, "local t = {} for i = 1, 1e5 do t[i] = {i} end assert(#t == 1e5)"));
+  bad += check("the host's Lua still runs",
+               !own_lua(lib, L, "local t = {} for i = 1, 1e5 do t[i] = {i} end assert(#t == 1e5)"));
   return bad != 0;
 }
 #endif
