@@ -9,6 +9,7 @@ int llmd__call_told(llmd_lane *l, int *rc, llmd_str *trouble)
 {
   uint32_t call = l->calls++;
   const llmd__kept *k = &l->kept;
+  l->reads_before = l->reads;
   trouble->ptr = NULL;
   trouble->len = 0;
   for (uint32_t i = 0; l->replaying == LLMD__REPLAY_SAME && i < k->n_failed; i++) {
@@ -61,8 +62,17 @@ static void note_failed(llmd_lane *l, uint32_t call, int rc, llmd_str trouble)
   f->trouble = trouble;
 }
 
+/* A replay does not make the call again, so nobody asks for what the table answered to it. */
+static void forget_answers(llmd_lane *l)
+{
+  l->reads = l->reads_before;
+  if (l->replaying != LLMD__REPLAY_SAME)
+    l->kept.n_answers = l->reads;
+}
+
 void llmd__call_ended(llmd_lane *l, uint32_t instance, int rc, llmd_str *trouble)
 {
+  forget_answers(l);
   count_failure(l, instance, rc);
   ask_trouble(l, instance, trouble);
   note_failed(l, l->calls - 1, rc, *trouble);

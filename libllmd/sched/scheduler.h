@@ -299,6 +299,7 @@ struct llmd_lane {
   double *temp;          /* [max writes][cap] when candidates are narrowed */
   uint32_t calls;        /* of plugins in this decision's cycle */
   uint32_t reads;        /* of tables in it */
+  uint32_t reads_before;  /* of these before the call that runs */
   int8_t *answer;        /* [instances] */
   llmd_str profile_name[LLMD_MAX_PROFILES];
 

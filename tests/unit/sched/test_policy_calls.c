@@ -354,6 +354,27 @@ static void producers_answers_are_columns(void **state)
   rig_close(&r);
 }
 
+/* A call that failed is not made again: what it asked before it failed is no answer to those who ask after it. */
+static void a_failed_calls_questions(void **state)
+{
+  static const char config[] = HEAD "- type: toy\n  name: broken\n"
+                                    "  parameters: {source: \"ask home\\nfail filter -24 asked in vain\"}\n"
+                                    "- type: toy\n  name: store\n"
+                                    "  parameters: {source: \"score store home\\nput home 0\"}\n"
+                                    "- type: max-score-picker\nschedulingProfiles:\n- name: default\n  plugins:\n"
+                                    "  - pluginRef: broken\n  - pluginRef: store\n  - pluginRef: max-score-picker\n";
+  rig r;
+  (void)state;
+  open_toys(&r, 3, config, NULL);
+  assert_int_equal(rig_decide(&r, 1), LLMD_ROUTED);
+  assert_int_equal(llmd_commit(r.lane, r.request, &r.d, 0, &r.now), 0);
+  feed(&r);
+  assert_int_equal(rig_goes_to(&r, 1), 0);
+  assert_true(r.d.target[0].score == 1);
+  replays_elsewhere(&r, config);
+  rig_close(&r);
+}
+
 static void too_many_questions(void **state)
 {
   char config[4096], lines[1024] = "";
@@ -432,6 +453,7 @@ int main(void)
       cmocka_unit_test(prompts_only_when_read),
       cmocka_unit_test(answers_replay),
       cmocka_unit_test(producers_answers_are_columns),
+      cmocka_unit_test(a_failed_calls_questions),
       cmocka_unit_test(too_many_questions),
       cmocka_unit_test(damaged),
   };

@@ -12,6 +12,7 @@
  *    decide                   yes
  *    profiles                 runs all once; the first is the primary
  *    fail VERB CODE TEXT      the verb fails (score, filter, produce, commit, next, finish, open, bind, load)
+ *    ask NAME                 every verb asks the table first, also one that fails then
  *    late VERB                the verb takes ten looks at the clock, and fails when it runs past 1 ms
  *    example ok | example wrong
  *    error TEXT               refused, with the line */
@@ -44,7 +45,7 @@ typedef struct rule {
 
 typedef struct toy {
   const llmd_allocator *alloc;
-  char *text, name[MOST][64], keep[64], put[64], get[64], trouble[VERBS][80];
+  char *text, name[MOST][64], keep[64], put[64], get[64], ask[64], trouble[VERBS][80];
   size_t len;
   uint32_t n_reads, n_rules, n_examples, n_wrong, late[VERBS];
   llmd_read read[MOST + 1];
@@ -88,8 +89,10 @@ static int stumble(const void *self, void *mine, uint32_t verb, uint32_t flags)
 {
   const toy *t = toy_of(self);
   toy_own *own = mine;
-  uint64_t until = own->host.clock ? own->host.clock(own->host.ctx) + 1000000 : 0;
+  uint64_t until = own->host.clock ? own->host.clock(own->host.ctx) + 1000000 : 0, v;
   atomic_fetch_add(&toy_counts_now.calls, 1);
+  if (*t->ask)
+    own->host.get(own->host.ctx, t->ask, strlen(t->ask), &v);
   own->trouble[0] = 0;
   for (uint32_t i = 0; i < 10 && t->late[verb] && until && !(flags & LLMD_BATCH_REPLAY); i++)
     if (own->host.clock(own->host.ctx) > until) {
@@ -311,6 +314,8 @@ static int read_line(toy *t, char *line)
     snprintf(t->keep, sizeof t->keep, "%s", w[1]);
   else if (!strcmp(w[0], "get"))
     snprintf(t->get, sizeof t->get, "%s", w[1]);
+  else if (!strcmp(w[0], "ask"))
+    snprintf(t->ask, sizeof t->ask, "%s", w[1]);
   else if (!strcmp(w[0], "put")) {
     snprintf(t->put, sizeof t->put, "%s", w[1]);
     t->number = (uint64_t)atoi(w[2]);
