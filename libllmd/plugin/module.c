@@ -23,12 +23,14 @@
 #define MAX_MODULES 256u
 #define LOADER_SYMBOL "llmd_loader_module"
 
-/* What an object needs it finds in itself and in what it was linked with, whatever the process carries besides.
+/* What a loader needs it finds in itself and in what it was linked with, whatever the process carries besides. Not so
+ * for plugins in C: past an allocator that the host put in place of the C library's, one would free what the other gave.
  * Sanitizers stop a process that asks for this; not every C library has it. */
+#define MODULE_FLAGS (RTLD_NOW | RTLD_LOCAL)
 #if defined(RTLD_DEEPBIND) && !defined(SANITIZED)
-#define OPEN_FLAGS (RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
+#define LOADER_FLAGS (MODULE_FLAGS | RTLD_DEEPBIND)
 #else
-#define OPEN_FLAGS (RTLD_NOW | RTLD_LOCAL)
+#define LOADER_FLAGS MODULE_FLAGS
 #endif
 
 typedef struct opener {
@@ -59,13 +61,13 @@ static int check(const char *path, mode_t kind, llmd_err *err)
 }
 
 /* Opens the object at path, to stay open. */
-static int open_object(const char *path, void **object, llmd_err *err)
+static int open_object(const char *path, int flags, void **object, llmd_err *err)
 {
   const char *text;
   int rc = check(path, S_IFREG, err);
   if (rc)
     return rc;
-  *object = dlopen(path, OPEN_FLAGS);
+  *object = dlopen(path, flags);
   if (*object)
     return 0;
   text = dlerror();
@@ -81,14 +83,12 @@ static int open_one(const opener *o, const char *name)
   int rc, n = snprintf(path, sizeof path, "%s/%s", o->dir, name);
   if (n < 0 || (size_t)n >= sizeof path)
     return llmd__fail(o->err, LLMD_E_LIMIT, 0, 0, name, "path too long");
-  rc = open_object(path, &object, o->err);
+  rc = open_object(path, MODULE_FLAGS, &object, o->err);
   if (rc)
     return rc;
   symbol = dlsym(object, "llmd_module");
   if (symbol)
     memcpy(&entry, &symbol, sizeof entry);
-  else if (dlsym(object, LOADER_SYMBOL))
-    return 0; /* opened when a configuration names its type */
   list = entry ? entry(LLMD_PLUGIN_ABI) : NULL;
   if (!list)
     return llmd__fail(o->err, LLMD_E_MISMATCH, 0, 0, path, "no llmd_module for ABI %u", LLMD_PLUGIN_ABI);
@@ -105,10 +105,21 @@ static void insert(char **names, size_t n, char *name)
   names[n] = name;
 }
 
+/* llmd-TYPE.so is a loader: opened when a configuration names its type, in its own way. */
+static int is_loader(const char *name, size_t n)
+{
+  char type[64];
+  if (n <= 8 || n - 8 >= sizeof type || memcmp(name, "llmd-", 5))
+    return 0;
+  memcpy(type, name + 5, n - 8);
+  type[n - 8] = 0;
+  return llmd__loader_is_name(type);
+}
+
 static int is_module(const char *name)
 {
   size_t n = strlen(name);
-  return n > 3 && !strcmp(name + n - 3, ".so");
+  return n > 3 && !strcmp(name + n - 3, ".so") && !is_loader(name, n);
 }
 
 static int open_all(const opener *o, DIR *d)
@@ -166,8 +177,10 @@ int llmd__loader_is_name(const char *type)
   return n && n <= 32 && strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789") == n;
 }
 
-static const char *refuse_loader(const llmd_loader *l, const char *type)
+static const char *refuse_loader(const llmd_loader *l, int has_symbol, const char *type)
 {
+  if (!has_symbol)
+    return "no " LOADER_SYMBOL " in it";
   if (!l || l->abi != LLMD_LOADER_ABI)
     return "another ABI version";
   if (!l->type || strcmp(l->type, type))
@@ -188,14 +201,14 @@ int llmd__loader_open(const char *dir, const char *type, llmd_loader *out, llmd_
     return LLMD_E_NONE;
   rc = check(dir, S_IFDIR, err);
   if (!rc)
-    rc = open_object(path, &object, err);
+    rc = open_object(path, LOADER_FLAGS, &object, err);
   if (rc)
     return rc;
   symbol = dlsym(object, LOADER_SYMBOL);
   if (symbol)
     memcpy(&entry, &symbol, sizeof entry);
   loader = entry ? entry(LLMD_LOADER_ABI) : NULL;
-  why = refuse_loader(loader, type);
+  why = refuse_loader(loader, symbol != NULL, type);
   if (why)
     return llmd__fail(err, LLMD_E_MISMATCH, 0, 0, path, "not a loader that can be used: %s", why);
   memset(out, 0, sizeof *out);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <dlfcn.h>
 
 #include <llmd/llmd.h>
 
@@ -12,6 +13,20 @@
 
 static module_dir dir;
 static char said[512];
+
+/* The library's way to open an object, looked at as it passes. */
+static int opened, flags_then;
+
+void *dlopen(const char *file, int flags)
+{
+  static void *(*next)(const char *, int);
+  void *symbol = next ? NULL : dlsym(RTLD_NEXT, "dlopen");
+  if (symbol)
+    memcpy(&next, &symbol, sizeof next);
+  opened++;
+  flags_then = flags;
+  return next(file, flags);
+}
 
 static const char *in_dir(const char *name)
 {
@@ -86,6 +101,38 @@ static void a_module_is_loaded(void **state)
   assert_non_null(llmd__registry_find(r, "strangers-producer", &old));
   assert_string_equal(said, "");
   llmd__registry_free(r);
+}
+
+/* A module shares with its host what the host put in place of the C library's: it frees what the host's malloc gave. */
+static void a_module_is_opened_as_others_are(void **state)
+{
+  llmd__registry *r;
+  (void)state;
+  put("stranger", "a.so", 0600);
+  opened = 0;
+  assert_int_equal(load(dir.path, &r, NULL), 0);
+  llmd__registry_free(r);
+  assert_int_equal(opened, 1);
+  assert_int_equal(flags_then, RTLD_NOW | RTLD_LOCAL);
+}
+
+/* Loaders of policies may lie there, too: they, and what they are linked with, are not opened before they are named. */
+static void loaders_stay_closed(void **state)
+{
+  static const char *const others[] = {"llmd-.so", "llmd-a-b.so", "llmd-Toy.so"};
+  llmd__registry *r;
+  (void)state;
+  put("stranger", "llmd-a-scorer.so", 0600);
+  module_dir_write(&dir, "llmd-toy.so", "no object at all", 16, 0600);
+  opened = 0;
+  assert_int_equal(load(dir.path, &r, NULL), 0);
+  llmd__registry_free(r);
+  assert_int_equal(opened, 1);
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    module_dir_write(&dir, others[i], "no object at all", 16, 0600);
+    refused(LLMD_E_PLUGIN, others[i], "cannot be loaded");
+    assert_int_equal(remove(in_dir(others[i])), 0);
+  }
 }
 
 static void an_empty_directory_is_fine(void **state)
@@ -260,6 +307,8 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       CASE(a_module_is_loaded),
+      CASE(a_module_is_opened_as_others_are),
+      CASE(loaders_stay_closed),
       CASE(an_empty_directory_is_fine),
       CASE(a_module_takes_the_place_of_a_built_in),
       CASE(no_two_modules_with_one_type),
