@@ -5,6 +5,7 @@
  *   params.c   params = {...}        ─► rows of the descriptor, defaults
  *   reads.c    reads, writes         ─► rows of the descriptor, fields
  *   args.c     each verb's function  ─► what its parameters are
+ *   globals.c  remarks about names that nobody defines
  *
  * All of it runs inside llmd__lua_call, so that running out of memory ends it; what the policy keeps comes from its
  * allocator and hangs on it (llmd__lua_room). Functions return 0 or a code, with err filled. */
@@ -105,5 +106,7 @@ int llmd__lua_add_known(llmd__lua_maker *m, const llmd__lua_known *k, uint32_t l
 uint32_t llmd__lua_read_find(const llmd__lua_policy *p, const char *field);
 /* After all: remarks about what is read for nobody. */
 void llmd__lua_lint_reads(const llmd__lua_maker *m);
+/* globals.c: remarks about names that nobody defines. */
+void llmd__lua_lint_globals(const llmd__lua_maker *m);
 
 #endif

@@ -334,6 +334,7 @@ static int look_through(llmd__lua_maker *m)
   if (!p->plugin.kind)
     return llmd__lua_wrong(m, LLMD_E_MISSING, 1, "the policy does nothing: it has no filter, score, pick, ...");
   llmd__lua_lint_reads(m);
+  llmd__lua_lint_globals(m);
   return 0;
 }
 

@@ -12,6 +12,8 @@
 #include <lauxlib.h>
 
 #define OP_SETUPVAL 10u
+#define OP_GETTABUP 11u
+#define OP_SETTABUP 15u
 #define OP_POWK 26u
 #define OP_POW 38u
 #define OPCODE 0x7fu
@@ -22,6 +24,8 @@
 typedef struct findings {
   uint32_t pow, powk, setupval; /* how often; setupval: in inner functions */
   uint32_t line;                /* of the first ^ */
+  llmd__lua_name_fn name;       /* NULL: nobody asks */
+  void *ud;
 } findings;
 
 typedef struct reader {
@@ -75,32 +79,65 @@ static size_t counted(reader *r, size_t each)
   return n;
 }
 
-static void skip_text(reader *r)
+/* *len bytes, no NUL behind them; NULL = none. */
+static const char *read_text(reader *r, size_t *len)
 {
   size_t n = number(r);
-  if (n > 1)
-    skip(r, n - 1);
+  *len = n > 1 ? n - 1 : 0;
+  return n > 1 ? (const char *)skip(r, n - 1) : NULL;
+}
+
+static void skip_text(reader *r)
+{
+  size_t len;
+  read_text(r, &len);
 }
 
 /* ---- one function ----------------------------------------------------------------------------------------------- */
 
-static uint32_t instruction(const unsigned char *code, size_t pc)
+typedef struct function {
+  const unsigned char *code;
+  size_t n; /* instructions */
+  reader constants, lines; /* where they begin */
+  size_t first;            /* line */
+  uint8_t env[32];         /* bit per upvalue: it is _ENV, the globals */
+} function;
+
+static uint32_t instruction(const function *f, size_t pc)
 {
   uint32_t i;
-  memcpy(&i, code + pc * sizeof i, sizeof i);
-  return i & OPCODE;
+  memcpy(&i, f->code + pc * sizeof i, sizeof i);
+  return i;
+}
+
+/* When it is a text: its bytes. */
+static const char *read_constant(reader *r, size_t *len)
+{
+  switch (byte(r)) {
+  case 0x00: case 0x01: case 0x11: break;                 /* nil, false, true */
+  case 0x03: case 0x13: skip(r, sizeof(lua_Number)); break; /* integer, float */
+  case 0x04: case 0x14: return read_text(r, len);
+  default: r->failed = 1; break;
+  }
+  return NULL;
 }
 
 static void skip_constants(reader *r)
 {
-  for (size_t n = counted(r, 1); n > 0 && !r->failed; n--) {
-    switch (byte(r)) {
-    case 0x00: case 0x01: case 0x11: break;                 /* nil, false, true */
-    case 0x03: case 0x13: skip(r, sizeof(lua_Number)); break; /* integer, float */
-    case 0x04: case 0x14: skip_text(r); break;
-    default: r->failed = 1; break;
-    }
-  }
+  size_t len;
+  for (size_t n = counted(r, 1); n > 0 && !r->failed; n--)
+    read_constant(r, &len);
+}
+
+static const char *constant_at(const function *f, size_t i, size_t *len)
+{
+  reader r = f->constants;
+  const char *found = NULL;
+  if (i >= counted(&r, 1))
+    return NULL;
+  for (size_t k = 0; k <= i && !r.failed; k++)
+    found = read_constant(&r, len);
+  return r.failed ? NULL : found;
 }
 
 /* Reads the two tables of lines; the line of instruction pc, 0 = the function has none. */
@@ -127,46 +164,92 @@ static uint32_t read_lines(reader *r, size_t first, size_t pc, int wanted)
   return (uint32_t)line;
 }
 
-static void skip_names(reader *r)
+static void read_names(reader *r, const findings *all)
 {
   for (size_t n = counted(r, 3); n > 0 && !r->failed; n--) { /* local variables */
-    skip_text(r);
+    size_t len;
+    const char *name = read_text(r, &len);
     number(r);
     number(r);
+    if (all->name && name && name[0] != '(') /* Lua's own: (for state) */
+      all->name(all->ud, LLMD__LUA_NAME_LOCAL, name, len, 0);
   }
   for (size_t n = counted(r, 1); n > 0 && !r->failed; n--) /* upvalues */
     skip_text(r);
 }
 
-static void read_function(reader *r, unsigned depth, findings *f)
+/* Which of them are _ENV: the first of the whole, and what functions inside have of it. outer NULL: the whole. */
+static void read_upvalues(reader *r, const function *outer, function *f)
 {
+  memset(f->env, 0, sizeof f->env);
+  size_t n = counted(r, 3);
+  for (size_t i = 0; i < n && !r->failed; i++) {
+    unsigned in_stack = byte(r), index = byte(r);
+    byte(r);
+    int is_env = outer ? !in_stack && outer->env[index / 8] >> index % 8 & 1 : i == 0;
+    if (is_env && i / 8 < sizeof f->env)
+      f->env[i / 8] |= (uint8_t)(1u << i % 8);
+  }
+}
+
+/* A name whose constant is none of the first 256 is reached by other instructions, and passed over. */
+static void tell_globals(const function *f, const findings *all)
+{
+  for (size_t pc = 0; pc < f->n; pc++) {
+    uint32_t i = instruction(f, pc), op = i & OPCODE, a = i >> 7 & 0xff, b = i >> 16 & 0xff, c = i >> 24;
+    uint32_t table = op == OP_GETTABUP ? b : a;
+    reader lines = f->lines;
+    size_t len = 0;
+    if ((op != OP_GETTABUP && op != OP_SETTABUP) || !(f->env[table / 8] >> table % 8 & 1))
+      continue;
+    const char *name = constant_at(f, op == OP_GETTABUP ? c : b, &len);
+    if (name)
+      all->name(all->ud, op == OP_GETTABUP ? LLMD__LUA_NAME_READ : LLMD__LUA_NAME_SET, name, len,
+                read_lines(&lines, f->first, pc, 1));
+  }
+}
+
+/* The first ^, n = there is none. */
+static size_t look_at_code(const function *f, unsigned depth, findings *all)
+{
+  size_t first = f->n;
+  for (size_t pc = 0; pc < f->n; pc++) {
+    uint32_t op = instruction(f, pc) & OPCODE;
+    all->pow += op == OP_POW;
+    all->powk += op == OP_POWK;
+    all->setupval += depth > 0 && op == OP_SETUPVAL;
+    if (first == f->n && (op == OP_POW || op == OP_POWK))
+      first = pc;
+  }
+  return first;
+}
+
+static void read_function(reader *r, unsigned depth, const function *outer, findings *all)
+{
+  function f;
   if (depth > DEEPEST)
     r->failed = 1;
   skip_text(r);
-  size_t first = number(r), pow_at = 0;
+  f.first = number(r);
   number(r); /* last line */
   skip(r, 3); /* parameters, varargs, registers */
-  size_t n = counted(r, sizeof(uint32_t));
-  const unsigned char *code = skip(r, n * sizeof(uint32_t));
-  int pow = 0;
-  for (size_t pc = 0; pc < n && !r->failed; pc++) {
-    uint32_t op = instruction(code, pc);
-    f->pow += op == OP_POW;
-    f->powk += op == OP_POWK;
-    f->setupval += depth > 0 && op == OP_SETUPVAL;
-    if (!pow && (op == OP_POW || op == OP_POWK)) {
-      pow = 1;
-      pow_at = pc;
-    }
-  }
+  f.n = counted(r, sizeof(uint32_t));
+  f.code = skip(r, f.n * sizeof(uint32_t));
+  if (r->failed)
+    return;
+  size_t pow_at = look_at_code(&f, depth, all);
+  f.constants = *r;
   skip_constants(r);
-  skip(r, counted(r, 3) * 3); /* upvalues */
+  read_upvalues(r, outer, &f);
   for (size_t k = counted(r, 8); k > 0 && !r->failed; k--)
-    read_function(r, depth + 1, f);
-  uint32_t line = read_lines(r, first, pow_at, pow);
-  if (line != 0 && (f->line == 0 || line < f->line))
-    f->line = line;
-  skip_names(r);
+    read_function(r, depth + 1, &f, all);
+  f.lines = *r;
+  uint32_t line = read_lines(r, f.first, pow_at, pow_at < f.n);
+  if (line != 0 && (all->line == 0 || line < all->line))
+    all->line = line;
+  read_names(r, all);
+  if (all->name && !r->failed)
+    tell_globals(&f, all);
 }
 
 static int read_dump(const unsigned char *p, size_t len, findings *f)
@@ -185,7 +268,7 @@ static int read_dump(const unsigned char *p, size_t len, findings *f)
   memcpy(&real, b, sizeof real);
   if (integer != 0x5678 || real < 370.5 || real > 370.5)
     return LLMD_E_UNSUPPORTED;
-  read_function(&r, 0, f);
+  read_function(&r, 0, NULL, f);
   return r.failed || r.at != r.end ? LLMD_E_UNSUPPORTED : 0;
 }
 
@@ -212,7 +295,6 @@ static int write_dump(lua_State *L, const void *p, size_t n, void *ud)
 static int look_through(lua_State *L, findings *f)
 {
   dump d = {NULL, 0, 0};
-  memset(f, 0, sizeof *f);
   if (lua_dump(L, write_dump, &d, 0) != 0)
     return LLMD_E_UNSUPPORTED;
   d.cap = d.len;
@@ -224,24 +306,41 @@ static int look_through(lua_State *L, findings *f)
   return rc;
 }
 
+/* ud: how many names were the right ones, minus how many were not. */
+static void check_name(void *ud, uint32_t what, const char *name, size_t len, uint32_t line)
+{
+  int *right = ud;
+  if (what != LLMD__LUA_NAME_LOCAL)
+    *right += len == 1 && line == 5 && *name == (what == LLMD__LUA_NAME_READ ? 'z' : 'y') ? 1 : -1;
+}
+
 /* A function that has each of them, at known places. */
 static int check_version(lua_State *L)
 {
   static const char known[] = "local a, b = ...\nlocal c = a * b - a / b + a // 2 % 3\n\nlocal function f(x)\n"
-                              "  a = x\n  return function() b = x ^ a end\nend\nreturn f, a ^ 3\n";
-  findings f;
+                              "  a = x y = z\n  return function() b = x ^ a end\nend\nreturn f, a ^ 3\n";
+  int right = 0;
+  findings f = {.name = check_name, .ud = &right};
   if (luaL_loadbufferx(L, known, sizeof known - 1, "=scan", "t") != LUA_OK)
     return lua_error(L);
   int rc = look_through(L, &f);
   lua_pop(L, 1);
   if (rc != 0)
     return rc;
-  return f.pow == 1 && f.powk == 1 && f.setupval == 2 && f.line == 6 ? 0 : LLMD_E_UNSUPPORTED;
+  return f.pow == 1 && f.powk == 1 && f.setupval == 2 && f.line == 6 && right == 2 ? 0 : LLMD_E_UNSUPPORTED;
+}
+
+int llmd__lua_scan_names(lua_State *L, llmd__lua_name_fn fn, void *ud)
+{
+  findings f = {.name = fn, .ud = ud};
+  luaL_checkstack(L, 4, NULL);
+  int rc = check_version(L);
+  return rc == 0 ? look_through(L, &f) : rc;
 }
 
 int llmd__lua_scan(lua_State *L, uint32_t *found, uint32_t *line)
 {
-  findings f;
+  findings f = {0};
   luaL_checkstack(L, 4, NULL);
   int rc = check_version(L);
   if (rc == 0)

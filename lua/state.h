@@ -144,6 +144,14 @@ size_t llmd__lua_arena_peak(const llmd__lua_arena *a);
 #define LLMD__LUA_HAS_SETUPVAL 2u /* a function inside another writes a variable of an outer one */
 /* *line: of the first ^, 0 = not known. LLMD_E_UNSUPPORTED: a Lua whose code this cannot read. */
 int llmd__lua_scan(lua_State *L, uint32_t *found, uint32_t *line);
+/* What globals the function at the top and those inside it read and set by name, and what local variables are called
+ * (line 0), the same name again each time. name has no NUL behind it, and goes when fn returns; fn may use the state,
+ * and raise. */
+#define LLMD__LUA_NAME_READ 1u
+#define LLMD__LUA_NAME_SET 2u
+#define LLMD__LUA_NAME_LOCAL 3u
+typedef void (*llmd__lua_name_fn)(void *ud, uint32_t what, const char *name, size_t len, uint32_t line);
+int llmd__lua_scan_names(lua_State *L, llmd__lua_name_fn fn, void *ud);
 /* The line of the first ^ in a text (outside of strings and comments), 0 = none. The compiler computes 2^0.5 itself,
  * and no instruction is left of it. */
 uint32_t llmd__lua_scan_text(const char *text, size_t len);

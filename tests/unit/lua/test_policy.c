@@ -209,6 +209,50 @@ static void remarks(void **state)
   made_drop(&m);
 }
 
+/* One remark of one global, or none (""). */
+static void remarked(const char *text, const char *remark)
+{
+  made m;
+  make(&m, text);
+  if (m.rc)
+    fail_msg("%s: %s", text, m.err.text);
+  if (m.n_remarks != (*remark != 0) || (m.n_remarks && strcmp(m.remark[0], remark)))
+    fail_msg("%s\ngave %u: %s\nexpected %s", text, m.n_remarks, m.n_remarks ? m.remark[0] : "", remark);
+  made_drop(&m);
+}
+
+static void globals_that_nobody_defines(void **state)
+{
+  made m;
+  (void)state;
+  remarked("return {\nscore = function(waiting)\nreturn 1 / wating end}",
+           "mine.lua:3: global 'wating' is not known: did you mean waiting?");
+  remarked("return {score = function(running)\nlocal most, mots = 1\nlocal function f() return mosd + mosd end\n"
+           "return f() end}", "mine.lua:3: global 'mosd' is not known: did you mean most?");
+  remarked("return {score = function(cols, out) out[1] = waiting end}",
+           "mine.lua:1: global 'waiting' is not known: it is no local variable and no parameter here");
+  remarked("return {score = function(p)\nreturn maht.pi end}",
+           "mine.lua:2: global 'maht' is not known: did you mean math?");
+  remarked("return {score = function(p) print(p) return 1 end}",
+           "mine.lua:1: global 'print' is not there: policies have no such thing");
+  remarked("return {score = function(p)\n\nmost = 1 return most end}",
+           "mine.lua:3: global 'most' cannot be set after load: write local most = ...");
+  remarked("local a = nothing or 1 return {score = function(p) return a end}",
+           "mine.lua:1: global 'nothing' is not known");
+  remarked("half = 0.5 function twice(x) return 2 * x end _ENV.third = 1 / 3\n"
+           "return {score = function(p) return twice(half) + third + _ENV.absent end}",
+           "mine.lua:2: global 'absent' is not known");
+  remarked("local _ENV = {llmd = llmd, zone = 1} return {score = function(p) return zone end}", "");
+  remarked("return {score = function(p) local t = {wating = 1} return t.wating + llmd.clamp(1, 0, 1) end}", "");
+  remarked("return {score = function(p) local _ENV = p return q end, params = {q = 1}}", "");
+  make(&m, "return {score = function(p)\n\nreturn second\n+ third end, filter = function(p) return first end,\n"
+           "decide = function(p) return x + forth end}");
+  assert_int_equal(m.n_remarks, 5);
+  assert_string_equal(m.remark[0], "mine.lua:3: global 'second' is not known");
+  assert_string_equal(m.remark[1], "mine.lua:4: global 'third' is not known");
+  made_drop(&m);
+}
+
 static void writes(void **state)
 {
   made m;
@@ -434,6 +478,7 @@ int main(void)
     cmocka_unit_test(every_short_name_can_be_read),
     cmocka_unit_test(wrong_reads),
     cmocka_unit_test(remarks),
+    cmocka_unit_test(globals_that_nobody_defines),
     cmocka_unit_test(writes),
     cmocka_unit_test(parameters_of_all_types),
     cmocka_unit_test(wrong_parameters),

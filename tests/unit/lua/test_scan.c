@@ -126,9 +126,61 @@ static void finds_the_operator_in_text(void **state)
   }
 }
 
+/* "r name 3;" for each; locals without a line. */
+typedef struct told {
+  const char *text;
+  char names[400];
+  int rc;
+} told;
+
+static void note(void *ud, uint32_t what, const char *name, size_t len, uint32_t line)
+{
+  told *t = ud;
+  size_t at = strlen(t->names);
+  assert_int_equal(line == 0, what == LLMD__LUA_NAME_LOCAL);
+  snprintf(t->names + at, sizeof t->names - at, "%c %.*s %u;", "?rsl"[what], (int)len, name, line);
+}
+
+static int scan_names(lua_State *L)
+{
+  told *t = lua_touserdata(L, 1);
+  if (luaL_loadbufferx(L, t->text, strlen(t->text), "=test", "t") != LUA_OK)
+    return lua_error(L);
+  t->rc = llmd__lua_scan_names(L, note, t);
+  return 0;
+}
+
+static void finds_names(void **state)
+{
+  static const told cases[] = {
+    {"return 1", "", 0},
+    {"return a", "r a 1;", 0},
+    {"\na = 1", "s a 2;", 0},
+    {"local a\na = b\nc = a", "l a 0;r b 2;s c 3;", 0},
+    {"return function(x)\n\n return function() return x + y end end", "r y 3;l x 0;", 0},
+    {"return function() return function() a = 1 end, b end", "s a 1;r b 1;", 0},
+    {"local _ENV = {} return a", "l _ENV 0;", 0},
+    {"return function(_ENV) return a, function() return a end end", "l _ENV 0;", 0},
+    {"local t = ... return t.a, t[b], 'c'", "l t 0;r b 1;", 0},
+    {"for i = 1, n do f(i) end", "l i 0;r n 1;r f 1;", 0},
+    {"local t = {} return function() t.x = 1 end", "l t 0;", 0},
+    {"function f() end", "s f 1;", 0},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    rig r;
+    told t = {cases[i].text, "", 77};
+    assert_int_equal(rig_open(&r, RIG_MEMORY * 4), 0);
+    assert_int_equal(llmd__lua_call(&r.lua, NULL, scan_names, &t), 0);
+    assert_int_equal(t.rc, 0);
+    assert_string_equal(t.names, cases[i].names);
+    rig_close(&r);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(finds_instructions), cmocka_unit_test(reads_long_programs),
-                                     cmocka_unit_test(finds_the_operator_in_text)};
+                                     cmocka_unit_test(finds_names), cmocka_unit_test(finds_the_operator_in_text)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
