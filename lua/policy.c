@@ -400,6 +400,7 @@ static void describe(llmd__lua_policy *p)
   d->abi = LLMD_PLUGIN_ABI;
   d->type = "lua";
   d->summary = p->summary ? p->summary : "a policy in Lua";
+  d->aliases = p->calls_itself;
   d->stability = LLMD_STABLE;
   d->open = llmd__lua_open_verb;
   d->close = llmd__lua_close_verb;
@@ -422,6 +423,7 @@ int llmd__lua_policy_make(const llmd_program *in, llmd__lua_policy **out, llmd_e
     llmd__lua_policy_free(p);
     return rc;
   }
+  p->calls_itself[0] = p->name;
   if (!p->name)
     p->name = p->chunk;
   describe(p);

@@ -119,6 +119,7 @@ struct llmd__lua_policy {
   size_t len;
   const char *chunk; /* how messages call it: the file's name, or the instance's */
   const char *name, *summary;
+  const char *calls_itself[2]; /* plugin.aliases: name, if the text has one */
   llmd_plugin plugin;
   uint32_t n_reads, n_writes, n_params;
   llmd__lua_read read[LLMD__LUA_READS];   /* beside plugin.reads */

@@ -15,10 +15,12 @@ static const char help[] =
   "\n"
   "  --modules DIR   also load the plugins in DIR\n"
   "  --loaders DIR   what loads policies (llmd-lua.so) is in DIR\n"
+  "  --strict        remarks are errors\n"
   "  --json          one object: valid, and files with their policies, remarks, examples, error\n"
   "  --help\n"
   "\n"
-  "Exit code 1 when a policy cannot be used, or an example came out differently. Remarks are no errors.\n"
+  "Exit code 1 when a policy cannot be used, or an example came out differently; with --strict\n"
+  "also when there is a remark.\n"
   "\n"
   "Examples:\n"
   "  llmd policy check sticky.lua\n"
@@ -26,7 +28,7 @@ static const char help[] =
 
 struct check {
   struct session_options options;
-  int json;
+  int json, strict;
   cJSON *remarks;   /* strings */
   cJSON *types;     /* all plugin types */
   cJSON *files;     /* with --json */
@@ -173,6 +175,8 @@ static int look_at(struct check *c, struct result *r)
     code = describe_all(c, &s, r);
   if (code == 0)
     code = run_examples(&s, r);
+  if (code == 0 && c->strict && cJSON_GetArraySize(c->remarks))
+    code = EXIT_REFUSED;
   session_close(&s);
   r->failed = code != 0;
   return code;
@@ -255,6 +259,8 @@ static void print_policy(const struct check *c, const cJSON *p)
   int named = !(file[0] && config_is_policy(c->options.config)); /* else nobody gave it the instance's name */
   printf("%s%s%s: %s\n", named ? policy_text(p, "instance") : "", named && file[0] ? ", " : "", file,
          policy_text(p, "summary"));
+  if (cJSON_GetArraySize(policy_list(p, "aliases")))
+    print_list("name", policy_list(p, "aliases"));
   print_list("kinds", policy_list(p, "kinds"));
   print_list("verbs", policy_list(p, "verbs"));
   print_parameters(p);
@@ -402,9 +408,10 @@ static int check_all(struct check *c, char **files, int n)
 
 static int run(int argc, char **argv)
 {
-  enum { MODULES = 256, LOADERS, JSON };
+  enum { MODULES = 256, LOADERS, STRICT, JSON };
   static const struct option long_options[] = {
-    {"modules", 1, NULL, MODULES}, {"loaders", 1, NULL, LOADERS}, {"json", 0, NULL, JSON}, {"help", 0, NULL, 'h'}, {0},
+    {"modules", 1, NULL, MODULES}, {"loaders", 1, NULL, LOADERS}, {"strict", 0, NULL, STRICT},
+    {"json", 0, NULL, JSON}, {"help", 0, NULL, 'h'}, {0},
   };
   struct check c = {.options = {.command = argv[0]}};
   int option;
@@ -415,6 +422,7 @@ static int run(int argc, char **argv)
     case 'h': return shell_help(&policy_check);
     case MODULES: c.options.modules = optarg; break;
     case LOADERS: c.options.loaders = optarg; break;
+    case STRICT: c.strict = 1; break;
     case JSON: c.json = 1; break;
     default: return shell_option(argv[0], option, argv);
     }

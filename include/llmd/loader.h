@@ -48,7 +48,8 @@ typedef struct llmd_loader {
   const char *summary;
   /* Compiles. *policy belongs to the caller until unload. err: line and column of the text, path = its file. */
   int (*load)(const llmd_program *in, void **policy, llmd_err *err);
-  /* The descriptor: type is the loader's, kind what the text has verbs for. Lives as long as the policy. */
+  /* The descriptor: type is the loader's, kind what the text has verbs for, aliases what the policy calls itself (may be
+   * NULL). Lives as long as the policy. */
   const llmd_plugin *(*plugin)(const void *policy);
   /* The text that was compiled. Lives as long as the policy. */
   void (*text)(const void *policy, llmd_str *out);

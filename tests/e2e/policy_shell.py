@@ -258,9 +258,9 @@ def quickstart(llmd, source):
 
 def check(llmd, folder):
     llmd('policy', 'check', folder('queue.lua')).is_(
-        RIGHT, silent=True, out=['queue.lua: the shortest queue', 'kinds      scorer', 'verbs      score', 'weight',
-                                 '0 to 10', 'of the queue', 'fast, slow', 'WaitingQueueSize', 'label zone',
-                                 'header x-canary', 'the shorter one', '2 examples, all right'])
+        RIGHT, silent=True, out=['queue.lua: the shortest queue', 'name       queue', 'kinds      scorer',
+                                 'verbs      score', 'weight', '0 to 10', 'of the queue', 'fast, slow', 'WaitingQueueSize',
+                                 'label zone', 'header x-canary', 'the shorter one', '2 examples, all right'])
     said = llmd('policy', 'check', '--json', folder('queue.lua'), folder('keeps.lua')).is_(RIGHT, silent=True).json()
     same('valid', (said['valid'], [f['valid'] for f in said['files']]), (True, [True, True]))
     queue, keeps = said['files'][0]['policies'][0], said['files'][1]['policies'][0]
@@ -270,6 +270,7 @@ def check(llmd, folder):
          ['float', '2', 0, 10, 'of the queue'])
     same('kinds', (queue['kinds'], keeps['kinds']), (['scorer'], ['scorer', 'producer']))
     same('verbs', (queue['verbs'], keeps['verbs']), (['score'], ['score', 'commit']))
+    same('names', (queue['aliases'], keeps['aliases']), (['queue'], []))
     same('store', (queue.get('table_entries'), keeps['table_entries']), (None, 100))
     same('examples', (said['files'][0]['examples']['count'], len(said['files'][0]['examples']['lines'])), (2, 2))
     same('examples', said['files'][1]['examples'], {'lines': [], 'count': 0})
@@ -282,6 +283,14 @@ def check_lint(llmd, folder):
     same('a policy that is right has no remarks in this', [
         line for line in llmd('policy', 'check', '--json', folder('keeps.lua')).json()['files'][0]['remarks']], [])
     llmd('policy', 'check', folder('longest.lua')).is_(RIGHT, out=['remarks', 'Nobody of sets-this', 'no examples'])
+    folder.write('unknown.lua', 'return {\n  score = function(waiting)\n    return 1 / wating\n  end,\n}\n')
+    remark = "unknown.lua:3: global 'wating' is not known: did you mean waiting?"
+    llmd('policy', 'check', folder('unknown.lua')).is_(RIGHT, out=['remarks', remark], silent=True)
+    llmd('policy', 'check', '--strict', folder('unknown.lua')).is_(REFUSED, out=remark)
+    said = llmd('policy', 'check', '--strict', '--json', folder('unknown.lua'), folder('queue.lua')).is_(REFUSED).json()
+    same('valid', (said['valid'], [f['valid'] for f in said['files']], said['files'][0]['remarks']),
+         (False, [False, True], [remark]))
+    llmd('policy', 'check', '--strict', folder('queue.lua')).is_(RIGHT, silent=True)
 
 
 def check_yaml(llmd, folder):

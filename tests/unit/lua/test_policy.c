@@ -79,6 +79,8 @@ static void a_whole_policy(void **state)
             "  examples = {{endpoints = {}, scores = {}}}}\n");
   assert_string_equal(m.p->name, "blend");
   assert_string_equal(m.p->plugin.summary, "short queues and free cache");
+  assert_string_equal(m.p->plugin.aliases[0], "blend");
+  assert_null(m.p->plugin.aliases[1]);
   assert_int_equal(m.p->plugin.table_entries, 100);
   assert_int_equal(m.p->n_examples, 1);
   assert_int_equal(m.p->n_reads, 2);
@@ -99,6 +101,7 @@ static void a_policy_without_a_name_is_called_by_its_file(void **state)
   taken(&m, "return {score = function() return 1 end}");
   assert_string_equal(m.p->name, "mine.lua");
   assert_non_null(m.p->plugin.summary);
+  assert_null(m.p->plugin.aliases[0]);
   made_drop(&m);
 }
 
@@ -240,13 +243,13 @@ static void globals_that_nobody_defines(void **state)
   remarked("local a = nothing or 1 return {score = function(p) return a end}",
            "mine.lua:1: global 'nothing' is not known");
   remarked("half = 0.5 function twice(x) return 2 * x end _ENV.third = 1 / 3\n"
-           "return {score = function(p) return twice(half) + third + _ENV.absent end}",
-           "mine.lua:2: global 'absent' is not known");
+           "return {score = function(p) return twice(half) + third + _ENV.faraway end}",
+           "mine.lua:2: global 'faraway' is not known");
   remarked("local _ENV = {llmd = llmd, zone = 1} return {score = function(p) return zone end}", "");
   remarked("return {score = function(p) local t = {wating = 1} return t.wating + llmd.clamp(1, 0, 1) end}", "");
   remarked("return {score = function(p) local _ENV = p return q end, params = {q = 1}}", "");
-  make(&m, "return {score = function(p)\n\nreturn second\n+ third end, filter = function(p) return first end,\n"
-           "decide = function(p) return x + forth end}");
+  make(&m, "return {score = function(p)\n\nlocal x = second\nreturn third end, filter = function(p) return first end,\n"
+           "decide = function(p) return y + forth end}");
   assert_int_equal(m.n_remarks, 5);
   assert_string_equal(m.remark[0], "mine.lua:3: global 'second' is not known");
   assert_string_equal(m.remark[1], "mine.lua:4: global 'third' is not known");
