@@ -172,12 +172,14 @@ LLMD_API int llmd_pool_tokens_put(llmd_pool *pool, const llmd_key *key, const ui
  * schedulers are outdated (scheduler.h), compile the new text off the deciding path and exchange pointers.
  *
  * (writer) Files the text of the policy file `file` (name as in the configuration, at most 255 bytes), copied, in place
- * of the one before. *number (NULL = not wanted) counts its texts from 1; the same text again keeps its number.
- * LLMD_E_LIMIT: longer than 64 KiB. LLMD_E_FULL: no room in the region. */
+ * of the one before. The name is all that counts: files of one name in two folders are one to the region. *number (NULL =
+ * not wanted) counts its texts from 1; the same text again keeps its number. LLMD_E_LIMIT: longer than 64 KiB.
+ * LLMD_E_FULL: no room in the region, 128 KiB for each name. LLMD_E_DUPLICATE: a name was put before that has the same
+ * hash: call the file something else. */
 LLMD_API int llmd_pool_put_policy(llmd_pool *pool, const char *file, size_t file_len, const char *text, size_t len,
                                   uint64_t *number);
 /* The text now, copied into buf (cap bytes; 65536 hold any). LLMD_E_NONE: there is none. LLMD_E_LIMIT: larger than cap
- * (*len says how large). Any thread, any process. */
+ * (*len says how large). LLMD_E_BUSY: replaced each time it was looked at. Any thread, any process. */
 LLMD_API int llmd_pool_get_policy(const llmd_pool *pool, const char *file, size_t file_len, char *buf, size_t cap,
                                   size_t *len, uint64_t *number);
 

@@ -2,8 +2,8 @@
  * the new number by one store. A writer killed in the middle leaves the old text; a reader that is overtaken twice sees
  * that the buffer is not the one it meant, and reads again.
  *
- *   head: number ──odd──► text[1]     each text: number, length, sum, bytes
- *                └─even─► text[0] */
+ *   file, number ──odd──► text[1]     each text: number, length, sum, bytes
+ *                 └─even─► text[0] */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "sched/state.h"
 
 #define TRIES 8
+#define MOST_NAME 255u
 
 typedef struct text {
   _Atomic uint64_t number;
@@ -23,20 +24,28 @@ typedef struct text {
 typedef struct shelf {
   _Atomic uint64_t number; /* of the current text, 0 = none yet */
   text text[2];
+  char file[MOST_NAME + 1]; /* its name, the rest 0; never changes */
 } shelf;
 
-static int clear(void *mem, size_t bytes, void *ud)
+static int set_up(void *mem, size_t bytes, void *ud)
 {
-  (void)ud;
+  const llmd_str *file = ud;
+  shelf *s = mem;
   if (!llmd__region_state_is_zero(mem))
     memset(mem, 0, bytes);
+  memcpy(s->file, file->ptr, file->len);
   return 0;
 }
 
-/* Names in the region are of 63 bytes at most: the file's is hashed. */
+/* Names in the region are of 63 bytes at most: the file's is hashed. Others may have the same hash. */
 static void name_of(const char *file, size_t len, char out[40])
 {
   snprintf(out, 40, "policy/%016llx", (unsigned long long)llmd__fnv(LLMD__FNV_BASIS, file, len));
+}
+
+static int is_of(const shelf *s, const char *file, size_t len)
+{
+  return len <= MOST_NAME && !memcmp(s->file, file, len) && !s->file[len];
 }
 
 static shelf *find(const llmd_pool *pool, const char *file, size_t len)
@@ -46,7 +55,7 @@ static shelf *find(const llmd_pool *pool, const char *file, size_t len)
   name_of(file, len, name);
   for (uint32_t i = 0; (s = llmd__region_state_at(pool->g, i)) != NULL; i++)
     if (s->kind == LLMD__STATE_POLICY && !strcmp(s->name, name) && s->bytes >= sizeof(shelf))
-      return llmd__at(pool->g, s->off);
+      return is_of(llmd__at(pool->g, s->off), file, len) ? llmd__at(pool->g, s->off) : NULL;
   return NULL;
 }
 
@@ -107,17 +116,10 @@ int llmd_pool_get_policy(const llmd_pool *pool, const char *file, size_t file_le
 }
 
 /* Summed word by word, as it may be rewritten just now. */
-int llmd__pool_policy_sound(const void *mem, size_t bytes)
+static int is_whole(const shelf *s, uint64_t number)
 {
-  const shelf *s = mem;
-  const text *t;
-  uint64_t number, len, sum = LLMD__FNV_BASIS;
-  if (bytes < sizeof *s)
-    return 0;
-  number = atomic_load_explicit(&s->number, memory_order_acquire);
-  t = &s->text[number & 1];
-  if (!number)
-    return 1;
+  const text *t = &s->text[number & 1];
+  uint64_t len, sum = LLMD__FNV_BASIS;
   len = atomic_load_explicit(&t->len, memory_order_relaxed);
   if (atomic_load_explicit(&t->number, memory_order_relaxed) != number || len > LLMD_POLICY_BYTES)
     return 0;
@@ -126,6 +128,22 @@ int llmd__pool_policy_sound(const void *mem, size_t bytes)
     sum = llmd__fnv(sum, &w, len - i < 8 ? (size_t)(len - i) : 8);
   }
   return sum == atomic_load_explicit(&t->sum, memory_order_relaxed);
+}
+
+/* A text that is not whole is damaged when it is still the one after it was looked at. */
+int llmd__pool_policy_sound(const void *mem, size_t bytes)
+{
+  const shelf *s = mem;
+  if (bytes < sizeof *s || s->file[MOST_NAME])
+    return 0;
+  for (int i = 0; i < TRIES; i++) {
+    uint64_t number = atomic_load_explicit(&s->number, memory_order_acquire);
+    if (!number || is_whole(s, number))
+      return 1;
+    if (number == atomic_load_explicit(&s->number, memory_order_acquire))
+      return 0;
+  }
+  return 1;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
@@ -161,6 +179,7 @@ static void store(shelf *s, uint64_t number, const char *ptr, size_t len)
 int llmd_pool_put_policy(llmd_pool *pool, const char *file, size_t file_len, const char *ptr, size_t len,
                          uint64_t *number)
 {
+  llmd_str whose = {file, file_len};
   uint64_t off = 0, got = 0, now;
   char name[40];
   shelf *s;
@@ -169,13 +188,17 @@ int llmd_pool_put_policy(llmd_pool *pool, const char *file, size_t file_len, con
     return LLMD_E_INVALID;
   if (!pool->writer)
     return LLMD_E_DENIED;
-  if (len > LLMD_POLICY_BYTES || file_len > 255)
+  if (len > LLMD_POLICY_BYTES || file_len > MOST_NAME)
     return LLMD_E_LIMIT;
   name_of(file, file_len, name);
-  rc = llmd__region_state(pool->g, pool->owner, name, LLMD__STATE_POLICY, sizeof(shelf), clear, NULL, &off, &got);
+  rc = llmd__region_state(pool->g, pool->owner, name, LLMD__STATE_POLICY, sizeof(shelf), set_up, &whose, &off, &got);
   if (rc)
     return rc;
+  if (got < sizeof *s)
+    return LLMD_E_MISMATCH;
   s = llmd__at(pool->g, off);
+  if (!is_of(s, file, file_len))
+    return LLMD_E_DUPLICATE;
   now = atomic_load_explicit(&s->number, memory_order_relaxed);
   if (!holds(s, now, ptr, len))
     store(s, ++now, ptr, len);

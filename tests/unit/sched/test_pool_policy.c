@@ -64,6 +64,24 @@ static void limits(void **state)
   rig_close(&r);
 }
 
+/* Two names whose hashes are one: the second is refused, and never gets the first one's text. */
+static void names_of_one_hash(void **state)
+{
+  static const char one[] = "8yn0iYCKYHlIj4-BwPqk", other[] = "GReLUrM4wMqfg9yzV3KQ";
+  const size_t n = sizeof one - 1;
+  char buf[16];
+  size_t len;
+  rig r;
+  (void)state;
+  rig_open(&r, 1, NULL, NULL, NULL);
+  assert_int_equal(llmd_pool_put_policy(r.pool, one, n, "one", 3, NULL), 0);
+  assert_int_equal(llmd_pool_get_policy(r.pool, other, n, buf, sizeof buf, &len, NULL), LLMD_E_NONE);
+  assert_int_equal(llmd_pool_put_policy(r.pool, other, n, "other", 5, NULL), LLMD_E_DUPLICATE);
+  assert_int_equal(llmd_pool_get_policy(r.pool, one, n, buf, sizeof buf, &len, NULL), 0);
+  assert_memory_equal(buf, "one", 3);
+  rig_close(&r);
+}
+
 /* ---- several processes ------------------------------------------------------------------------------------------ */
 
 typedef struct shared {
@@ -230,7 +248,7 @@ static void writers_die(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(numbers),    cmocka_unit_test(limits),     cmocka_unit_test(only_the_writer),
+      cmocka_unit_test(numbers),    cmocka_unit_test(limits),     cmocka_unit_test(names_of_one_hash), cmocka_unit_test(only_the_writer),
       cmocka_unit_test(no_room),    cmocka_unit_test(never_torn), cmocka_unit_test(writers_die),
   };
   return cmocka_run_group_tests_name("pool policy", tests, NULL, NULL);
