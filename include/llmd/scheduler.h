@@ -49,7 +49,8 @@ typedef struct llmd_scheduler_options {
   const char *loader_dir; /* absolute folder of llmd-TYPE.so; NULL = module_dir, else where the library was installed to */
   const char *policy_dir; /* absolute folder that relative names of policy files are in; NULL = these are refused */
   /* Asked first for the text of a policy file (name as in the configuration): 1 = *text, borrowed until the scheduler is
-   * made; 0 = not known here, so the region's text counts (llmd_pool_put_policy), else the file. NULL = never asked. */
+   * made; 0 = not known here, so the region's text counts (llmd_pool_put_policy), else the file; negative: create fails
+   * with it. NULL = never asked. */
   int (*policy)(void *ud, const llmd_str *file, llmd_str *text);
   void *policy_ud;
 } llmd_scheduler_options;
@@ -266,7 +267,8 @@ LLMD_API int llmd_scheduler_policy(const llmd_scheduler *s, uint32_t i, llmd_pol
 /* What it is: JSON in the shape of llmd_plugins_write. LLMD_E_NONE past the last. */
 LLMD_API int llmd_scheduler_policy_write(const llmd_scheduler *s, uint32_t i, llmd_write_fn fn, void *ud);
 /* 1: the region has another text of one of its policies by now (or has one at last): make a new scheduler of the same
- * configuration, llmd_lane_prepare, llmd_lane_take. Some loads of memory per policy. Any thread. */
+ * configuration, llmd_lane_prepare, llmd_lane_take. To a scheduler with a text of options.policy every text of the region
+ * is another one. Some loads of memory per policy. Any thread. */
 LLMD_API int llmd_scheduler_outdated(const llmd_scheduler *s);
 /* Runs the examples that the policies hold; a line about each goes to fn. Returns how many there were; LLMD_E_PLUGIN when
  * one came out differently (err says which). */

@@ -288,6 +288,7 @@ void llmd_lane_take(llmd_lane *lane, llmd_spare *spare)
   lane->req = spare->lane.req = NULL; /* what either knows of a request may not be the last word any more */
   lane->decided = spare->lane.decided = 0;
   llmd__own_moved(lane);
+  llmd__own_moved(&spare->lane);
 }
 
 static int fits(const llmd_lane *lane, const llmd_scheduler *s)

@@ -150,6 +150,6 @@ void llmd__own_close(llmd_lane *l)
 
 void llmd__own_moved(llmd_lane *l)
 {
-  for (uint32_t i = 0; i < l->s->config->n_instances; i++)
+  for (uint32_t i = 0; l->s && i < l->s->config->n_instances; i++)
     l->own[i].lane = l;
 }

@@ -83,11 +83,14 @@ static int find_text(llmd__loader *l, llmd__policy *p, llmd_str *text)
   llmd_str file = {p->file, strlen(p->file)};
   size_t len = 0;
   char *room;
-  int rc;
-  if (from && from->options && from->options->policy &&
-      from->options->policy(from->options->policy_ud, &file, text) > 0) {
+  int rc = from && from->options && from->options->policy
+               ? from->options->policy(from->options->policy_ud, &file, text) : 0;
+  if (rc < 0)
+    return llmd__fail(l->err, rc, 0, 0, p->file, "the host has no text for it: %s", llmd_strerror(rc));
+  if (rc) {
     if (text->len > LLMD_POLICY_BYTES)
       return llmd__fail(l->err, LLMD_E_LIMIT, 0, 0, p->file, "the policy is longer than %u bytes", LLMD_POLICY_BYTES);
+    text->ptr = text->len ? text->ptr : ""; /* an empty text is one */
     return 0;
   }
   text->ptr = NULL;

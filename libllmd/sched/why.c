@@ -174,7 +174,6 @@ void llmd__why_keep(llmd_lane *l, const llmd_decision *d)
   k->n = l->snap.n;
   k->now = *l->now;
   if (!l->replaying) {
-    k->n = l->snap.n;
     keep_columns(l);
     keep_texts(l);
     k->freed = atomic_load_explicit(&l->pool->g->strings_freed, memory_order_relaxed);

@@ -249,6 +249,37 @@ static void texts_take_turns(void **state)
   toy_balance();
 }
 
+static int break_down(void *ud, const llmd_str *file, llmd_str *text)
+{
+  (void)file;
+  *text = (llmd_str){NULL, 0};
+  return *(int *)ud;
+}
+
+/* A host that cannot give its text is not answered with another one; an empty one is a text. */
+static void hosts_fail(void **state)
+{
+  llmd_scheduler_options so = with_toys();
+  int says = LLMD_E_NOMEM;
+  llmd_err err;
+  folder f;
+  rig r;
+  (void)state;
+  rig_open(&r, 1, NULL, NULL, NULL);
+  folder_open(&f);
+  folder_write(&f, "decide\n");
+  so.policy_dir = f.path;
+  so.policy = break_down;
+  so.policy_ud = &says;
+  assert_int_equal(try_config(toy_file("a.toy"), &so, r.pool, &err), LLMD_E_NOMEM);
+  assert_string_equal(err.path, "a.toy");
+  says = 1;
+  assert_int_equal(try_config(toy_file("a.toy"), &so, r.pool, &err), LLMD_E_PLUGIN); /* it has no verb */
+  folder_close(&f);
+  rig_close(&r);
+  toy_balance();
+}
+
 /* A record is of one text: another one makes another configuration of it. */
 static void texts_are_part_of_the_identity(void **state)
 {
@@ -386,6 +417,7 @@ int main(void)
       cmocka_unit_test(no_engine),
       cmocka_unit_test(engines_of_strangers),
       cmocka_unit_test(texts_take_turns),
+      cmocka_unit_test(hosts_fail),
       cmocka_unit_test(texts_are_part_of_the_identity),
       cmocka_unit_test(objects_of_lanes),
       cmocka_unit_test(examples_and_eval),
