@@ -248,8 +248,9 @@ static void writers_die(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(numbers),    cmocka_unit_test(limits),     cmocka_unit_test(names_of_one_hash), cmocka_unit_test(only_the_writer),
-      cmocka_unit_test(no_room),    cmocka_unit_test(never_torn), cmocka_unit_test(writers_die),
+      cmocka_unit_test(numbers),           cmocka_unit_test(limits),  cmocka_unit_test(names_of_one_hash),
+      cmocka_unit_test(only_the_writer),   cmocka_unit_test(no_room), cmocka_unit_test(never_torn),
+      cmocka_unit_test(writers_die),
   };
   return cmocka_run_group_tests_name("pool policy", tests, NULL, NULL);
 }
