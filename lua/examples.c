@@ -35,6 +35,8 @@ static int host_text(void *ctx, uint32_t id, llmd_str *out)
 static int host_get(void *ctx, const char *name, size_t len, uint64_t *value)
 {
   const llmd__lua_sample *s = ctx;
+  if (!s->p->plugin.table_entries)
+    return LLMD_E_NONE;
   for (uint32_t i = 0; i < s->n_stored; i++)
     if (s->stored[i].name.len == len && !memcmp(s->stored[i].name.ptr, name, len)) {
       *value = s->stored[i].value;

@@ -59,14 +59,25 @@ static uint32_t distance(const char *a, const char *b)
   return row[m];
 }
 
-/* Some half of a word may be wrong, and no more than three letters. */
+/* Letters that both begin with. */
+static size_t begins(const char *a, const char *b)
+{
+  size_t n = 0;
+  while (a[n] && a[n] == b[n])
+    n++;
+  return n;
+}
+
+/* Some half of a word may be wrong, and no more than three letters. Of those equally far, the one that begins alike. */
 void llmd__lua_near_try(llmd__lua_near *n, const char *name)
 {
   size_t len = strlen(n->word);
   uint32_t d = distance(n->word, name), most = (uint32_t)(len > 2 ? len + 1 : len) / 2;
   if (most > 3)
     most = 3;
-  if (d > most || (n->best && d >= n->distance))
+  if (d > most || (n->best && d > n->distance))
+    return;
+  if (n->best && d == n->distance && begins(n->word, name) <= begins(n->word, n->best))
     return;
   n->best = name;
   n->distance = d;

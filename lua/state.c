@@ -282,7 +282,7 @@ typedef struct program {
 } program;
 
 static const char power[] = "the operator ^ is not available, its result depends on the machine: multiply, or use "
-                            "llmd.sqrt, llmd.exp, llmd.log";
+                            "math.sqrt, llmd.exp, llmd.log";
 
 /* Leaves the compiled function on the stack, or raises. */
 static void compile(lua_State *L, program *p)
@@ -313,7 +313,8 @@ static int run_program(lua_State *L)
   compile(L, p);
   lua_call(L, 0, 1);
   if (!lua_istable(L, -1))
-    raise(L, LLMD_E_TYPE, "%s: a policy ends with `return {...}`", p->chunk);
+    raise(L, LLMD_E_TYPE, "a policy ends with `return {...}`, this one gives %s%s", lua_isnil(L, -1) ? "" : "a ",
+          lua_isnil(L, -1) ? "nothing" : luaL_typename(L, -1));
   lua_rawsetp(L, LUA_REGISTRYINDEX, &llmd__lua_module_key);
   return 0;
 }
@@ -333,14 +334,19 @@ static int unfit(llmd__lua *s, int code, const char *text, const char *chunk, ll
   return llmd__lua_fail(s, code, chunk, err);
 }
 
-static int check_text(llmd__lua *s, const char *text, size_t len, const char *chunk, llmd_err *err)
+/* Some editors begin a text with a byte order mark: it is passed over, as Lua's own loader of files does. */
+static int check_text(llmd__lua *s, program *p, llmd_err *err)
 {
-  if (len > LLMD_POLICY_BYTES)
-    return unfit(s, LLMD_E_LIMIT, "the text is longer than 65536 bytes", chunk, err);
-  if (len != 0 && memchr(text, 0, len) != NULL)
-    return unfit(s, LLMD_E_SYNTAX, "the text has a NUL in it", chunk, err);
-  if (len != 0 && text[0] == LUA_SIGNATURE[0])
-    return unfit(s, LLMD_E_SYNTAX, "this is compiled code, only text is loaded", chunk, err);
+  if (p->len > LLMD_POLICY_BYTES)
+    return unfit(s, LLMD_E_LIMIT, "the text is longer than 65536 bytes", p->chunk, err);
+  if (p->len != 0 && memchr(p->text, 0, p->len) != NULL)
+    return unfit(s, LLMD_E_SYNTAX, "the text has a NUL in it", p->chunk, err);
+  if (p->len >= 3 && memcmp(p->text, "\xef\xbb\xbf", 3) == 0) {
+    p->text += 3;
+    p->len -= 3;
+  }
+  if (p->len != 0 && p->text[0] == LUA_SIGNATURE[0])
+    return unfit(s, LLMD_E_SYNTAX, "this is compiled code, only text is loaded", p->chunk, err);
   return 0;
 }
 
@@ -348,7 +354,7 @@ int llmd__lua_load(llmd__lua *s, const char *text, size_t len, const char *chunk
                    llmd_err *err)
 {
   program p = {text, chunk, len, 0};
-  int rc = check_text(s, text, len, chunk, err);
+  int rc = check_text(s, &p, err);
   if (rc != 0)
     return rc;
   rc = llmd__lua_call(s, limits, run_program, &p);
@@ -361,7 +367,7 @@ int llmd__lua_load(llmd__lua *s, const char *text, size_t len, const char *chunk
 int llmd__lua_compile(llmd__lua *s, const char *text, size_t len, const char *chunk, llmd_err *err)
 {
   program p = {text, chunk, len, 0};
-  int rc = check_text(s, text, len, chunk, err);
+  int rc = check_text(s, &p, err);
   if (rc != 0)
     return rc;
   rc = llmd__lua_call(s, NULL, keep_compiled, &p);

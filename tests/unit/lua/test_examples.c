@@ -201,6 +201,12 @@ static void producers_and_the_store(void **state)
                 "not ok 3 examples[3]: writes has no \"Hot\": did you mean Heat?\n"
                 "not ok 4 examples[4]: store holds integers and booleans, not a string\n",
                 3);
+  examples_give("return {score = function(name) return llmd.store.get(name) or 1 end,\n" /* as in a decision */
+                "examples = {{endpoints = {{name = 'a'}}, scores = {1}}, {endpoints = {{}}, score = {1}}}}",
+                LLMD_E_PLUGIN,
+                "not ok 1 examples[1]: score failed: mine.lua:1: llmd.store.get: the policy has no `store = N`\n"
+                "not ok 2 examples[2]: an example has no \"score\": did you mean scores?\n",
+                2);
 }
 
 static void handlers(void **state)

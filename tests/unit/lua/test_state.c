@@ -461,10 +461,14 @@ static void load_refuses(void **state)
     {"return {} \0", 11, LLMD_E_SYNTAX, 0, "NUL"},
     {"\033Lua", 0, LLMD_E_SYNTAX, 0, "compiled"},
     {"#!/usr/bin/lua\nreturn {}", 0, LLMD_E_SYNTAX, 1, "unexpected symbol"},
-    {"return 1", 0, LLMD_E_TYPE, 0, "return {...}"},
-    {"", 0, LLMD_E_TYPE, 0, "return {...}"},
+    {"return 1", 0, LLMD_E_TYPE, 0, "a policy ends with `return {...}`, this one gives a number"},
+    {"", 0, LLMD_E_TYPE, 0, "a policy ends with `return {...}`, this one gives nothing"},
+    {"\xef\xbb\xbf", 0, LLMD_E_TYPE, 0, "this one gives nothing"},
+    {"\xef\xbb\xbf\nlocal x = = 1", 0, LLMD_E_SYNTAX, 2, "unexpected symbol"},
+    {"\xef\xbb\xbf\033Lua", 0, LLMD_E_SYNTAX, 0, "compiled"},
+    {"\xef\xbbreturn {}", 0, LLMD_E_SYNTAX, 1, "unexpected symbol"},
     {"local x\nlocal y = x.z", 0, LLMD_E_PLUGIN, 2, "index a nil value"},
-    {"\nreturn {f = function(x) return x ^ 2 end}", 0, LLMD_E_UNSUPPORTED, 2, "operator ^"},
+    {"\nreturn {f = function(x) return x ^ 2 end}", 0, LLMD_E_UNSUPPORTED, 2, "math.sqrt"},
     {"return {x = 2\n^ 0.5}", 0, LLMD_E_UNSUPPORTED, 2, "operator ^"},
     {"while true do end", 0, LLMD_E_LIMIT, 1, "more than 10000000 instructions"},
     {"local t = {} while true do t[#t + 1] = {} end", 0, LLMD_E_NOMEM, 0, "memory"},
@@ -482,7 +486,8 @@ static void load_refuses(void **state)
     assert_int_equal(r.err.line, cases[i].line);
     assert_non_null(strstr(r.err.text, cases[i].why));
     assert_string_equal(r.err.path, "test.lua");
-    assert_int_equal(rig_load(&r, "return {g = function() return 42 end}"), 0);
+    assert_null(strstr(r.err.text, "test.lua")); /* the place has fields of its own */
+    assert_int_equal(rig_load(&r, "\xef\xbb\xbfreturn {g = function() return 42 end}"), 0);
     assert_int_equal(rig_call(&r, "g"), 0);
     assert_string_equal(r.text, "42");
     rig_close(&r);
