@@ -206,8 +206,10 @@ static void limit(const llmd__lua_work *w, llmd__lua_limits *l)
   l->time_ns = self->time > 0 ? (uint64_t)self->time : 0;
   if (!(w->flags & LLMD_BATCH_REPLAY))
     return;
-  l->instructions = l->instructions < UINT64_MAX / REPLAY_TIMES ? l->instructions * REPLAY_TIMES : UINT64_MAX;
   l->time_ns = 0;
+  if (w->flags & LLMD_BATCH_OTHER)
+    return;
+  l->instructions = l->instructions < UINT64_MAX / REPLAY_TIMES ? l->instructions * REPLAY_TIMES : UINT64_MAX;
 }
 
 static int call(llmd__lua_work *w, const llmd__lua_limits *l)

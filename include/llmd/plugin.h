@@ -212,6 +212,9 @@ typedef struct llmd_batch {
 /* A record is decided again: verbs that ended well then were given as much time as they wanted, and are so now. A call
  * that failed is not repeated: the record's word counts. */
 #define LLMD_BATCH_REPLAY 1u
+/* And that by another configuration than the one that made the record (llmd_replay_other): nobody has seen the verb end
+ * well. All the time it wants, since clocks differ; what else bounds a decision bounds it, too. */
+#define LLMD_BATCH_OTHER 2u
 
 /* Identity of one endpoint, for `derive`. */
 typedef struct llmd_identity {

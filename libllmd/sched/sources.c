@@ -425,5 +425,5 @@ void llmd__batch_build(llmd_lane *l, uint32_t instance, const llmd__candidates *
   out->has_peer = l->peer_row != LLMD__NONE;
   out->own = l->own[instance].own;
   out->wall = l->now->wall;
-  out->flags = l->replaying ? LLMD_BATCH_REPLAY : 0;
+  out->flags = (l->replaying ? LLMD_BATCH_REPLAY : 0) | (l->replaying == LLMD__REPLAY_OTHER ? LLMD_BATCH_OTHER : 0);
 }

@@ -34,6 +34,13 @@ return {{
 }}
 '''
 
+# More than a decision may cost, though not ten times as much.
+EAGER = '''return { score = function(req, cols, out)
+  local sum = 0; for i = 1, 100000 do sum = sum + i end
+  out[1] = sum
+end }
+'''
+
 PROFILE = '''
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -118,13 +125,14 @@ def in_one_line(world):
             ('return {\n  score = = 1,\n}\n', ':2: .*unexpected symbol'),
             (text('a', scores='{1, 1}'), ':.*scores'),
             ('return { score = function(req, cols, out)\n  local nothing = nil\n  out[1] = nothing.at end }\n',
-             ': fails on a recorded request: .*:3: ')):
+             ': fails on a recorded request: .*:3: '),
+            (EAGER, ': fails on a recorded request: .*:2: more than [0-9]+ instructions')):
         world.write('zones.lua', wrong)
         serve.find(rf'^policy: error: {re.escape(path)}{said}.*; the former text stays$')
         need('it is on the page', policy_of(serve).get('refused'))
     same('number', policy_of(serve)['number'], 2)
     same('where they go', zones(world), {'b'})
-    same('refused', serve.figure('llmd_policy_reloads_total', 'refused'), 3)
+    same('refused', serve.figure('llmd_policy_reloads_total', 'refused'), 4)
     world.write('zones.lua', text('a', 'again'))
     same('number', agree(serve, text('a', 'again')), 3)
     go_to(world, 'a')
