@@ -167,7 +167,8 @@ void llmd__lua_lint_globals(const llmd__lua_maker *m)
   lua_State *L = m->L;
   if (!m->in->log)
     return;
-  if (luaL_loadbufferx(L, m->p->text, m->p->len, "=lint", "t") != LUA_OK)
+  size_t mark = llmd__lua_mark(m->p->text, m->p->len);
+  if (luaL_loadbufferx(L, m->p->text + mark, m->p->len - mark, "=lint", "t") != LUA_OK)
     lua_error(L);
   if (!llmd__lua_scan_names(L, take, &s) && s.n) {
     try_all(&s);

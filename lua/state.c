@@ -334,17 +334,20 @@ static int unfit(llmd__lua *s, int code, const char *text, const char *chunk, ll
   return llmd__lua_fail(s, code, chunk, err);
 }
 
-/* Some editors begin a text with a byte order mark: it is passed over, as Lua's own loader of files does. */
+size_t llmd__lua_mark(const char *text, size_t len)
+{
+  return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 static int check_text(llmd__lua *s, program *p, llmd_err *err)
 {
   if (p->len > LLMD_POLICY_BYTES)
     return unfit(s, LLMD_E_LIMIT, "the text is longer than 65536 bytes", p->chunk, err);
   if (p->len != 0 && memchr(p->text, 0, p->len) != NULL)
     return unfit(s, LLMD_E_SYNTAX, "the text has a NUL in it", p->chunk, err);
-  if (p->len >= 3 && memcmp(p->text, "\xef\xbb\xbf", 3) == 0) {
-    p->text += 3;
-    p->len -= 3;
-  }
+  size_t mark = llmd__lua_mark(p->text, p->len);
+  p->text += mark;
+  p->len -= mark;
   if (p->len != 0 && p->text[0] == LUA_SIGNATURE[0])
     return unfit(s, LLMD_E_SYNTAX, "this is compiled code, only text is loaded", p->chunk, err);
   return 0;

@@ -104,6 +104,9 @@ void llmd__lua_trouble_stop(llmd__lua *s, lua_State *L);
 void llmd__lua_trouble_error(llmd__lua *s, lua_State *L);
 void llmd__lua_trouble_variable(llmd__lua *s, const char *name);
 
+/* Bytes of a byte order mark that text begins with, 0 or 3: some editors write one, and it is passed over, as Lua's own
+ * loader of files does. */
+size_t llmd__lua_mark(const char *text, size_t len);
 /* Compiles text (never bytecode; no NUL; at most LLMD_POLICY_BYTES) as chunk ("sticky.lua"), refuses what cannot be
  * replayed (scan.c: the operator ^, whose result depends on the machine), runs it within the limits, and keeps what it
  * returned in the registry under &llmd__lua_module_key. err: file:line. */

@@ -232,6 +232,8 @@ static void globals_that_nobody_defines(void **state)
            "mine.lua:3: global 'wating' is not known: did you mean waiting?");
   remarked("return {score = function(running)\nlocal most, mots = 1\nlocal function f() return mosd + mosd end\n"
            "return f() end}", "mine.lua:3: global 'mosd' is not known: did you mean most?");
+  remarked("\xef\xbb\xbfreturn {\nscore = function(waiting)\nreturn 1 / wating end}",
+           "mine.lua:3: global 'wating' is not known: did you mean waiting?");
   remarked("return {score = function(cols, out) out[1] = waiting end}",
            "mine.lua:1: global 'waiting' is not known: it is no local variable and no parameter here");
   remarked("return {score = function(p)\nreturn maht.pi end}",
