@@ -7,7 +7,8 @@
  *  - before each call every cell that the function can see is written anew, changed or not, and so is every field of
  *    cols and eps. Writing costs 8 ns a cell where finding out whether the script has meddled costs 9;
  *  - what was not there cannot be added: the tables' metatable refuses new keys. Scripts have no raw access, and cells
- *    that are there are found without a look at the metatable, so that this costs nothing;
+ *    that are there are found without a look at the metatable, so that this costs nothing. Nor can names be read that
+ *    are not there (absent.c);
  *  - req, of which little changes, is behind a proxy (state.h) that scripts cannot write through, so that only what
  *    changes is written. Its reads cost more, but there are few;
  *  - out is all NaN and keep all true when a function starts: results are put back when they are read, and after a
@@ -112,6 +113,12 @@ void llmd__lua_kept_push(lua_State *L);
 void llmd__lua_cut(lua_State *L, int table, uint32_t n, uint32_t *shown);
 /* Is the value at index this text? */
 int llmd__lua_is_text(lua_State *L, int index, const llmd_str *text);
+
+/* absent.c: from now on the table on top raises an error when a name is read that it cannot have. what: "cols", "ep". */
+void llmd__lua_absent_column(lua_State *L, const char *what);
+void llmd__lua_absent_field(lua_State *L);  /* req */
+void llmd__lua_absent_header(lua_State *L); /* req.headers */
+void llmd__lua_absent_param(lua_State *L);  /* p */
 
 /* columns.c: the columns of reads whose `used` has one of these bits: texts, and with WANTS_COLS numbers, too, and cols. */
 void llmd__lua_columns(lua_State *L, const llmd__lua_work *w, uint32_t wants);

@@ -6,6 +6,7 @@
  * A state that has run out of memory is made anew in the same arena. */
 #include <string.h>
 
+#include "kept.h"
 #include "module.h"
 
 #include <lauxlib.h>
@@ -49,6 +50,7 @@ static void anchor_params(lua_State *L, llmd__lua_own *o)
     push_param(L, &p->param[i], o->self);
     lua_rawset(L, -3);
   }
+  llmd__lua_absent_param(L);
   llmd__lua_protect(L);
   o->params_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

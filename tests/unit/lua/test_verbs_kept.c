@@ -118,7 +118,7 @@ static void what_is_not_there_cannot_be_added(void **state)
     {"eps.secret = 1", "eps is read-only and has no 'secret'"},
     {"eps[1].secret = 1", "an endpoint's table is read-only and has no 'secret'"},
     {"eps[2][1] = 1", "an endpoint's table is read-only"},
-    {"req.secret = (req.secret or 0) + 1", "'secret' cannot be set: this table is read-only"},
+    {"req.secret = 1", "'secret' cannot be set: this table is read-only"},
     {"req.model = 'evil'", "'model' cannot be set"},
     {"req.now = nil", "'now' cannot be set"},
     {"req.max_tokens = 5", "'max_tokens' cannot be set"},
@@ -134,6 +134,42 @@ static void what_is_not_there_cannot_be_added(void **state)
   (void)state;
   for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
     torment(scripts[i][0], LLMD_E_PLUGIN, scripts[i][1]);
+}
+
+static void what_is_not_there_cannot_be_read(void **state)
+{
+  static const char *const scripts[][2] = {
+    {"\nlocal x = cols.waitng", ":16: cols.waitng is not declared in reads: did you mean waiting?"},
+    {"return cols.kv_usage[1]", ": cols.kv_usage is not declared in reads"},
+    {"return eps[2].zoen", ": ep.zoen is not declared in reads: did you mean zone?"},
+    {"for i, ep in ipairs(eps) do local x = ep.name end", ": ep.name is not declared in reads"},
+    {"return req.tokns", ": req has no 'tokns': did you mean tokens?"},
+    {"return req.x_unlike_any", ": req has no 'x_unlike_any'"},
+    {"return req.prompt", ": req.prompt is not declared in reads"},
+    {"return req.headers['x-b']", ": req.headers[\"x-b\"] is not declared in reads"},
+    {"return p.waiting", ": p.waiting is not declared in params"},
+    {"cols.waiting = nil return cols.waiting", ": cols.waiting is not declared in reads"}};
+  static const char *const fine[] = {
+    "assert(req.slo_ttft_ms == nil and req.slo_tpot_ms == nil and cols[1] == nil and req[1] == nil and p[1] == nil)",
+    "assert(eps[n + 1] == nil and cols.waiting[n + 1] == nil and out[n + 1] == nil)",
+    "local ok, text = pcall(function() return cols.waitng end) assert(not ok and type(text) == 'string')"};
+  (void)state;
+  for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
+    torment(scripts[i][0], LLMD_E_PLUGIN, scripts[i][1]);
+  for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
+    torment(fine[i], 0, NULL);
+}
+
+/* A header that is declared and not sent is nil, a prompt that is declared, too. */
+static void what_may_be_there_is_nil(void **state)
+{
+  (void)state;
+  rig_make(&r, "return { reads = {'header:x-a', 'prompt'}, params = {queue = 1}, score = function(req, out, p)\n"
+               "  assert(req.headers['x-a'] == nil and req.prompt == nil and type(p.queue) == 'number')\n"
+               "  local ok, text = pcall(function() return p.quue end)\n"
+               "  assert(not ok and llmd.find(text, 'p.quue is not declared in params: did you mean queue?')) end }");
+  rig_well(&r, rig_score(&r, 3));
+  rig_free(&r);
 }
 
 static void failures_leave_nothing_behind(void **state)
@@ -236,6 +272,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_there_may_be_scribbled_on),
     cmocka_unit_test(what_is_not_there_cannot_be_added),
+    cmocka_unit_test(what_is_not_there_cannot_be_read),
+    cmocka_unit_test(what_may_be_there_is_nil),
     cmocka_unit_test(failures_leave_nothing_behind),
     cmocka_unit_test(each_verb_has_its_own_out),
     cmocka_unit_test(totals_and_keep_do_not_last),
