@@ -167,8 +167,23 @@ static int take_plugin(llmd__loader *l, const llmd__node *at, llmd__policy *p)
   return why ? llmd__node_fail(at, l->err, LLMD_E_PLUGIN, "this policy cannot be used: %s", why) : 0;
 }
 
+/* A text of the configuration has no file whose line 3 anybody could open: the place is that of `source`. */
+static void blame_source(llmd__loader *l, const llmd__node *params)
+{
+  const llmd__node *source = llmd__map_get(params, "source");
+  llmd_err said;
+  if (!l->err || !source)
+    return;
+  said = *l->err;
+  if (said.line)
+    llmd__node_fail(source, l->err, said.code, "line %u of the text: %s", (unsigned)said.line, said.text);
+  else
+    llmd__node_fail(source, l->err, said.code, "%s", said.text);
+}
+
 /* The error has the place in the policy's text, when that is to blame; else the place in the configuration. */
-static int load(llmd__loader *l, const llmd__node *at, const llmd_program *program, llmd__policy *p)
+static int load(llmd__loader *l, const llmd__node *at, const llmd__node *params, const llmd_program *program,
+                llmd__policy *p)
 {
   llmd_err own = LLMD_ERR_INIT, *err = l->err ? l->err : &own;
   int32_t before = err->code;
@@ -179,6 +194,8 @@ static int load(llmd__loader *l, const llmd__node *at, const llmd_program *progr
     rc = LLMD_E_PLUGIN;
   if (rc && (err->code != rc || !err->text[0]))
     llmd__node_fail(at, l->err, rc, "this policy cannot be loaded: %s", llmd_strerror(rc));
+  else if (rc && !p->file)
+    blame_source(l, params);
   if (rc)
     p->policy = NULL;
   else
@@ -208,7 +225,7 @@ int llmd__policy_load(llmd__loader *l, const llmd__node *at, const char *type, c
   program.log_ud = l->options->log_ud;
   rc = read_params(l, at, params, p, &program);
   if (!rc)
-    rc = load(l, at, &program, p);
+    rc = load(l, at, params, &program, p);
   if (rc)
     return rc;
   in->policy = p;
@@ -303,6 +320,19 @@ int llmd_scheduler_outdated(const llmd_scheduler *s)
   return 0;
 }
 
+/* As blame_source, when the configuration's nodes are gone: the line where the instance begins. */
+static void blame_instance(const llmd__instance *in, llmd_err *err)
+{
+  llmd_err said;
+  if (!err || in->policy->file)
+    return;
+  said = *err;
+  if (said.line)
+    llmd__fail(err, said.code, in->line, 0, in->name, "line %u of the text: %s", (unsigned)said.line, said.text);
+  else
+    llmd__fail(err, said.code, in->line, 0, in->name, "%s", said.text);
+}
+
 int llmd_scheduler_examples(const llmd_scheduler *s, llmd_write_fn fn, void *ud, llmd_err *err)
 {
   const llmd__instance *in;
@@ -311,6 +341,8 @@ int llmd_scheduler_examples(const llmd_scheduler *s, llmd_write_fn fn, void *ud,
     return llmd__fail(err, LLMD_E_INVALID, 0, 0, NULL, "a scheduler and somewhere to write to are needed");
   for (uint32_t i = 0; (in = policy_at(s, i)) != NULL; i++) {
     int rc = in->policy->loader.examples ? in->policy->loader.examples(in->self.self, fn, ud, err) : 0;
+    if (rc < 0)
+      blame_instance(in, err);
     if (rc < 0)
       return rc;
     n += rc;

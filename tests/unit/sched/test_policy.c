@@ -132,6 +132,18 @@ static void errors_have_their_place(void **state)
   assert_string_equal(err.path, f.file);
   assert_string_equal(err.text, "no such thing");
   assert_int_equal(try_config(toy_file("b.toy"), &so, pool, &err), LLMD_E_IO);
+  assert_non_null(strstr(err.path, "b.toy"));
+  /* a text that stands in the configuration: where it stands, and which line of it */
+  assert_int_equal(try_config(HEAD "- type: toy\n  name: mine\n  parameters:\n    source: |\n      decide\n\n"
+                                   "      error no such thing\n", &so, pool, &err), LLMD_E_PLUGIN);
+  assert_string_equal(err.text, "line 3 of the text: no such thing");
+  assert_non_null(strstr(err.path, "plugins[0].parameters.source"));
+  assert_int_equal(err.line, 7);
+  assert_int_equal(err.column, 13);
+  assert_int_equal(try_config(HEAD "- type: toy\n  name: mine\n  parameters: {source: \"decide\\nerror oh\"}\n", &so, pool,
+                              &err), LLMD_E_PLUGIN);
+  assert_int_equal(err.line, 6);
+  assert_string_equal(err.text, "line 2 of the text: oh");
   so.policy_dir = "here";
   assert_int_equal(try_config(toy_file("a.toy"), &so, pool, &err), LLMD_E_INVALID);
   assert_non_null(strstr(err.text, "absolute"));
@@ -345,6 +357,8 @@ static void examples_and_eval(void **state)
   wrong = rig_schedule(&r, toy_config("score try x\nexample ok\nexample wrong"), &so);
   assert_int_equal(llmd_scheduler_examples(wrong, said_more, &s, &err), LLMD_E_PLUGIN);
   assert_string_equal(err.text, "an example came out differently");
+  assert_int_equal(err.line, 4); /* of the configuration: there is no other file */
+  assert_string_equal(err.path, "toy");
   llmd_scheduler_free(wrong);
   assert_string_equal(toy_eval(r.lane, "get nothing"), "0 0"); /* also before any decision */
   assert_string_equal(toy_eval(r.lane, "put nothing"), "-19"); /* LLMD_E_STATE: only commit and report write */
