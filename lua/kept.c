@@ -69,9 +69,19 @@ static void guard(lua_State *L, const char *what, lua_CFunction refuse)
 
 /* ---- the tables ------------------------------------------------------------------------------------------------- */
 
+/* `#` of a list with holes hangs on what it found before, where Lua may note that in the table: in those whose room is
+ * a power of two. So none has such a room. */
+static int room_for(uint32_t cells)
+{
+  int room = (int)cells;
+  while (room != 0 && (room & (room - 1)) == 0)
+    room++;
+  return room;
+}
+
 static void keep_table(lua_State *L, int at, uint32_t cells, uint32_t fields, const char *what, lua_CFunction refuse)
 {
-  lua_createtable(L, (int)cells, (int)fields);
+  lua_createtable(L, room_for(cells), (int)fields);
   guard(L, what, refuse);
   lua_rawseti(L, LLMD__LUA_KEPT, at);
 }
