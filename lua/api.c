@@ -70,7 +70,7 @@ static void add_methods(lua_State *L, int globals)
 void llmd__lua_open_api(lua_State *L)
 {
   int globals = lua_gettop(L);
-  luaL_checkstack(L, 8, NULL);
+  llmd__lua_stack(L, 8);
   add_constants(L, globals);
   for (size_t i = 0; i < ROWS; i++) {
     push_table(L, globals, rows[i].table);
@@ -201,7 +201,7 @@ uint32_t llmd__lua_arg_list(lua_State *L, int arg, int n_arg, uint32_t cost)
     llmd__lua_expected(L, arg, "table");
   if (n < 0)
     llmd__lua_misused(L, "n is negative");
-  luaL_checkstack(L, 8, NULL);
+  llmd__lua_stack(L, 8);
   llmd__lua_unwrap(L, arg);
   if (!given)
     n = (lua_Integer)lua_rawlen(L, arg);
@@ -215,6 +215,7 @@ double llmd__lua_at(lua_State *L, int arg, uint32_t i)
 {
   double x = (double)NAN;
   int type = lua_rawgeti(L, arg, i);
+  llmd__lua_long(L, i);
   if (type == LUA_TNUMBER)
     x = lua_tonumber(L, -1);
   else if (type != LUA_TNIL)

@@ -9,7 +9,7 @@
 
 #include "state.h"
 
-#define LLMD__LUA_LIST 1048576 /* most elements that a function looks at */
+#define LLMD__LUA_LIST 65536 /* most elements that a function looks at */
 
 #define LLMD__LUA_FUNCTION(table, name, function, signature, doc) int function(lua_State *L);
 #include "api.def"

@@ -76,6 +76,7 @@ int llmd__lua_llmd_shuffle(lua_State *L)
   n = llmd__lua_arg_list(L, 1, 2, 2);
   for (uint32_t i = n; i > 1; i--) {
     lua_Integer other = (lua_Integer)below(s, i) + 1;
+    llmd__lua_long(L, i);
     lua_rawgeti(L, 1, i);
     lua_rawgeti(L, 1, other);
     llmd__lua_put(L, 1, i);

@@ -200,9 +200,10 @@ int llmd__lua_llmd_softmax(lua_State *L)
 
 int llmd__lua_llmd_each(lua_State *L)
 {
-  uint32_t n = llmd__lua_arg_list(L, 1, 3, 4);
+  uint32_t n = llmd__lua_arg_list(L, 1, 3, 0);
   llmd__lua_arg_function(L, 2);
   for (uint32_t i = 1; i <= n; i++) {
+    llmd__lua_charge(L, 2); /* each time: the function may be one of C, which takes no instruction */
     lua_pushvalue(L, 2);
     lua_rawgeti(L, 1, i);
     lua_pushinteger(L, i);

@@ -54,8 +54,10 @@ static void merge(lua_State *L, const uint32_t *from, uint32_t *to, uint32_t lo,
     memcpy(to + lo, from + lo, (hi - lo) * sizeof *to);
     return;
   }
-  for (uint32_t i = lo; i < hi; i++)
+  for (uint32_t i = lo; i < hi; i++) {
+    llmd__lua_long(L, i);
     to[i] = a < mid && (b >= hi || !before(L, from[b], from[a])) ? from[a++] : from[b++];
+  }
 }
 
 /* The order of n values: somewhere in the 2n numbers of work. */
@@ -103,8 +105,7 @@ int llmd__lua_table_sort(lua_State *L)
   if (n > SHORT)
     work = lua_newuserdatauv(L, 2 * (size_t)n * sizeof *work, 0);
   lua_settop(L, VALUES);
-  if (!lua_checkstack(L, (int)n + 8))
-    return llmd__lua_misused(L, "no memory to sort %d elements", (int)n);
+  llmd__lua_stack(L, (int)n + 8);
   for (uint32_t i = 1; i <= n; i++)
     lua_rawgeti(L, LIST, i);
   if (lua_isnil(L, BEFORE))

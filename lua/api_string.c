@@ -55,8 +55,7 @@ int llmd__lua_string_byte(lua_State *L)
     return 0;
   if (j - i >= RESULTS)
     return llmd__lua_misused(L, "more than %d results", RESULTS);
-  if (!lua_checkstack(L, (int)(j - i + 1)))
-    return llmd__lua_misused(L, "no memory for the results");
+  llmd__lua_stack(L, (int)(j - i + 1));
   llmd__lua_charge(L, (j - i) / 4);
   for (size_t k = i; k <= j; k++)
     lua_pushinteger(L, (unsigned char)text[k - 1]);
@@ -76,7 +75,7 @@ int llmd__lua_string_char(lua_State *L)
   char *out;
   if (n > RESULTS)
     return llmd__lua_misused(L, "more than %d bytes", RESULTS);
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   out = room(L, (size_t)n * 4);
   for (int i = 1; i <= n; i++) {
     lua_Integer code = llmd__lua_arg_integer(L, i);
@@ -231,7 +230,7 @@ int llmd__lua_string_split(lua_State *L)
     return llmd__lua_misused(L, "the separator is empty");
   if (most < 1)
     return llmd__lua_misused(L, "max is less than 1");
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   lua_newtable(L);
   while (pieces < most && (at = find(L, text, len, separator, n)) != NULL) {
     llmd__lua_charge(L, 2 + (size_t)(at - text) / 16);

@@ -14,7 +14,7 @@ static void check_target(lua_State *L, int arg)
 {
   if (lua_type(L, arg) != LUA_TTABLE)
     llmd__lua_expected(L, arg, "table");
-  luaL_checkstack(L, 8, NULL);
+  llmd__lua_stack(L, 8);
   llmd__lua_check_writable(L, arg);
 }
 
@@ -31,6 +31,7 @@ int llmd__lua_table_insert(lua_State *L)
     return llmd__lua_misused(L, "the position is none of 1 to the length + 1");
   llmd__lua_charge(L, (uint64_t)(end - at) / 4);
   for (lua_Integer i = end; i > at; i--) {
+    llmd__lua_long(L, (uint64_t)i);
     lua_rawgeti(L, 1, i - 1);
     llmd__lua_put(L, 1, i);
   }
@@ -45,12 +46,13 @@ int llmd__lua_table_remove(lua_State *L)
   check_target(L, 1);
   n = (lua_Integer)lua_rawlen(L, 1);
   at = llmd__lua_arg_integer_or(L, 2, n);
-  if (at != n && (at < 1 || at > n + 1))
+  if (at != n && (at < 1 || at - 1 > n))
     return llmd__lua_misused(L, "the position is none of 1 to the length + 1");
   llmd__lua_charge(L, at < n ? (uint64_t)(n - at) / 4 : 0);
   lua_settop(L, 1);
   lua_rawgeti(L, 1, at);
   for (; at < n; at++) {
+    llmd__lua_long(L, (uint64_t)at);
     lua_rawgeti(L, 1, at + 1);
     llmd__lua_put(L, 1, at);
   }
@@ -79,11 +81,13 @@ int llmd__lua_table_move(lua_State *L)
     llmd__lua_unwrap(L, 1);
     if (same && to > first && to <= last)
       for (lua_Integer i = (lua_Integer)n; i >= 0; i--) {
+        llmd__lua_long(L, (uint64_t)i);
         lua_rawgeti(L, 1, first + i);
         llmd__lua_put(L, target, to + i);
       }
     else
       for (lua_Integer i = 0; i <= (lua_Integer)n; i++) {
+        llmd__lua_long(L, (uint64_t)i);
         lua_rawgeti(L, 1, first + i);
         llmd__lua_put(L, target, to + i);
       }
@@ -98,7 +102,7 @@ int llmd__lua_table_unpack(lua_State *L)
   lua_Unsigned n;
   if (lua_type(L, 1) != LUA_TTABLE)
     return llmd__lua_expected(L, 1, "table");
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   llmd__lua_unwrap(L, 1);
   j = llmd__lua_arg_integer_or(L, 3, (lua_Integer)lua_rawlen(L, 1));
   if (i > j)
@@ -106,8 +110,7 @@ int llmd__lua_table_unpack(lua_State *L)
   n = (lua_Unsigned)j - (lua_Unsigned)i;
   if (n >= RESULTS)
     return llmd__lua_misused(L, "more than %d results", RESULTS);
-  if (!lua_checkstack(L, (int)n + 1))
-    return llmd__lua_misused(L, "no memory for the results");
+  llmd__lua_stack(L, (int)n + 1);
   llmd__lua_charge(L, n / 4);
   for (lua_Unsigned k = 0; k <= n; k++)
     lua_rawgeti(L, 1, (lua_Integer)((lua_Unsigned)i + k));
@@ -153,7 +156,7 @@ int llmd__lua_table_concat(lua_State *L)
   lua_Integer i = llmd__lua_arg_integer_or(L, 3, 1), j;
   if (lua_type(L, 1) != LUA_TTABLE)
     return llmd__lua_expected(L, 1, "table");
-  luaL_checkstack(L, 8, NULL);
+  llmd__lua_stack(L, 8);
   llmd__lua_unwrap(L, 1);
   j = llmd__lua_arg_integer_or(L, 4, (lua_Integer)lua_rawlen(L, 1));
   if (i > j) {

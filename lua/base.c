@@ -16,6 +16,7 @@
 #define TEXT_OF_NUMBER 10u
 #define NUMBER_OF_TEXT 4u
 #define CAUGHT 8u
+#define PAIRS 20u /* and what it finds */
 
 /* ---- numbers and text ------------------------------------------------------------------------------------------- */
 
@@ -37,6 +38,7 @@ static size_t float_text(double v, char out[LLMD__LUA_NUMBER_ROOM])
 
 size_t llmd__lua_number_text(lua_State *L, int idx, char out[LLMD__LUA_NUMBER_ROOM])
 {
+  llmd__lua_charge(L, TEXT_OF_NUMBER);
   if (lua_isinteger(L, idx))
     return (size_t)snprintf(out, LLMD__LUA_NUMBER_ROOM, LUA_INTEGER_FMT, lua_tointeger(L, idx));
   return float_text(lua_tonumber(L, idx), out);
@@ -49,7 +51,6 @@ static int base_tostring(lua_State *L)
   switch (lua_type(L, 1)) {
   case LUA_TSTRING: lua_settop(L, 1); break;
   case LUA_TNUMBER:
-    llmd__lua_charge(L, TEXT_OF_NUMBER);
     lua_pushlstring(L, text, llmd__lua_number_text(L, 1, text));
     break;
   case LUA_TBOOLEAN: lua_pushstring(L, lua_toboolean(L, 1) ? "true" : "false"); break;
@@ -295,17 +296,20 @@ static void sift(walk_key *keys, uint32_t from, uint32_t n)
   keys[from] = moved;
 }
 
-static void sort_keys(walk_key *keys, uint32_t n)
+static void sort_keys(lua_State *L, walk_key *keys, uint32_t n)
 {
   uint32_t i = 1;
   while (i < n && compare_keys(&keys[i - 1], &keys[i]) < 0)
     i++;
   if (i >= n)
     return;
-  for (i = n / 2; i-- > 0;)
+  for (i = n / 2; i-- > 0;) {
+    llmd__lua_long(L, i);
     sift(keys, i, n);
+  }
   for (i = n - 1; i > 0; i--) {
     walk_key last = keys[i];
+    llmd__lua_long(L, i);
     keys[i] = keys[0];
     keys[0] = last;
     sift(keys, 0, i);
@@ -319,13 +323,13 @@ static uint32_t count_keys(lua_State *L, int idx)
   lua_pushnil(L);
   while (lua_next(L, idx)) {
     lua_pop(L, 1);
-    n++;
+    llmd__lua_long(L, n++);
     if (lua_type(L, -1) == LUA_TSTRING)
       bytes += lua_rawlen(L, -1);
   }
   while (n >> rounds != 0)
     rounds++;
-  llmd__lua_charge(L, (n + bytes / 16) * rounds / 4 + n);
+  llmd__lua_charge(L, PAIRS + (n + bytes / 16) * rounds / 4 + n);
   if (n > UINT32_MAX / sizeof(walk_key))
     luaL_error(L, "pairs: too many keys");
   return (uint32_t)n;
@@ -351,8 +355,8 @@ static void take_key(lua_State *L, int idx, walk_key *key)
     key->as.integer = lua_toboolean(L, idx);
     break;
   default:
-    luaL_error(L, "pairs: a %s as a key has no place in the order (numbers, strings, booleans have)",
-               luaL_typename(L, idx));
+    /* which one came first hangs on addresses: no script is to learn it */
+    luaL_error(L, "pairs: only numbers, strings and booleans are keys that have a place in the order");
   }
 }
 
@@ -386,6 +390,7 @@ static int walk_next(lua_State *L)
       w->at = i;
       return 2;
     }
+    llmd__lua_charge(L, 1);
   }
   lua_pushnil(L);
   return 1;
@@ -406,13 +411,14 @@ static int base_pairs(lua_State *L)
   lua_pushnil(L);
   while (i < n && lua_next(L, 1)) {
     lua_pop(L, 1);
+    llmd__lua_long(L, i);
     take_key(L, -1, &keys[i]);
     keys[i].place = i + 1;
     lua_pushvalue(L, -1);
     lua_rawseti(L, 5, ++i);
   }
   lua_settop(L, 5);
-  sort_keys(keys, n);
+  sort_keys(L, keys, n);
   for (i = 0; i < n; i++)
     w->place[i] = keys[i].place;
   lua_setiuservalue(L, 3, 1);

@@ -14,7 +14,7 @@ static uint32_t gather(lua_State *L, const llmd__lua_work *w, source *from)
 {
   const llmd__lua_policy *p = w->own->policy;
   uint32_t n = 0;
-  luaL_checkstack(L, 2 * (int)p->n_reads + 8, NULL);
+  llmd__lua_stack(L, 2 * (int)p->n_reads + 8);
   for (uint32_t r = 0; r < p->n_reads; r++) {
     uint32_t shows = p->read[r].shows;
     if (!(p->read[r].used & LLMD__LUA_WANTS_EPS) || !llmd__lua_is_column(shows))

@@ -152,7 +152,7 @@ static int run(lua_State *L)
   push_verbs(L, e->own);
   lua_call(L, 2, LUA_MULTRET);
   n = lua_gettop(L);
-  luaL_checkstack(L, 10, NULL);
+  llmd__lua_stack(L, 10);
   for (int i = top + 1; i <= n; i++) {
     put_text(e, i > top + 1 ? "\t" : "");
     if (lua_istable(L, i))

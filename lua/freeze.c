@@ -7,7 +7,8 @@
  *
  * Tables are copied rather than changed: the module's own table stays as the policy wrote it, and whoever kept an
  * original sees nothing of it any more. A table reached twice has one proxy. Globals are a table like any other, behind
- * the upvalue _ENV. The guard costs nothing where the scan found no function that writes an outer variable. */
+ * the upvalue _ENV; so is the table behind the methods of strings. The guard costs nothing where the scan found no
+ * function that writes an outer variable. */
 #include "state.h"
 
 #include <string.h>
@@ -49,7 +50,7 @@ static int real_length(lua_State *L)
 /* Replaces the table on the top by a proxy of it. */
 static void wrap(lua_State *L, lua_CFunction refuse)
 {
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   lua_newtable(L);
   lua_createtable(L, 1, 4);
   lua_pushvalue(L, -3);
@@ -103,7 +104,7 @@ void llmd__lua_check_writable(lua_State *L, int arg)
 
 static void enqueue(lua_State *L)
 {
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   lua_pushvalue(L, -1);
   lua_rawseti(L, QUEUE, (lua_Integer)lua_rawlen(L, QUEUE) + 1);
 }
@@ -124,7 +125,7 @@ static void push_empty_like(lua_State *L, int table)
 static void convert_table(lua_State *L, lua_CFunction refuse)
 {
   int table = lua_gettop(L);
-  luaL_checkstack(L, 8, NULL);
+  llmd__lua_stack(L, 8);
   if (lua_getmetatable(L, table)) {
     if (lua_rawgeti(L, -1, REAL) != LUA_TTABLE)
       llmd__lua_refuse(L, "a table with a metatable cannot be kept");
@@ -146,7 +147,7 @@ static void convert_table(lua_State *L, lua_CFunction refuse)
 
 static void convert_function(lua_State *L)
 {
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   lua_pushvalue(L, -1);
   if (lua_rawget(L, SEEN) == LUA_TNIL) {
     lua_pushvalue(L, -2);
@@ -257,6 +258,20 @@ static void go_through_module(lua_State *L)
   lua_settop(L, top);
 }
 
+/* Methods of strings are looked up in the table that was `string` when the state was opened, whatever the global is by
+ * now. What they find from here on is the copy of it, which nobody can get at. */
+static void go_through_strings(lua_State *L)
+{
+  int top = lua_gettop(L);
+  lua_pushliteral(L, "");
+  lua_getmetatable(L, -1);
+  lua_getfield(L, -1, "__index");
+  convert_table(L, refuse_field);
+  llmd__lua_unwrap(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_settop(L, top);
+}
+
 /* ---- the guard -------------------------------------------------------------------------------------------------- */
 
 typedef struct guarded_upvalue {
@@ -363,6 +378,7 @@ static int freeze(lua_State *L)
   lua_pushglobaltable(L);
   convert_table(L, refuse_global);
   lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  go_through_strings(L);
   go_through_module(L);
   go_through_queue(L);
   if (llmd__lua_state(L)->scan & LLMD__LUA_HAS_SETUPVAL)

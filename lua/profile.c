@@ -57,6 +57,7 @@ void llmd__lua_take_profiles(lua_State *L, llmd__lua_work *w)
     w->next->run = (uint64_t)1 << profile_of(L, w);
     return;
   }
+  llmd__lua_unwrap(L, -1);
   n = lua_rawlen(L, -1);
   if (n > w->stages->n)
     llmd__lua_refuse(L, "profiles gave more names than there are profiles");

@@ -152,11 +152,14 @@ static uint32_t position_of(lua_State *L, const llmd__lua_work *w)
   return (uint32_t)(i - 1);
 }
 
-/* The list on top: positions into out, of which there is room for cap. How many it has. */
+/* The list on top, which may be one of the policy's own (read-only): positions into out, of which there is room for cap.
+ * How many it has. */
 static uint32_t take_list(lua_State *L, const llmd__lua_work *w, uint32_t *out, uint32_t cap)
 {
   llmd__lua_kept *k = w->own->kept;
-  lua_Unsigned n = lua_rawlen(L, -1);
+  lua_Unsigned n;
+  llmd__lua_unwrap(L, -1);
+  n = lua_rawlen(L, -1);
   if (n > w->n)
     llmd__lua_refuse(L, "%s gave more endpoints than there are", llmd__lua_verb_name(w));
   llmd__lua_charge(L, n / 4);

@@ -415,7 +415,7 @@ static int take_name(llmd__lua_in *r)
 static int read_it(lua_State *L)
 {
   llmd__lua_in *r = lua_touserdata(L, 1);
-  luaL_checkstack(L, 40, NULL);
+  llmd__lua_stack(L, 40);
   r->L = L;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &llmd__lua_module_key);
   llmd__lua_get(L, -1, "examples");

@@ -333,7 +333,7 @@ static int check_version(lua_State *L)
 int llmd__lua_scan_names(lua_State *L, llmd__lua_name_fn fn, void *ud)
 {
   findings f = {.name = fn, .ud = ud};
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   int rc = check_version(L);
   return rc == 0 ? look_through(L, &f) : rc;
 }
@@ -341,7 +341,7 @@ int llmd__lua_scan_names(lua_State *L, llmd__lua_name_fn fn, void *ud)
 int llmd__lua_scan(lua_State *L, uint32_t *found, uint32_t *line)
 {
   findings f = {0};
-  luaL_checkstack(L, 4, NULL);
+  llmd__lua_stack(L, 4);
   int rc = check_version(L);
   if (rc == 0)
     rc = look_through(L, &f);

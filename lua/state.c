@@ -104,6 +104,12 @@ void llmd__lua_look(lua_State *L)
     stop(L, s, LLMD_E_TIMEOUT);
 }
 
+void llmd__lua_stack(lua_State *L, int n)
+{
+  if (!lua_checkstack(L, n))
+    stop(L, llmd__lua_state(L), LLMD_E_NOMEM);
+}
+
 static void count(lua_State *L, lua_Debug *ar)
 {
   llmd__lua *s = llmd__lua_state(L);

@@ -38,6 +38,7 @@ typedef struct llmd__lua {
   uint32_t refused;  /* allocations refused in this call */
   int32_t code;      /* of the error that is on its way up (llmd__lua_refuse, ...); caught: 0 again */
   uint32_t step;     /* instructions between two looks at the budget */
+  uint64_t unseen;   /* what has been charged since the last look */
   size_t memory;     /* bytes of the arena */
   size_t unpaid;     /* bytes allocated and not charged yet: less than 64 */
   uint64_t given_instructions, given_ns; /* what the running call was given, for its error's text */
@@ -81,7 +82,7 @@ size_t llmd__lua_peak(const llmd__lua *s);
  * LLMD_E_NOMEM; trouble says more. The stack is as before in any case, and upvalues that the script has changed have
  * their values again (then it failed: LLMD_E_PLUGIN). */
 int llmd__lua_call(llmd__lua *s, const llmd__lua_limits *limits, lua_CFunction fn, void *ud);
-#define LLMD__LUA_MUCH 512u /* what is charged at once, so that the clock is looked at as well */
+#define LLMD__LUA_MUCH 512u /* what is charged between two looks at the clock */
 /* Takes n instructions off the budget of the running call, and raises when there are none left. Every C function whose
  * work grows with its arguments charges for it before it starts: about one per 16 bytes or per 4 elements. */
 void llmd__lua_look(lua_State *L);
@@ -89,9 +90,22 @@ static inline void llmd__lua_charge(lua_State *L, uint64_t n)
 {
   llmd__lua *s = llmd__lua_state(L);
   s->left -= n < INT64_MAX / 4 ? (int64_t)n : INT64_MAX / 4;
-  if (s->left < 0 || s->stop != 0 || n >= LLMD__LUA_MUCH)
+  s->unseen += n < LLMD__LUA_MUCH ? n : LLMD__LUA_MUCH;
+  if (s->left < 0 || s->stop != 0 || s->unseen >= LLMD__LUA_MUCH) {
+    s->unseen = 0;
+    llmd__lua_look(L);
+  }
+}
+/* In loops of C over many elements whose price was charged before: looks at the clock now and then (i counts by one).
+ * A thousand elements take some 50 us, whatever is done to them. */
+static inline void llmd__lua_long(lua_State *L, uint64_t i)
+{
+  if (i % 1024 == 1023)
     llmd__lua_look(L);
 }
+/* Room for n more values on the stack. When memory does not suffice the call ends, as wherever memory runs out: whether
+ * it does depends on garbage of earlier calls, so that no script may go on after it (base_pcall). */
+void llmd__lua_stack(lua_State *L, int n);
 /* Raises LLMD_E_TYPE: what the script gave back cannot be used. printf-like: %s %d %f as lua_pushfstring has them. */
 int llmd__lua_refuse(lua_State *L, const char *fmt, ...);
 /* Does err (line, path = chunk, text) from s->trouble; returns code. */

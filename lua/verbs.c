@@ -184,7 +184,7 @@ static int body(lua_State *L)
 {
   llmd__lua_work *w = lua_touserdata(L, 1);
   llmd__lua_kept *k = w->own->kept;
-  luaL_checkstack(L, 3 * (int)LLMD__LUA_ARGS + (int)LLMD__LUA_WRITES, NULL);
+  llmd__lua_stack(L, 3 * (int)LLMD__LUA_ARGS + (int)LLMD__LUA_WRITES);
   llmd__lua_kept_push(L);
   refresh(L, w);
   k->stained |= 1u << w->verb;
