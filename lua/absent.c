@@ -1,6 +1,6 @@
-/* Reading a name that the table cannot have is an error, not nil: cols.waitng would be nil only where the line runs, and
- * comparing or adding nil says little about the name. Names that are there are found before anybody looks here, so that
- * this costs them nothing. */
+/* Reading a name that the table cannot have is an error, not nil: cols.waitng would show only where the line runs, and
+ * what is said of nil there says little about the name. Names that are there are found before anybody looks here, so
+ * that this costs them nothing. */
 #include <string.h>
 
 #include <lauxlib.h>

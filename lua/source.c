@@ -1,5 +1,6 @@
 /* The one place that reads a file: a policy's text. Nobody but root and the caller may be able to change what decides,
- * so the file is looked at after it was opened, and not through a link. */
+ * so the file is looked at after it was opened, and not through a link. The caller's own group may: where every user has
+ * a group of his own, what he writes is open to it. */
 #define _POSIX_C_SOURCE 200809L /* O_NOFOLLOW, O_CLOEXEC */
 #include <string.h>
 
@@ -27,9 +28,17 @@ static const char *untrusted(const struct stat *st)
     return "it is not a regular file";
   if (st->st_uid != 0 && st->st_uid != geteuid())
     return "it is owned by somebody else";
-  if (st->st_mode & (S_IWGRP | S_IWOTH))
-    return "it is writable by others";
+  if (st->st_mode & S_IWOTH)
+    return "it is writable by everybody";
+  if (st->st_mode & S_IWGRP && st->st_gid != getegid())
+    return "it is writable by another group";
   return NULL;
+}
+
+static const char *name_of(const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
 }
 
 /* Up to cap bytes; how many, or -1. */
@@ -89,7 +98,8 @@ int llmd__lua_read_file(const llmd_allocator *a, const char *path, char **text, 
                                                    : "the file cannot be opened");
   why = fstat(fd, &st) ? "it cannot be looked at" : untrusted(&st);
   if (why)
-    rc = llmd__lua_say(err, LLMD_E_DENIED, 0, path, "no policy is read from here: %s", why);
+    rc = llmd__lua_say(err, LLMD_E_DENIED, 0, path, "no policy is read from here: %s%s%s", why,
+                       strstr(why, "writable") ? ": chmod go-w " : "", strstr(why, "writable") ? name_of(path) : "");
   else
     rc = read_fd(fd, a, path, text, len, err);
   close(fd);

@@ -36,7 +36,8 @@ typedef struct llmd_program {
   llmd_str file;   /* as the configuration has it; ptr NULL: the text came as `source` */
   llmd_str path;   /* file to read when text.ptr is NULL; NUL-terminated */
   llmd_str text;   /* what to compile; ptr NULL: the loader reads the file at path. That must be regular, no link, of
-                      root or the caller, writable by nobody else, and no longer than LLMD_POLICY_BYTES */
+                      root or the caller, writable by nobody else but the caller's effective group, and no longer than
+                      LLMD_POLICY_BYTES */
   llmd_log_fn log; /* remarks about the text that are no errors; NULL = silent. Not after load */
   void *log_ud;
 } llmd_program;

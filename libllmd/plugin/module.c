@@ -49,7 +49,7 @@ static const char *untrusted(const struct stat *st, mode_t kind)
   if (st->st_uid != 0 && st->st_uid != geteuid())
     return "owned by somebody else";
   if (st->st_mode & (S_IWGRP | S_IWOTH))
-    return "writable by others";
+    return "writable by others (chmod go-w mends that)";
   return NULL;
 }
 

@@ -83,7 +83,9 @@ static const char *distrusted(const struct stat *s)
 {
   if (s->st_uid != 0 && s->st_uid != geteuid())
     return "belongs to somebody else";
-  return s->st_mode & (S_IWGRP | S_IWOTH) ? "others may write it" : NULL;
+  if (s->st_mode & S_IWOTH)
+    return "everybody may write it (chmod go-w mends that)";
+  return s->st_mode & S_IWGRP && s->st_gid != getegid() ? "another group may write it (chmod go-w mends that)" : NULL;
 }
 
 /* NULL, or what is wrong. The print is taken first: what is written while we read makes another one. */

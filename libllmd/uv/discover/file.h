@@ -12,7 +12,8 @@ struct uv_loop_s;
 
 typedef struct llmd__file llmd__file;
 
-/* What is executed: no link, of root or this user, writable by nobody else. Another one is trouble. */
+/* What is executed: no link, of root or this user, writable by nobody else but this user's effective group. Another one
+ * is trouble. */
 #define LLMD__FILE_TRUSTED 1u
 
 typedef struct llmd__file_options {

@@ -16,7 +16,7 @@ typedef struct llmd__disk {
 } llmd__disk;
 
 /* Is a policy's file to be trusted, and what is in it? As loaders do it: no link, of root or this user, writable by nobody
- * else, LLMD_POLICY_BYTES at most. malloc'ed; or NULL and why. */
+ * else but this user's effective group, LLMD_POLICY_BYTES at most. malloc'ed; or NULL and why. */
 char *llmd__policy_read(const char *path, size_t *len, const char **why);
 
 /* What a service says, but clock, log and explain. */

@@ -70,15 +70,29 @@ static void a_file_is_read(void **state)
 static void others_files_are_not(void **state)
 {
   (void)state;
-  module_dir_write(&dir, "group.lua", "return {}", 9, 0620);
-  reads(at("group.lua"), LLMD_E_DENIED, "writable by others");
   module_dir_write(&dir, "world.lua", "return {}", 9, 0602);
-  reads(at("world.lua"), LLMD_E_DENIED, "writable by others");
+  reads(at("world.lua"), LLMD_E_DENIED, "it is writable by everybody: chmod go-w world.lua");
+  module_dir_write(&dir, "all.lua", "return {}", 9, 0666);
+  reads(at("all.lua"), LLMD_E_DENIED, "it is writable by everybody: chmod go-w all.lua");
   if (geteuid() == 0) { /* nobody else can give files away */
     module_dir_write(&dir, "theirs.lua", "return {}", 9, 0600);
     assert_int_equal(chown(at("theirs.lua"), 12345, 12345), 0);
     reads(at("theirs.lua"), LLMD_E_DENIED, "owned by somebody else");
+    module_dir_write(&dir, "group.lua", "return {}", 9, 0640);
+    assert_int_equal(chown(at("group.lua"), geteuid(), 12345), 0);
+    reads(at("group.lua"), 0, "return {}");
+    assert_int_equal(chmod(at("group.lua"), 0660), 0);
+    reads(at("group.lua"), LLMD_E_DENIED, "it is writable by another group: chmod go-w group.lua");
   }
+}
+
+/* As umask 002 makes them, where every user has a group of his own. */
+static void our_group_may_write(void **state)
+{
+  (void)state;
+  module_dir_write(&dir, "ours.lua", "return {}", 9, 0664);
+  assert_int_equal(chown(at("ours.lua"), geteuid(), getegid()), 0);
+  reads(at("ours.lua"), 0, "return {}");
 }
 
 static void what_is_no_file(void **state)
@@ -161,6 +175,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_file_is_read),   cmocka_unit_test(others_files_are_not),
+    cmocka_unit_test(our_group_may_write),
     cmocka_unit_test(what_is_no_file),  cmocka_unit_test(what_is_no_text),
     cmocka_unit_test(refused_memory),   cmocka_unit_test(a_policy_is_loaded_from_its_file),
   };

@@ -192,8 +192,10 @@ static void refused(void **state)
   until_said("one.toy:2:1: not a line of a toy; the former text stays");
   write_file("one.toy", "read f64 WaitingQueueSize\nscore f64 0\nexample wrong\n");
   until_said("one.toy: an example came out differently; the former text stays");
+  write_file("one.toy", "read f64 WaitingQueueSize\nscore f64 0\nfail bind -6 ouch\n"); /* a line, but of another file */
+  until_said("one.toy: the configuration does not fit it, line ");
   assert_int_equal(chmod(in_folder("one.toy"), 0666), 0);
-  until_said("one.toy: others may write it; its last text stays");
+  until_said("one.toy: everybody may write it (chmod go-w mends that); its last text stays");
   assert_int_equal(unlink(in_folder("one.toy")), 0);
   until_said("one.toy: not there; its last text stays");
   write_file("two.toy", other);
