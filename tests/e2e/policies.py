@@ -41,6 +41,8 @@ EAGER = '''return { score = function(req, cols, out)
 end }
 '''
 
+GREEDY = 'return { score = function(waiting) return 1 end, examples = {' + '{endpoints={{}},scores={1}},' * 990 + '} }\n'
+
 PROFILE = '''
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -126,13 +128,15 @@ def in_one_line(world):
             (text('a', scores='{1, 1}'), ':.*scores'),
             ('return { score = function(req, cols, out)\n  local nothing = nil\n  out[1] = nothing.at end }\n',
              ': fails on a recorded request: .*:3: '),
+            ('', ': a policy ends with'),
+            (GREEDY, ': [0-9]+ bytes of memory are not enough'),
             (EAGER, ': fails on a recorded request: .*:2: more than [0-9]+ instructions')):
         world.write('zones.lua', wrong)
         serve.find(rf'^policy: error: {re.escape(path)}{said}.*; the former text stays$')
         need('it is on the page', policy_of(serve).get('refused'))
     same('number', policy_of(serve)['number'], 2)
     same('where they go', zones(world), {'b'})
-    same('refused', serve.figure('llmd_policy_reloads_total', 'refused'), 4)
+    same('refused', serve.figure('llmd_policy_reloads_total', 'refused'), 6)
     world.write('zones.lua', text('a', 'again'))
     same('number', agree(serve, text('a', 'again')), 3)
     go_to(world, 'a')

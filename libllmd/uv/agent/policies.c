@@ -102,27 +102,42 @@ static void forgive(llmd__policy_file *f)
   f->refused[0] = 0;
 }
 
-/* A text may be right, and the configuration's parameters not fit it. */
-static int is_about_configuration(const llmd_err *err)
+/* Loaders give the file as the place (cut, when it is long), by the one name or the other. Any other place is one of the
+ * configuration: the text may be right, and the configuration's parameters not fit it. */
+static int is_place_in(const llmd__policy_file *f, const llmd_err *err)
 {
-  return !strncmp(err->path, "plugins", 7) || !strncmp(err->path, "schedulingProfiles", 18);
+  const size_t most = sizeof err->path - 1;
+  return !strncmp(err->path, f->path, most) || !strncmp(err->path, f->name, most);
+}
+
+static const char *without(const char *text, const char *name)
+{
+  const size_t n = strlen(name);
+  return !strncmp(text, name, n) && !strncmp(text + n, ": ", 2) ? text + n + 2 : text;
+}
+
+/* What is wrong. A text may begin with the file's name, which is told anyway. */
+static const char *words_of(const llmd__policy_file *f, const llmd_err *err)
+{
+  const char *text = err->text[0] ? err->text : llmd_strerror(err->code);
+  return without(without(text, f->path), f->name);
 }
 
 static void refuse(llmd__policy_file *f, const llmd_err *err)
 {
   llmd_agent *a = f->agent;
-  const char *text = err->text[0] ? err->text : llmd_strerror(err->code);
-  if (is_about_configuration(err))
-    (void)snprintf(f->refused, sizeof f->refused, "the configuration does not fit it, line %u, %s: %s", err->line,
-                   err->path, text);
-  else if (err->line && err->column)
+  const char *text = words_of(f, err);
+  const int has_line = err->line && is_place_in(f, err);
+  if (has_line && err->column)
     (void)snprintf(f->refused, sizeof f->refused, "%u:%u: %s", err->line, err->column, text);
-  else if (err->line)
+  else if (has_line)
     (void)snprintf(f->refused, sizeof f->refused, "%u: %s", err->line, text);
+  else if (err->line)
+    (void)snprintf(f->refused, sizeof f->refused, "the configuration does not fit it, line %u%s%s: %s", err->line,
+                   err->path[0] ? ", " : "", err->path, text);
   else
     (void)snprintf(f->refused, sizeof f->refused, "%s", text);
-  SAY(a, LLMD_LOG_ERROR, "%s:%s%s; the former text stays", f->path,
-      f->refused[0] >= '0' && f->refused[0] <= '9' ? "" : " ", f->refused);
+  SAY(a, LLMD_LOG_ERROR, "%s:%s%s; the former text stays", f->path, has_line ? "" : " ", f->refused);
   a->view.policies_refused++;
   free(f->bad);
   f->bad = f->text;
