@@ -1,5 +1,6 @@
 /* Records from a stranger. The input is one record, whose byte 12 (always 0 in a real one) chooses the configuration that
- * replays it. Length, checksum and identity are made right before, or nothing else would be looked at. */
+ * replays it. Length, checksum and identity are made right before, or nothing else would be looked at. LLMD_TOYS is the
+ * folder of the loader of the toy language (tests/unit/sched/toy_loader.c). */
 #include <llmd/llmd.h>
 
 #include <stdint.h>
@@ -53,6 +54,14 @@ static const char *const configs[] = {
           " {pluginRef: max-score-picker}]\n"
           "- name: encode\n  plugins: [{pluginRef: encode-filter}, {pluginRef: max-score-picker}]\n",
     BEGIN "- type: header-based-testing-filter\n- type: random-picker\n",
+    /* what only policies have: texts of ids, the prompt, answers of tables, calls that fail */
+    BEGIN "- type: toy\n  parameters: {source: \"read label zone\\nread name\\nread prompt\\nread header x-zone\\n"
+          "score text 0 eu-2\\nscore text 1 b\\nscore prompt 2 p\\nscore store home\\nkeep home\\nput home 1\"}\n"
+          "- type: toy\n  name: failing\n  parameters: {source: \"read name\\nfail score -24 no score today\"}\n"
+          "- type: toy\n  name: maker\n  parameters: {source: \"produce 3\\nfail produce -26 it took too long\"}\n"
+          "- type: max-score-picker\n  parameters: {maxNumOfEndpoints: 3}\n"
+          "schedulingProfiles:\n- name: default\n  plugins: [{pluginRef: toy}, {pluginRef: failing},"
+          " {pluginRef: max-score-picker}]\n",
 };
 #define N_CONFIGS (sizeof configs / sizeof *configs)
 
@@ -81,7 +90,7 @@ static int take_identity(void *ud, const char *ptr, size_t len)
 
 static void make_engine(engine *e, llmd_pool *pool, const char *config, llmd_request *r, const llmd_now *now)
 {
-  llmd_scheduler_options so = {.size = sizeof so, .explain = 1};
+  llmd_scheduler_options so = {.size = sizeof so, .explain = 1, .loader_dir = LLMD_TOYS};
   llmd_decision d = {.size = sizeof d};
   char head[IDENTITY + 9] = {0};
   must(llmd_scheduler_create(&so, pool, config, strlen(config), &e->scheduler, NULL) == 0);
