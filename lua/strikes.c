@@ -35,6 +35,22 @@ static void tell(const llmd__lua_own *o)
   o->host.log(o->host.ctx, LLMD_LOG_WARN, line, n + o->lua.trouble_len);
 }
 
+/* "commit failed: MESSAGE" */
+void llmd__lua_unseen(const llmd__lua_own *o, uint32_t verb)
+{
+  static const char after[] = " failed: ";
+  char line[32 + sizeof after + LLMD__LUA_TROUBLE];
+  const char *name = llmd__lua_verb_names[verb];
+  size_t n = strlen(name);
+  if (!o->host.log || n > 32)
+    return;
+  memcpy(line, name, n);
+  memcpy(line + n, after, sizeof after - 1);
+  n += sizeof after - 1;
+  memcpy(line + n, o->lua.trouble, o->lua.trouble_len);
+  o->host.log(o->host.ctx, LLMD_LOG_DEBUG, line, n + o->lua.trouble_len);
+}
+
 void llmd__lua_strike(llmd__lua_own *o, uint64_t now)
 {
   uint64_t *at = &o->strike[o->strikes % STRIKES];

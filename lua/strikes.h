@@ -11,5 +11,7 @@
 int llmd__lua_bypassed(const llmd__lua_own *o, uint64_t now);
 /* It has failed; lua.trouble says why. */
 void llmd__lua_strike(llmd__lua_own *o, uint64_t now);
+/* What failed was `verb`, and no decision's explanation will tell of it: the log does, for whoever listens closely. */
+void llmd__lua_unseen(const llmd__lua_own *o, uint32_t verb);
 
 #endif

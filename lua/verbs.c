@@ -243,6 +243,8 @@ int llmd__lua_run(llmd__lua_work *w)
     return LLMD_E_BYPASSED;
   limit(w, &l);
   rc = call(w, &l);
+  if (rc && (w->verb == LLMD__LUA_COMMIT || w->verb == LLMD__LUA_REPORT))
+    llmd__lua_unseen(w->own, w->verb);
   if (rc && !replay && !is_blameless(w, &l, rc))
     llmd__lua_strike(w->own, w->now);
   return rc ? rc : w->result;

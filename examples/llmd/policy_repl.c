@@ -253,6 +253,19 @@ static void do_explain(struct repl *r, char **arg, int n)
     blame(r, "nothing was decided yet: :run");
 }
 
+/* What fails in a decision is in its explanation; in commit and report it is told here alone, at the finest level. */
+static void hear(void *ud, int level, const char *component, const char *text, size_t len)
+{
+  struct repl *r = ud;
+  char line[600];
+  if (level != LLMD_LOG_DEBUG) {
+    shell_log((void *)(uintptr_t)r->options.config, level, component, text, len);
+    return;
+  }
+  (void)snprintf(line, sizeof line, "%.*s", (int)len, text);
+  blame(r, line);
+}
+
 static void do_commit(struct repl *r, char **arg, int n)
 {
   uint64_t which = 0;
@@ -463,6 +476,8 @@ static int repl(struct repl *r)
     r->options.text = r->text = policy_wrap("return {score = function() return 0 end}");
   if (!r->options.config && !r->text)
     code = shell_refuse(r->options.command, "out of memory");
+  r->options.log = hear;
+  r->options.log_ud = r;
   if (code == 0)
     code = session_open(&r->session, &r->options, NULL);
   if (code == 0 && choose(r, NULL))

@@ -493,6 +493,28 @@ static void learns_from_what_happened(void **state)
   rig_free(&r);
 }
 
+/* No explanation of a decision shows it: the log says it each time. */
+static void learning_that_fails_is_told(void **state)
+{
+  llmd_report_info report = {.size = sizeof report, .kind = LLMD_REPORT_DONE};
+  llmd_commit_info commit = {.size = sizeof commit, .primary = 1, .batch = &r.b};
+  (void)state;
+  rig_make(&r, "return { store = 10,\ncommit = function(req) llmd.store.put(req.sesion, 1) end,\n"
+               "report = function() llmd.store.putt('a', 1) end,\nscore = function() error('seen') end }");
+  r.b.n = 1;
+  assert_int_equal(rig_score(&r, 1), LLMD_E_PLUGIN);
+  assert_int_equal(r.logs, 0);
+  assert_int_equal(r.d->commit(r.self, NULL, &commit), LLMD_E_PLUGIN);
+  assert_int_equal(r.logs, 1);
+  assert_string_equal(r.log, "commit failed: rig:2: req has no 'sesion': did you mean session?");
+  report.own = r.own;
+  r.logs = 0;
+  assert_int_equal(r.d->report(r.self, NULL, &report), LLMD_E_PLUGIN);
+  assert_int_equal(r.logs, 1);
+  assert_string_equal(r.log, "report failed: rig:3: attempt to call a nil value (field 'putt')");
+  rig_free(&r);
+}
+
 /* ---- profile handlers ------------------------------------------------------------------------------------------- */
 
 static llmd_str profile[3] = {{"prefill", 7}, {"decode", 6}, {"third", 5}};
@@ -616,6 +638,7 @@ int main(void)
     cmocka_unit_test(produces),
     cmocka_unit_test(produces_that_cannot_be),
     cmocka_unit_test(learns_from_what_happened),
+    cmocka_unit_test(learning_that_fails_is_told),
     cmocka_unit_test(handles_profiles),
     cmocka_unit_test(halves_of_a_handler),
     cmocka_unit_test(profiles_that_are_not_there),
