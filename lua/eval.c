@@ -198,7 +198,7 @@ int llmd__lua_eval(const void *self, void *own, const char *text, size_t len, ll
   llmd__lua_own *o = own;
   eval e = {o, fn, ud, 0};
   llmd__lua_limits limits;
-  int rc = o->rebuild ? llmd__lua_own_rebuild(o) : 0;
+  int rc = o->rebuild ? llmd__lua_own_rebuild(o, 0) : 0;
   (void)self;
   if (rc)
     return llmd__lua_say(err, rc, 0, CHUNK, "out of memory");

@@ -197,7 +197,8 @@ static void go_through_table(lua_State *L)
   lua_rawget(L, SEEN);
   llmd__lua_unwrap(L, copy);
   lua_pushnil(L);
-  while (lua_next(L, table)) {
+  for (uint64_t i = 0; lua_next(L, table); i++) {
+    llmd__lua_long(L, i);
     lua_pushvalue(L, -2);
     convert(L);
     lua_insert(L, -2);
@@ -210,6 +211,7 @@ static void go_through_queue(lua_State *L)
 {
   for (lua_Integer n; (n = (lua_Integer)lua_rawlen(L, QUEUE)) > 0;) {
     int top = lua_gettop(L);
+    llmd__lua_look(L);
     lua_rawgeti(L, QUEUE, n);
     lua_pushnil(L);
     lua_rawseti(L, QUEUE, n);

@@ -85,13 +85,14 @@ void llmd__lua_push_params(const llmd__lua_own *o)
 
 /* ---- open, close ------------------------------------------------------------------------------------------------ */
 
-/* While it loads, the text sees no host: what it makes of itself is the same in every lane. */
-static int load(llmd__lua_own *o, llmd_err *err)
+/* While it loads, the text sees nothing of the host: what it makes of itself is the same in every lane. */
+static int load(llmd__lua_own *o, uint64_t time_ns, llmd_err *err)
 {
-  static const llmd__lua_limits limits = {LLMD__LUA_LOAD_INSTRUCTIONS, 0};
+  const llmd__lua_limits limits = {LLMD__LUA_LOAD_INSTRUCTIONS, time_ns};
+  const llmd_host clock = {.size = sizeof clock, .ctx = o->host.ctx, .clock = o->host.clock};
   const llmd__lua_policy *p = o->policy;
   int rc;
-  o->lua.host = NULL;
+  o->lua.host = &clock;
   rc = llmd__lua_load(&o->lua, p->text, p->len, p->chunk, &limits, err);
   if (!rc)
     rc = llmd__lua_freeze(&o->lua, err);
@@ -129,7 +130,7 @@ int llmd__lua_own_try(const llmd__lua_self *self, const llmd_host *host, llmd__l
     return llmd__lua_say(err, rc, 0, chunk, "out of memory");
   }
   o->lua.user = o;
-  rc = load(o, err);
+  rc = load(o, 0, err);
   if (rc) {
     llmd__lua_own_close(o);
     return rc;
@@ -155,15 +156,18 @@ void llmd__lua_own_close(llmd__lua_own *o)
   a->fn(a->ud, o, sizeof *o, 0);
 }
 
-int llmd__lua_own_rebuild(llmd__lua_own *o)
+int llmd__lua_own_rebuild(llmd__lua_own *o, uint64_t time_ns)
 {
   llmd_err err = LLMD_ERR_INIT;
   int rc;
   llmd__lua_kept_close(o);
   rc = llmd__lua_reopen(&o->lua);
+  o->lua.until = !rc && time_ns && o->host.clock ? o->host.clock(o->host.ctx) + time_ns : 0;
   if (!rc)
-    rc = load(o, &err);
+    rc = load(o, time_ns, &err);
   o->rebuild = rc != 0;
+  if (rc)
+    o->lua.until = 0;
   return rc;
 }
 

@@ -159,8 +159,9 @@ void llmd__lua_close_verb(const void *self, void *own);
  * as the read-only table p. host may stand on the caller's stack: it is copied. rows = host->rows. */
 int llmd__lua_own_open(const llmd__lua_self *self, const llmd_host *host, llmd__lua_own **out);
 void llmd__lua_own_close(llmd__lua_own *o);
-/* Makes the state anew after it ran out of memory. */
-int llmd__lua_own_rebuild(llmd__lua_own *o);
+/* Makes the state anew after it ran out of memory, within that time (0: it does not count), which the next call shares:
+ * lua.until is to be put back to 0 after it. */
+int llmd__lua_own_rebuild(llmd__lua_own *o, uint64_t time_ns);
 void llmd__lua_push_verb(const llmd__lua_own *o, uint32_t verb);
 void llmd__lua_push_params(const llmd__lua_own *o);
 

@@ -18,6 +18,7 @@
 
 #define STEP 100u      /* instructions between two looks; a larger number is not faster */
 #define PAID_BYTES 64u /* bytes per instruction of the budget */
+#define PIECE 128u      /* bytes of a text that are compiled between two looks */
 #define REFUSALS 3u    /* in one call: each costs a whole collection */
 #define STRING_HEAD 64u /* what Lua adds to a string's bytes, at most */
 
@@ -152,15 +153,15 @@ static void begin(llmd__lua *s, const llmd__lua_limits *limits)
   s->code = 0;
   s->long_string = 0;
   s->unpaid = 0;
-  s->deadline = 0;
   s->left = INT64_MAX;
+  s->deadline = s->until;
   if (limits == NULL)
     return;
   s->given_instructions = limits->instructions < INT64_MAX ? limits->instructions : INT64_MAX;
   s->given_ns = limits->time_ns;
   s->left = (int64_t)s->given_instructions;
   s->step = s->given_instructions < STEP ? (uint32_t)s->given_instructions + 1 : STEP;
-  if (limits->time_ns != 0 && s->host != NULL && s->host->clock != NULL)
+  if (s->until == 0 && limits->time_ns != 0 && s->host != NULL && s->host->clock != NULL)
     s->deadline = s->host->clock(s->host->ctx) + limits->time_ns;
   lua_sethook(s->L, count, LUA_MASKCOUNT, (int)s->step);
 }
@@ -283,12 +284,24 @@ void llmd__lua_close(llmd__lua *s)
 
 typedef struct program {
   const char *text, *chunk;
-  size_t len;
+  size_t len, read;
   uint32_t scan; /* out */
 } program;
 
 static const char power[] = "the operator ^ is not available, its result depends on the machine: multiply, or use "
                             "math.sqrt, llmd.exp, llmd.log";
+
+/* The text in small pieces, with a look at the clock before each: there are texts of 64 KiB that Lua takes a fifth of a
+ * second to compile, and a state may be made anew in the middle of a decision. */
+static const char *read_piece(lua_State *L, void *ud, size_t *size)
+{
+  program *p = ud;
+  const char *piece = p->text + p->read;
+  llmd__lua_look(L);
+  *size = p->len - p->read < PIECE ? p->len - p->read : PIECE;
+  p->read += *size;
+  return piece;
+}
 
 /* Leaves the compiled function on the stack, or raises. */
 static void compile(lua_State *L, program *p)
@@ -296,7 +309,8 @@ static void compile(lua_State *L, program *p)
   llmd__lua *s = llmd__lua_state(L);
   uint32_t line = llmd__lua_scan_text(p->text, p->len);
   const char *name = lua_pushfstring(L, "=%s", p->chunk);
-  int status = luaL_loadbufferx(L, p->text, p->len, name, "t");
+  p->read = 0;
+  int status = lua_load(L, read_piece, p, name, "t");
   lua_remove(L, -2);
   if (status != LUA_OK) {
     s->code = LLMD_E_SYNTAX;
@@ -362,7 +376,7 @@ static int check_text(llmd__lua *s, program *p, llmd_err *err)
 int llmd__lua_load(llmd__lua *s, const char *text, size_t len, const char *chunk, const llmd__lua_limits *limits,
                    llmd_err *err)
 {
-  program p = {text, chunk, len, 0};
+  program p = {text, chunk, len, 0, 0};
   int rc = check_text(s, &p, err);
   if (rc != 0)
     return rc;
@@ -375,7 +389,7 @@ int llmd__lua_load(llmd__lua *s, const char *text, size_t len, const char *chunk
 
 int llmd__lua_compile(llmd__lua *s, const char *text, size_t len, const char *chunk, llmd_err *err)
 {
-  program p = {text, chunk, len, 0};
+  program p = {text, chunk, len, 0, 0};
   int rc = check_text(s, &p, err);
   if (rc != 0)
     return rc;

@@ -34,6 +34,7 @@ typedef struct llmd__lua {
   /* the budget of the call that runs */
   int64_t left;      /* instructions; the hook and llmd__lua_charge take from it, and so does the arena */
   uint64_t deadline; /* 0 = none */
+  uint64_t until;    /* a deadline that calls have together, whatever their limits say; 0 = none. Needs host->clock */
   int32_t stop;      /* why it must end: 0, LLMD_E_LIMIT, LLMD_E_TIMEOUT, LLMD_E_NOMEM. No script can clear it */
   uint32_t refused;  /* allocations refused in this call */
   int32_t code;      /* of the error that is on its way up (llmd__lua_refuse, ...); caught: 0 again */

@@ -215,14 +215,17 @@ static void limit(const llmd__lua_work *w, llmd__lua_limits *l)
 static int call(llmd__lua_work *w, const llmd__lua_limits *l)
 {
   llmd__lua_own *o = w->own;
-  int rc = o->rebuild ? llmd__lua_own_rebuild(o) : 0;
-  if (rc)
+  int rc = o->rebuild ? llmd__lua_own_rebuild(o, l->time_ns) : 0;
+  if (rc) {
+    o->lua.left = 0; /* it does not count how much of the budget for loading is left */
     return rc;
+  }
   o->lua.writing = w->verb == LLMD__LUA_COMMIT || w->verb == LLMD__LUA_REPORT;
   o->lua.random = w->seed;
   o->lua.now = w->now;
   o->lua.wall = w->wall;
   rc = llmd__lua_call(&o->lua, l, body, w);
+  o->lua.until = 0;
   o->lua.writing = 0;
   o->rebuild = rc == LLMD_E_NOMEM;
   return rc;

@@ -166,12 +166,48 @@ static void work_looks_at_the_clock(void **state)
   }
 }
 
+static uint64_t clock_of_short_looks(void *ctx)
+{
+  (void)ctx;
+  return ticks += 2000;
+}
+
+/* A state that ran out of memory is made anew in the next decision, whose time that is. */
+static void loading_anew_has_no_more_time(void **state)
+{
+  static const char bomb[] = "if req.priority == 1 then local s = \"x\" while true do s = s .. s end end out[1] = 7";
+  static const char *const loads[] = {"", "local x = 0 for i = 1, 1200000 do x = x + 1 end "};
+  (void)state;
+  for (int slow = 0; slow < 2; slow++) {
+    victim v = {0};
+    double out[VICTIM_ROWS];
+    char text[512];
+    uint64_t before;
+    snprintf(text, sizeof text, "%sreturn { score = function(req, out) %s end }", loads[slow], bomb);
+    v.host.clock = clock_of_short_looks;
+    open_text(&v, text);
+    for (int i = 0; i < 3; i++) {
+      assert_int_equal(victim_score(&v, 1, out), i == 0 || !slow ? LLMD_E_NOMEM
+                                                 : i == 1        ? LLMD_E_TIMEOUT
+                                                                 : LLMD_E_BYPASSED);
+      before = ticks;
+      assert_int_equal(victim_score(&v, 0, out), !slow ? 0 : i == 0 ? LLMD_E_TIMEOUT : LLMD_E_BYPASSED);
+      assert_true(ticks - before < 2100000);
+      assert_true(slow || out[0] == 7);
+      if (!slow)
+        v.batch.now += 60000000000u;
+    }
+    close_it(&v);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(methods_of_strings_keep_nothing), cmocka_unit_test(lengths_are_not_remembered),
     cmocka_unit_test(lists_of_the_policy_are_results), cmocka_unit_test(order_of_tables_is_not_told),
     cmocka_unit_test(refused_stack_cannot_be_caught),  cmocka_unit_test(work_looks_at_the_clock),
+    cmocka_unit_test(loading_anew_has_no_more_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

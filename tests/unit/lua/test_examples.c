@@ -314,7 +314,7 @@ static void a_line_that_takes_all_memory(void **state)
   line_gives(&b, own, "policy.score(7)", 0, "7\n");
   assert_false(own->rebuild);
   calls = b.m.memory.calls;
-  assert_int_equal(llmd__lua_own_rebuild(own), 0);
+  assert_int_equal(llmd__lua_own_rebuild(own, 0), 0);
   assert_int_equal(b.m.memory.calls, calls); /* of the host nothing */
   line_gives(&b, own, "policy.score(8)", 0, "8\n");
   llmd__lua_own_close(own);
