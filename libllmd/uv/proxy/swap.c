@@ -3,6 +3,8 @@
 #include "uv/proxy/inner.h"
 #include "uv/log.h"
 
+#define AGAIN 40u /* ticks until what may have passed is tried again */
+
 /* ---- which texts ------------------------------------------------------------------------------------------------- */
 
 /* A sum of the numbers of the region's texts: other texts, another sum. */
@@ -88,12 +90,19 @@ static void take(llmd_proxy *p)
   tell_taken(p);
 }
 
+/* No memory, no descriptor: no fault of the text, whose number may never change. */
+static int may_pass(int rc)
+{
+  return rc == LLMD_E_NOMEM || rc == LLMD_E_IO;
+}
+
 static void refuse(llmd_proxy *p)
 {
   const llmd_err *err = &p->swap.err;
   if (p->swap.rc == LLMD_E_BUSY)
     return; /* the next tick tries again */
   p->swap.failed = p->swap.wanted;
+  p->swap.again = may_pass(p->swap.rc) ? AGAIN : 0;
   llmd__counts_swap(p, 0);
   llmd__log(p->log, p->log_ud, LLMD_LOG_ERROR, "proxy", "policies stay as they were: %s:%u:%u: %s", err->path,
             err->line, err->column, err->text[0] ? err->text : llmd_strerror(p->swap.rc));
@@ -138,6 +147,8 @@ void llmd__swap_tick(llmd_proxy *p)
   llmd__counts_outdated(p, outdated);
   if (!outdated || p->closing || p->swap.state != LLMD__SWAP_IDLE)
     return;
+  if (p->swap.again && !--p->swap.again)
+    p->swap.failed = 0;
   wanted = sum_numbers(p);
   if (wanted != p->swap.failed)
     begin(p, wanted);
@@ -146,7 +157,7 @@ void llmd__swap_tick(llmd_proxy *p)
 void llmd__swap_forget(llmd_proxy *p)
 {
   llmd__swap *w = &p->swap;
-  w->failed = 0;
+  w->failed = w->again = 0;
   if (w->state != LLMD__SWAP_MAKING)
     return;
   w->state = LLMD__SWAP_STALE;

@@ -24,6 +24,7 @@ typedef struct llmd__swap {
   int rc;
   llmd_err err;
   uint64_t wanted, failed; /* sums of the texts' numbers: that are being made, that could not be */
+  uint32_t again;          /* ticks until those are tried once more; 0 = only others are */
   char text[LLMD_POLICY_BYTES];
 } llmd__swap;
 

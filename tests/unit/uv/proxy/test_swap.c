@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "uv/proxy/inner.h"
@@ -236,6 +238,42 @@ static void file_before_agent(void **state)
   (void)unlink(in_folder("one.toy"));
 }
 
+static void limit_descriptors(rlim_t most)
+{
+  struct rlimit r;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+  r.rlim_cur = most;
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+}
+
+/* A busy proxy has no descriptor left for a moment: no fault of the text, which is tried again after a while. */
+static void trouble_that_passes(void **state)
+{
+  llmd_err err = LLMD_ERR_INIT;
+  struct rlimit r;
+  llmd_service *next;
+  (void)state;
+  assert_int_equal(mkdir(in_folder("mods"), 0700), 0);
+  next = read_service("module_dir: mods\n"); /* which is looked through each time */
+  assert_int_equal(llmd_proxy_reload(proxy, next, &err), 0);
+  llmd_service_free(service);
+  service = next;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+  limit_descriptors(0);
+  put(other);
+  UNTIL(count("policies stay as they were"));
+  limit_descriptors(r.rlim_cur);
+  UNTIL(proxy->swap.state == LLMD__SWAP_IDLE);
+  for (uint32_t i = 0; i < 8; i++)
+    llmd__swap_tick(proxy);
+  assert_int_equal(proxy->swap.state, LLMD__SWAP_IDLE); /* not at once */
+  for (uint32_t i = 0; i < 40 && proxy->swap.state == LLMD__SWAP_IDLE; i++)
+    llmd__swap_tick(proxy);
+  UNTIL(number() == 2);
+  assert_int_equal(count("policies stay as they were"), 1);
+  assert_int_equal(rmdir(in_folder("mods")), 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -244,6 +282,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(ends, begin, end),
     cmocka_unit_test_setup_teardown(reloads, begin, end),
     cmocka_unit_test_setup_teardown(file_before_agent, begin, end),
+    cmocka_unit_test_setup_teardown(trouble_that_passes, begin, end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
