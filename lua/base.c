@@ -6,43 +6,16 @@
  * sees what the decision saw; pcall catches no spent budget; tostring shows no addresses. */
 #include "state.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
 
 /* What these cost in instructions, roughly. */
-#define TEXT_OF_NUMBER 10u
 #define NUMBER_OF_TEXT 4u
 #define CAUGHT 8u
 #define PAIRS 20u /* and what it finds */
 
 /* ---- numbers and text ------------------------------------------------------------------------------------------- */
-
-/* Calls run in the C locale (state.c), so printf and strtod do here what they do anywhere. */
-static size_t float_text(double v, char out[LLMD__LUA_NUMBER_ROOM])
-{
-  if (v != v)
-    return (size_t)snprintf(out, LLMD__LUA_NUMBER_ROOM, "nan");
-  int len = 0;
-  for (int digits = 14; digits <= 17; digits++) {
-    len = snprintf(out, LLMD__LUA_NUMBER_ROOM, "%.*g", digits, v);
-    if (strtod(out, NULL) == v)
-      break;
-  }
-  if (out[strspn(out, "-0123456789")] == '\0')
-    len += snprintf(out + len, LLMD__LUA_NUMBER_ROOM - (size_t)len, ".0");
-  return (size_t)len;
-}
-
-size_t llmd__lua_number_text(lua_State *L, int idx, char out[LLMD__LUA_NUMBER_ROOM])
-{
-  llmd__lua_charge(L, TEXT_OF_NUMBER);
-  if (lua_isinteger(L, idx))
-    return (size_t)snprintf(out, LLMD__LUA_NUMBER_ROOM, LUA_INTEGER_FMT, lua_tointeger(L, idx));
-  return float_text(lua_tonumber(L, idx), out);
-}
 
 static int base_tostring(lua_State *L)
 {

@@ -93,11 +93,14 @@ static int same(double is, double expected)
 
 static int compare(llmd__lua_sample *s, const char *what, const double *is, const double *expected)
 {
-  char a[LLMD__LUA_PLAIN_ROOM], b[LLMD__LUA_PLAIN_ROOM];
-  for (uint32_t i = 0; i < s->n; i++)
-    if (!same(is[i], expected[i]))
-      return differs(s, "%s[%u] is %s, expected %s", what, (unsigned)i + 1, llmd__lua_plain_number(is[i], a),
-                     llmd__lua_plain_number(expected[i], b));
+  char a[LLMD__LUA_NUMBER_ROOM], b[LLMD__LUA_NUMBER_ROOM];
+  for (uint32_t i = 0; i < s->n; i++) {
+    if (same(is[i], expected[i]))
+      continue;
+    llmd__lua_real_text(is[i], a);
+    llmd__lua_real_text(expected[i], b);
+    return differs(s, "%s[%u] is %s, expected %s", what, (unsigned)i + 1, a, b);
+  }
   return 0;
 }
 

@@ -86,10 +86,6 @@ const llmd__lua_known *llmd__lua_known_find(const char *field);
 const llmd__lua_known *llmd__lua_known_at(uint32_t i);
 void llmd__lua_known_near(llmd__lua_near *n);
 
-/* numbers.c: a number as configuration files have it, the same in every locale. */
-#define LLMD__LUA_PLAIN_ROOM 40u
-const char *llmd__lua_plain_number(double v, char buf[LLMD__LUA_PLAIN_ROOM]);
-
 /* own.c: loads, freezes, anchors. What a text may take while it is loaded: */
 #define LLMD__LUA_LOAD_INSTRUCTIONS 5000000u
 /* llmd__lua_own_open, with words. */

@@ -1,64 +1,53 @@
-/* Numbers as text, whatever the locale: shortest where that is easy to know, else with all 17 digits.
+/* Numbers as text, whatever the locale: as few digits as read back as the same number.
  *
- * m / 10^k with m < 2^53 and k <= 22 is rounded once, so it is exactly what a reader makes of the digits m with the
- * point k places from the right. The least such k gives the shortest text. */
+ * 14 digits are Lua's own; a number that fewer give back shows with those, because zeros at the end are left out (but
+ * for those below 1e-300). 17 give back every number. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "module.h"
+#include "state.h"
 
-#define EXACT 9007199254740992.0 /* 2^53 */
-
-static int short_text(double v, char *buf)
-{
-  double power = 1;
-  for (int k = 0; k <= 17; k++, power *= 10) {
-    double m = v * power;
-    uint64_t digits;
-    if (!(m < EXACT))
-      return 0;
-    digits = (uint64_t)(m + 0.5);
-    if ((double)digits / power != v)
-      continue;
-    if (!k)
-      return snprintf(buf, LLMD__LUA_PLAIN_ROOM - 1, "%llu", (unsigned long long)digits);
-    {
-      uint64_t unit = (uint64_t)power;
-      return snprintf(buf, LLMD__LUA_PLAIN_ROOM - 1, "%llu.%0*llu", (unsigned long long)(digits / unit), k,
-                      (unsigned long long)(digits % unit));
-    }
-  }
-  return 0;
-}
+#define WORK 10u /* what it costs in instructions, roughly */
 
 /* Some locales write another point, of one or more bytes. */
-static void plain_point(char *buf)
+static size_t copy_plain(const char *text, char out[LLMD__LUA_NUMBER_ROOM])
 {
-  char *to = buf;
+  char *to = out;
   int pointed = 0;
-  for (const char *p = buf; *p; p++) {
-    if (strchr("0123456789+-e", *p))
+  for (const char *p = text; *p; p++) {
+    if (strchr("0123456789+-e" "inf" "nan", *p))
       *to++ = *p;
     else if (!pointed++)
       *to++ = '.';
   }
   *to = 0;
+  return (size_t)(to - out);
 }
 
-const char *llmd__lua_plain_number(double v, char buf[LLMD__LUA_PLAIN_ROOM])
+size_t llmd__lua_real_text(double v, char out[LLMD__LUA_NUMBER_ROOM])
 {
-  char *at = buf;
-  if (v != v || v - v != 0) {
-    memcpy(buf, v != v ? "nan" : v > 0 ? "inf" : "-inf", v < 0 ? 5 : 4);
-    return buf;
+  static const char *const formats[] = {"%.14g", "%.15g", "%.16g", "%.17g"};
+  char text[LLMD__LUA_NUMBER_ROOM]; /* longest: -1.7976931348623157e+308 */
+  if (v != v || v - v != 0)
+    return copy_plain(v != v ? "nan" : v > 0 ? "inf" : "-inf", out);
+  for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+    snprintf(text, sizeof text, formats[i], v);
+    if (strtod(text, NULL) == v) /* of the same locale */
+      break;
   }
-  if (v < 0) {
-    *at++ = '-';
-    v = -v;
-  }
-  if (!short_text(v, at)) {
-    snprintf(at, LLMD__LUA_PLAIN_ROOM - 1, "%.17g", v);
-    plain_point(at);
-  }
-  return buf;
+  return copy_plain(text, out);
+}
+
+size_t llmd__lua_number_text(lua_State *L, int idx, char out[LLMD__LUA_NUMBER_ROOM])
+{
+  size_t len;
+  llmd__lua_charge(L, WORK);
+  if (lua_isinteger(L, idx))
+    return (size_t)snprintf(out, LLMD__LUA_NUMBER_ROOM, LUA_INTEGER_FMT, lua_tointeger(L, idx));
+  len = llmd__lua_real_text(lua_tonumber(L, idx), out);
+  if (out[strspn(out, "-0123456789")] != 0)
+    return len;
+  memcpy(out + len, ".0", 3);
+  return len + 2;
 }

@@ -109,10 +109,10 @@ static int take_range(const row *r, int spec)
 
 static int take_default_number(const row *r, double v)
 {
-  char text[LLMD__LUA_PLAIN_ROOM];
+  char text[LLMD__LUA_NUMBER_ROOM];
   if (v - v != 0)
     return llmd__lua_wrong(r->m, LLMD_E_RANGE, r->line, "params.%s: its default must be finite", r->name);
-  llmd__lua_plain_number(v, text);
+  llmd__lua_real_text(v, text);
   r->out->type = LLMD_PARAM_FLOAT;
   r->out->preset = llmd__lua_keep(r->m->p, text, strlen(text));
   r->param->number = v;

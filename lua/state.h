@@ -176,9 +176,11 @@ uint32_t llmd__lua_scan_text(const char *text, size_t len);
 
 /* base.c: type, tostring, pcall (latched), pairs (sorted), ipairs, ...: into the table at the top of the stack. */
 void llmd__lua_open_base(lua_State *L);
-/* A number as scripts see it: the fewest digits of 14 to 17 that read back as the same, 3.0 for a float. NUL at the
- * end. */
-#define LLMD__LUA_NUMBER_ROOM 48
+/* numbers.c: as few digits as read back as the same number, in every locale: 0.1, 1e+300, nan, -inf. NUL at the end; how
+ * many bytes. */
+#define LLMD__LUA_NUMBER_ROOM 48u
+size_t llmd__lua_real_text(double v, char out[LLMD__LUA_NUMBER_ROOM]);
+/* A number as scripts see it: 3 for an integer, 3.0 for a float. */
 size_t llmd__lua_number_text(lua_State *L, int idx, char out[LLMD__LUA_NUMBER_ROOM]);
 /* api.c: the libraries math, string, table and llmd, as api.def lists them: into the table at the top of the stack. */
 void llmd__lua_open_api(lua_State *L);

@@ -463,13 +463,16 @@ static void plain_numbers(void **state)
   static const struct {
     double v;
     const char *text;
-  } all[] = {{0, "0"}, {1, "1"}, {-2.5, "-2.5"}, {0.1, "0.1"}, {1e15, "1000000000000000"}, {0.05, "0.05"},
-             {123456.789, "123456.789"}, {1e300, "1.0000000000000001e+300"}, {1e-7, "0.0000001"},
-             {NAN, "nan"}, {-INFINITY, "-inf"}};
-  char buf[LLMD__LUA_PLAIN_ROOM];
+  } all[] = {{0, "0"}, {1, "1"}, {-2.5, "-2.5"}, {0.1, "0.1"}, {1e15, "1e+15"}, {1e14 - 1, "99999999999999"}, {100, "100"}, {0.05, "0.05"},
+             {123456.789, "123456.789"}, {1e300, "1e+300"}, {1e-7, "1e-07"},
+             {NAN, "nan"}, {-NAN, "nan"}, {-INFINITY, "-inf"}, {0.1 + 0.2, "0.30000000000000004"},
+             {-1.7976931348623157e308, "-1.7976931348623157e+308"}, {-4.9406564584124654e-324, "-4.9406564584125e-324"}};
+  char buf[LLMD__LUA_NUMBER_ROOM];
   (void)state;
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    assert_string_equal(llmd__lua_plain_number(all[i].v, buf), all[i].text);
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    assert_int_equal(llmd__lua_real_text(all[i].v, buf), strlen(all[i].text));
+    assert_string_equal(buf, all[i].text);
+  }
 }
 
 int main(void)
