@@ -12,7 +12,7 @@ static const char help[] =
   "Decides one recorded decision (llmd decide --record, llmd simulate --record) again by another\n"
   "policy and says why it comes out so, and what came out then. FILE is a policy, FILE.lua, or an\n"
   "EndpointPickerConfig; RECORD is a file of records. What the record does not hold is unknown to the\n"
-  "policy.\n"
+  "policy, and its llmd.store is empty; but what made the record decides as it did.\n"
   "\n"
   "  --index K       the K-th record of the file (default 1)\n"
   "  --strict        decide as llm-d does where it is odd\n"

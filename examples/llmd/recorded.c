@@ -52,6 +52,17 @@ static int explain(struct recorded *r)
   return r->why ? 0 : shell_refuse(r->options->command, "%s", llmd_strerror(rc ? rc : LLMD_E_NOMEM));
 }
 
+/* By the very policy that made the record, and as it was asked then: failures and llmd.store as they were, too, of which
+ * another policy could make nothing. */
+static void replay_same(struct recorded *r)
+{
+  llmd_decision now = {.size = sizeof now};
+  if (llmd_replay(r->session.lane, r->file.text + r->at, r->file.len - r->at, &now, NULL) <= 0)
+    return;
+  r->now = now;
+  r->missing = 0;
+}
+
 int recorded_next(struct recorded *r)
 {
   int64_t used = LLMD_E_LIMIT;
@@ -72,6 +83,7 @@ int recorded_next(struct recorded *r)
   if (used <= 0)
     return -shell_refuse(r->path, "record %" PRIu32 " (byte %zu): %s", r->number, r->at,
                          used ? llmd_strerror((int)used) : "empty");
+  replay_same(r);
   r->at += (size_t)used;
   code = explain(r);
   return code ? -code : 1;

@@ -343,6 +343,21 @@ def explain(llmd, folder):
         RIGHT, out=['record 2 of', 'then: routed to', '1 column that', 'now: routed to default/one'], silent=True)
 
 
+def explain_kept(llmd, folder):
+    """The policy that made a record finds in llmd.store what it found then; another text finds nothing."""
+    kept = folder('kept.rec')
+    llmd('decide', '--config', folder('keeps.lua'), *POOL, '--record', kept, data('chat.json'), data('chat.json')).is_(
+        RIGHT, silent=True)
+    said = llmd('policy', 'explain', '--json', '--index', '2', folder('keeps.lua'), kept).is_(RIGHT, silent=True).json()
+    near('score', said['then']['score'], 0.1)
+    near('score again', max(said['now']['profiles'][0]['totals'].values()), 0.1)
+    said = llmd('policy', 'replay', '--json', folder('keeps.lua'), kept).is_(RIGHT, silent=True).json()
+    same('same', (said['records'], said['same'], said['missing']['records']), (2, 2, 0))
+    folder.write('again.lua', KEEPS + '-- another text\n')
+    said = llmd('policy', 'explain', '--json', '--index', '2', folder('again.lua'), kept).is_(RIGHT, silent=True).json()
+    near('empty', max(said['now']['profiles'][0]['totals'].values()), 0)
+
+
 def bar(llmd, folder):
     """A progress bar is drawn when standard error is a terminal."""
     master, slave = pty.openpty()
@@ -445,6 +460,12 @@ def repl_keeps(llmd, folder):
     same('totals', totals, ['0.000', '0.100', '0.200'])
 
 
+def repl_tells(llmd, folder):
+    """What fails where no explanation shows it."""
+    folder.write('forgets.lua', KEEPS.replace('commit = function(req) llmd.store.put', 'commit = function(req) llmd.store.pt'))
+    run_lines(llmd, folder('forgets.lua'), ':run', ':commit').is_(REFUSED, err=['commit failed: forgets.lua:7: ', "'pt'"])
+
+
 def repl_reloads(llmd, folder):
     file = folder('changes.lua')
     folder.write('changes.lua', 'return {score = function() return 0.25 end}')
@@ -503,10 +524,12 @@ def main(program, source, build):
         attempt('policy replay: a policy', replay, llmd, folder, skip=lua)
         attempt('policy replay: a policy that fails', replay_fails, llmd, folder, skip=lua)
         attempt('policy explain: a policy', explain, llmd, folder, skip=lua)
+        attempt('policy explain: by what made the record', explain_kept, llmd, folder, skip=lua)
         attempt('policy repl: Lua', repl_lua, llmd, folder, skip=lua)
         attempt('policy repl: decisions', repl_decides, llmd, folder, skip=lua)
         attempt('policy repl: what is set is seen', repl_sees, llmd, folder, skip=lua)
         attempt('policy repl: what is kept', repl_keeps, llmd, folder, skip=lua)
+        attempt('policy repl: what fails unseen', repl_tells, llmd, folder, skip=lua)
         attempt('policy repl: reload', repl_reloads, llmd, folder, skip=lua)
     tap.done()
 
