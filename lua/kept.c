@@ -117,6 +117,9 @@ static void keep_columns(lua_State *L, const llmd__lua_policy *p, uint32_t rows)
   }
   keep_name(L, LLMD__LUA_AT_N, "n");
   keep_table(L, LLMD__LUA_AT_COLS, 0, p->n_reads + 1, "cols", refuse_new);
+  lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_COLS);
+  llmd__lua_absent_column(L, "cols");
+  lua_pop(L, 1);
 }
 
 static void keep_endpoints(lua_State *L, const llmd__lua_policy *p, uint32_t rows)
@@ -127,12 +130,10 @@ static void keep_endpoints(lua_State *L, const llmd__lua_policy *p, uint32_t row
     fields += (p->read[r].used & LLMD__LUA_WANTS_EPS) != 0;
   keep_table(L, LLMD__LUA_AT_EPS, rows, 0, "eps", refuse_new);
   lua_createtable(L, (int)rows, 0);
-  lua_rawgeti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_COLS);
-  llmd__lua_absent_column(L, "cols");
-  lua_pop(L, 1);
   list = lua_gettop(L);
   lua_createtable(L, 0, 0);
   guard(L, "an endpoint's table", refuse_new);
+  llmd__lua_absent_column(L, "ep");
   lua_getmetatable(L, -1); /* one for all */
   for (uint32_t i = 0; i < rows; i++) {
     lua_createtable(L, 0, (int)fields);
@@ -143,7 +144,6 @@ static void keep_endpoints(lua_State *L, const llmd__lua_policy *p, uint32_t row
   lua_settop(L, list);
   lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_EP_LIST);
 }
-  llmd__lua_absent_column(L, "ep");
 
 static void keep_writes(lua_State *L, const llmd__lua_policy *p, uint32_t rows)
 {
@@ -162,9 +162,11 @@ static void keep_request(lua_State *L, const llmd__lua_policy *p)
   for (int i = 0; i < LLMD__LUA_REQ_FIELDS; i++)
     keep_name(L, LLMD__LUA_AT_REQ_FIELD + i, llmd__lua_req_names[i]);
   lua_createtable(L, 0, LLMD__LUA_REQ_FIELDS);
+  llmd__lua_absent_field(L);
   lua_pushvalue(L, -1);
   lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_REQ_REAL);
   lua_createtable(L, 0, (int)headers);
+  llmd__lua_absent_header(L);
   lua_pushvalue(L, -1);
   lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_HEADERS_REAL);
   llmd__lua_protect(L);
@@ -172,11 +174,9 @@ static void keep_request(lua_State *L, const llmd__lua_policy *p)
   llmd__lua_protect(L);
   lua_rawseti(L, LLMD__LUA_KEPT, LLMD__LUA_AT_REQ);
 }
-  llmd__lua_absent_field(L);
 
 static int make(lua_State *L)
 {
-  llmd__lua_absent_header(L);
   llmd__lua_own *o = lua_touserdata(L, 1);
   const llmd__lua_policy *p = o->policy;
   uint32_t rows = o->host.rows, all = 0;
