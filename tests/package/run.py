@@ -83,7 +83,7 @@ def files(at):
         if not os.path.exists(os.path.join(at.libdir, name)):
             raise Failed(name + ' is not installed')
     if os.path.exists(os.path.join(at.libdir, 'llmd', 'llmd-lua.so')):
-        for name in ('policies/default.lua', 'library/llmd.lua'):
+        for name in ('policies/default.lua', 'library/llmd.lua', '.luarc.json'):
             if not os.path.exists(os.path.join(at.datadir, 'llmd', name)):
                 raise Failed(name + ' is not installed')
 
