@@ -71,6 +71,19 @@ static int take_integer(const char *word, const char *text, int64_t least, int64
 
 /* ---- endpoints ---- */
 
+/* An engine that has nothing to do: unknown values would make no scores. */
+static int make_idle(const struct stage *s, llmd_endpoint_id id)
+{
+  static const struct { uint32_t attribute; double value; } idle[] = {
+    {LLMD_ATTR_WAITING, 0}, {LLMD_ATTR_RUNNING, 0}, {LLMD_ATTR_KV_USAGE, 0}, {LLMD_ATTR_MAX_MODELS, 4},
+    {LLMD_ATTR_BLOCK_SIZE, 16}, {LLMD_ATTR_NUM_BLOCKS, 8192},
+  };
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && i < sizeof idle / sizeof *idle; i++)
+    rc = llmd_pool_set(s->session->pool, id, idle[i].attribute, idle[i].value);
+  return rc;
+}
+
 static int add_endpoint(struct stage *s, llmd_err *err)
 {
   struct stage_endpoint *e = &s->endpoint[s->n];
@@ -83,7 +96,7 @@ static int add_endpoint(struct stage *s, llmd_err *err)
   if (rc)
     return told(err, rc);
   s->n++;
-  return 0;
+  return told(err, make_idle(s, e->id));
 }
 
 static void free_labels(struct stage_endpoint *e)
@@ -228,7 +241,7 @@ static int set_number(struct stage *s, uint32_t i, const cJSON *read, const char
 {
   const char *name = policy_text(read, "name"), *from = policy_text(read, "from");
   double number;
-  int attribute, rc = take_number(name, value, &number, err);
+  int attribute, rc = take_number(name, strcmp(value, "unknown") ? value : "", &number, err);
   if (rc)
     return rc;
   attribute = llmd_pool_attribute(s->session->pool, name, from[0] ? from : NULL, LLMD_TYPE_F64, LLMD_SCOPE_ENDPOINT);

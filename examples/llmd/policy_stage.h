@@ -54,9 +54,10 @@ int stage_open(struct stage *s, struct session *session, const struct session_op
                llmd_err *err);
 void stage_close(struct stage *s);
 
-/* As many endpoints, pod-1 and so on; what was set of those that stay, stays. */
+/* As many endpoints, pod-1 and so on, with engines that are idle: empty queue and cache, nothing else known. What was set
+ * of those that stay, stays. */
 int stage_endpoints(struct stage *s, uint32_t n, llmd_err *err);
-/* Of endpoint i (from 0); value "" = unknown again. */
+/* Of endpoint i (from 0); value "", of numbers also "unknown" = unknown. */
 int stage_set(struct stage *s, uint32_t i, const char *word, const char *value, llmd_err *err);
 /* model, prompt, tokens, max_tokens, priority, tenant, session, slo_ttft_ms, slo_tpot_ms, stream, header:NAME;
  * value "" = not given. */

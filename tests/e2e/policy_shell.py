@@ -415,6 +415,9 @@ def repl_decides(llmd, folder):
     same('rows', {k: (v[-2], v[-1], '1>' in v) for k, v in rows.items()},
          {'default/pod-1': ('0.111', '0.111', False), 'default/pod-2': ('0.333', '0.333', True),
           'default/pod-3': ('-', '0.000', False)})
+    for gone, score in (('waiting=unknown', '-'), ('waiting=', '-'), ('waiting=0', '1.000')):
+        answer = run_lines(llmd, file, ':endpoints 2', ':set 2 ' + gone, ':run').is_(RIGHT, silent=True)
+        same('idle, and ' + gone, [line.split()[-2] for line in answer.out.splitlines() if 'pod-' in line], ['1.000', score])
     run_lines(llmd, file, ':set 1 waiting=0', ':run', ':explain').is_(
         RIGHT, out=['routed to', 'picked by max-score-picker'])
     run_lines(llmd, file, ':endpoints 5', ':endpoints', ':run').is_(RIGHT, out=['5 endpoints', 'default/pod-5'])
