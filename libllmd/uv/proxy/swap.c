@@ -1,7 +1,9 @@
 /* Policies' new texts, taken up while requests flow. What takes time (compiling, a new lane's memory, freeing the former)
  * is another thread's; the loop exchanges pointers. */
-#include "uv/proxy/inner.h"
+#include <string.h>
+
 #include "uv/log.h"
+#include "uv/proxy/inner.h"
 
 #define AGAIN 40u /* ticks until what may have passed is tried again */
 
@@ -20,11 +22,23 @@ static uint64_t sum_numbers(llmd_proxy *p)
   return sum;
 }
 
-static void tell_taken(llmd_proxy *p)
+/* The number of that file's text, as the first `most` policies have it; 0 = none does. */
+static uint64_t number_of(const llmd_scheduler *s, llmd_str file, uint32_t most)
+{
+  llmd_policy_info info = {.size = sizeof info};
+  for (uint32_t i = 0; i < most && !llmd_scheduler_policy(s, i, &info); i++)
+    if (info.file.len == file.len && file.len && !memcmp(info.file.ptr, file.ptr, file.len))
+      return info.number;
+  return 0;
+}
+
+/* A line for each file that has another text now. */
+static void tell_taken(llmd_proxy *p, const llmd_scheduler *former)
 {
   llmd_policy_info info = {.size = sizeof info};
   for (uint32_t i = 0; !llmd_scheduler_policy(p->scheduler, i, &info); i++)
-    if (info.number)
+    if (info.number && !number_of(p->scheduler, info.file, i) &&
+        number_of(former, info.file, UINT32_MAX) != info.number)
       llmd__log(p->log, p->log_ud, LLMD_LOG_INFO, "proxy", "policy %.*s: decides by text %llu", (int)info.file.len,
                 info.file.ptr, (unsigned long long)info.number);
 }
@@ -87,7 +101,7 @@ static void take(llmd_proxy *p)
   p->swap.scheduler = former;
   p->swap.failed = 0;
   llmd__counts_swap(p, 1);
-  tell_taken(p);
+  tell_taken(p, former);
 }
 
 /* No memory, no descriptor: no fault of the text, whose number may never change. */
