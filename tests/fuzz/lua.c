@@ -58,8 +58,9 @@ static void plain(maker *m)
 {
   static const char *const words[] = {
     "0", "a", "t", "b", "s", "1", "2", "0.5", "-1", "1e308", "0/0", "math.huge", "math.maxinteger", "math.mininteger",
-    "\"\"", "\"x\"", "\"10\"", "\"a\\0b\"", "nil", "true", "false", "{}", "{3, 1, 2}", "{1, nil, 3}", "{k = 1, 2, j = 3}",
-    "cols", "cols.waiting", "cols.n", "req", "req.model", "req.headers", "out", "p", "string", "math", "table", "llmd",
+    "\"\"", "\"x\"", "\"10\"", "\"a\\0b\"", "nil", "true", "false", "{}", "{3, 1, 2}",
+    "{1, nil, 3}",
+    "{k = 1, 2, j = 3}", "cols", "cols.waiting", "cols.n", "req", "req.model", "req.headers", "out", "p", "string", "math", "table", "llmd",
     "llmd.store", "_ENV", "_G", "up", "list", "f", "type", "pcall", "error", "tostring", "pairs", "ipairs", "select",
     "llmd.max", "string.upper", "table.concat", "llmd.random()", "\"k\" .. a", "\"n\" .. #s"};
   PICK(m, words);
@@ -87,8 +88,8 @@ static void call(maker *m, int depth)
 
 static void expression(maker *m, int depth)
 {
-  static const char *const operators[] = {" + ", " - ", " * ", " / ", " // ", " % ", " & ", " | ", " ~ ", " << ", " >> ",
-                                          " .. ", " == ", " ~= ", " < ", " <= ", " and ", " or "};
+  static const char *const operators[] = {" + ", " - ", " * ", " / ", " // ", " % ", " & ", " | ", " ~ ", " << ",
+                                          " >> ", " .. ", " == ", " ~= ", " < ", " <= ", " and ", " or "};
   static const char *const before[] = {"#", "-", "~", "not "};
   uint32_t kind = depth < DEEPEST ? choose(m, 8) : 0;
   switch (kind) {
@@ -128,12 +129,13 @@ static void block(maker *m, int depth);
 
 static void statement(maker *m, int depth)
 {
-  static const char *const targets[] = {"a", "b", "t", "s", "out[1]", "out[2]", "out[a]", "t[a]", "t[b]", "t.k", "t[#t + 1]",
-                                        "cols.waiting[1]", "cols.waiting[a]", "cols.n", "up", "list[1]", "G", "req.model",
-                                        "out", "cols.waiting", "string.sub", "t[s]"};
-  static const char *const heads[] = {"for i = 1, 5 do a = i ", "for a, b in pairs(t) do ", "for a, b in ipairs(list) do ",
-                                      "if a then ", "while a ~= b do ", "do local t <const> = {a, b} ",
-                                      "for a, b in pairs(cols) do ", "repeat local b = a ", "for i = a, b do "};
+  static const char *const targets[] = {
+    "a", "b", "t", "s", "out[1]", "out[2]", "out[a]", "t[a]", "t[b]", "t.k", "t[#t + 1]", "cols.waiting[1]",
+    "cols.waiting[a]", "cols.n", "up", "list[1]", "G", "req.model", "out", "cols.waiting", "string.sub", "t[s]"};
+  static const char *const heads[] = {
+    "for i = 1, 5 do a = i ", "for a, b in pairs(t) do ", "for a, b in ipairs(list) do ", "if a then ",
+    "while a ~= b do ", "do local t <const> = {a, b} ", "for a, b in pairs(cols) do ", "repeat local b = a ",
+    "for i = a, b do "};
   switch (choose(m, depth < DEEPEST ? 8 : 5)) {
   case 1:
   case 2:
@@ -184,7 +186,8 @@ static void block(maker *m, int depth)
 static void make(maker *m)
 {
   put(m, "local up, list, f, G = 0, {5, 3, 4}, function(a, b) return a end\n"
-         "local a, b, s, t = 1, 2, 'text', {1, 2, 3, k = 4}\ndo local cols, out, req, p = {waiting = {}}, {}, {}, {}\n");
+         "local a, b, s, t = 1, 2, 'text', {1, 2, 3, k = 4}\n"
+         "do local cols, out, req, p = {waiting = {}}, {}, {}, {}\n");
   if (choose(m, 2))
     block(m, 2);
   put(m, "end\nreturn { reads = {\"waiting\", zone = \"label:zone\"}, score = function(req, cols, out, p)\n"
