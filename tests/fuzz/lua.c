@@ -59,8 +59,8 @@ static void plain(maker *m)
   static const char *const words[] = {
     "0", "a", "t", "b", "s", "1", "2", "0.5", "-1", "1e308", "0/0", "math.huge", "math.maxinteger", "math.mininteger",
     "\"\"", "\"x\"", "\"10\"", "\"a\\0b\"", "nil", "true", "false", "{}", "{3, 1, 2}",
-    "{1, nil, 3}",
-    "{k = 1, 2, j = 3}", "cols", "cols.waiting", "cols.n", "req", "req.model", "req.headers", "out", "p", "string", "math", "table", "llmd",
+    "{1, nil, 3}", "{k = 1, 2, j = 3}",
+    "cols", "cols.waiting", "cols.n", "req", "req.model", "req.headers", "out", "p", "string", "math", "table", "llmd",
     "llmd.store", "_ENV", "_G", "up", "list", "f", "type", "pcall", "error", "tostring", "pairs", "ipairs", "select",
     "llmd.max", "string.upper", "table.concat", "llmd.random()", "\"k\" .. a", "\"n\" .. #s"};
   PICK(m, words);
