@@ -30,6 +30,7 @@ struct llmd__file {
   uint64_t noticed, first; /* mono ns: the last sign of a change, and the first that was not acted on; 0 = none */
   uint64_t stat_due;
   print print; /* of what was read last; zero = nothing */
+  uint64_t sum;  /* of its text */
   const char *trouble; /* that was told */
   void (*done)(void *ud);
   void *done_ud;
@@ -133,21 +134,40 @@ char *llmd__file_load(const char *path, size_t most, uint32_t flags, size_t *len
   return text;
 }
 
-void llmd__file_read(llmd__file *f)
+/* FNV-1a. */
+static uint64_t sum_of(const char *text, size_t len)
+{
+  uint64_t sum = UINT64_C(14695981039346656037);
+  for (size_t i = 0; text && i < len; i++)
+    sum = (sum ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
+  return sum;
+}
+
+/* Events are the folder's: without `always` a file that is as it was is not spoken of. Two writes in one tick of the file
+ * system's clock leave one print, so the text counts as well. */
+static void read_file(llmd__file *f, int always)
 {
   print now;
   size_t len = 0;
   char *text;
   const char *why = load(f->path, f->o.most, f->o.flags, &now, &text, &len);
+  const uint64_t sum = sum_of(text, len);
+  const int same = !why && !f->trouble && sum == f->sum && memcmp(&now, &f->print, sizeof now) == 0;
   f->noticed = f->first = 0;
   f->print = now;
+  f->sum = sum;
   if (why) {
     trouble(f, why);
-  } else {
+  } else if (always || !same) {
     f->trouble = NULL;
     f->o.on_text(f->o.ud, text, len);
   }
   free(text);
+}
+
+void llmd__file_read(llmd__file *f)
+{
+  read_file(f, 1);
 }
 
 /* ---- noticing ---------------------------------------------------------------------------------------------------- */
@@ -221,7 +241,7 @@ void llmd__file_tick(llmd__file *f, uint64_t now)
 {
   if (settled(f, now)) {
     const print before = f->print;
-    llmd__file_read(f);
+    read_file(f, 0);
     if (f->has_events && memcmp(&before, &f->print, sizeof before) != 0) {
       (void)uv_fs_event_stop(&f->events); /* the folder may be another one of the same name */
       f->has_events = 0;

@@ -218,6 +218,42 @@ static void a_file_is_followed(void **state)
   close_rig(&r);
 }
 
+static int a_while_is_over(void *ud)
+{
+  const uint64_t *until = ud;
+  llmd_now now;
+  llmd_clock(&now);
+  return now.mono >= *until;
+}
+
+/* A log beside it, for one: what is said of the file is another line of that. */
+static void a_busy_folder_is_not_the_file(void **state)
+{
+  rig r;
+  char beside[160];
+  (void)state;
+  open_rig(&r);
+  write_file(r.path, ONE);
+  r.service.endpoints_file = r.path;
+  start(&r);
+  expect(&r, "10.0.0.1:80");
+  r.log[0] = 0;
+  snprintf(beside, sizeof beside, "%s/serve.log", r.folder);
+  for (int i = 0; i < 5; i++) {
+    llmd_now now;
+    uint64_t until;
+    llmd_clock(&now);
+    until = now.mono + 150000000;
+    write_file(beside, "a line\n");
+    engine_until(&r.loop, a_while_is_over, &until, "a while");
+  }
+  assert_string_equal(r.log, "");
+  replace_file(&r, TWO);
+  expect(&r, "10.0.0.1:80 10.0.0.2:80");
+  unlink(beside);
+  close_rig(&r);
+}
+
 /* As Kubernetes does with maps: pool.yaml -> ..data/pool.yaml, ..data -> ..v1, and then ..data is replaced. */
 static void links_are_followed(void **state)
 {
@@ -599,6 +635,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_file_is_followed),
+      cmocka_unit_test(a_busy_folder_is_not_the_file),
       cmocka_unit_test(links_are_followed),
       cmocka_unit_test(far_away_files_are_looked_at),
       cmocka_unit_test(a_bad_file_changes_nothing),
