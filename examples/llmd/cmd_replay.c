@@ -77,6 +77,14 @@ static int tell(struct replay *p, const llmd_decision *d, int same)
   return 0;
 }
 
+static const char *why_not(int64_t used)
+{
+  if (used == LLMD_E_MISMATCH)
+    return "decided by another configuration, text of a policy, --strict or --fail-open, or written by another version "
+           "(llmd policy replay decides by another configuration)";
+  return used ? llmd_strerror((int)used) : "empty";
+}
+
 static int replay_all(struct replay *p, struct session *s, const char *path, const struct file *file)
 {
   size_t at = 0;
@@ -85,8 +93,7 @@ static int replay_all(struct replay *p, struct session *s, const char *path, con
     int same = 0;
     int64_t used = llmd_replay(s->lane, file->text + at, file->len - at, &d, &same);
     if (used <= 0)
-      return shell_refuse(path, "record %" PRIu32 " (byte %zu): %s", p->n + 1, at,
-                          used ? llmd_strerror((int)used) : "empty");
+      return shell_refuse(path, "record %" PRIu32 " (byte %zu): %s", p->n + 1, at, why_not(used));
     at += (size_t)used;
     p->n++;
     p->differ += !same;

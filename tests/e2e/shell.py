@@ -255,7 +255,7 @@ def replay(llmd):
         said = llmd('replay', *config, '--json', records).is_(RIGHT, silent=True).json()
         same('counts', (said['records'], said['same'], said['differ']), (2, 2, 0))
         same('destinations', {r['destination'] for r in said['results']}, {'10.0.0.2:8000'})
-        llmd('replay', records).is_(REFUSED, err='record 1 (byte 0): versions or layouts do not match')
+        llmd('replay', records).is_(REFUSED, err='record 1 (byte 0): decided by another configuration')
         llmd('replay', *config, data('chat.json')).is_(REFUSED, err='record 1 (byte 0): malformed')
         llmd('replay', *config, '/dev/null').is_(REFUSED, err='no record')
         with open(records, 'rb') as f:
