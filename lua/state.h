@@ -45,6 +45,7 @@ typedef struct llmd__lua {
   uint64_t given_instructions, given_ns; /* what the running call was given, for its error's text */
   uint64_t fail_at;  /* tests: which allocation from now on is refused, and with fail_on all after it; 0 = none */
   uint32_t fail_on;
+  uint32_t slow;        /* it has had a long string: the budget is looked at more often */
   uint32_t long_string; /* a string was refused because it was longer than LLMD__LUA_STRING */
   uint32_t scan;        /* LLMD__LUA_HAS_* of what llmd__lua_load loaded */
   /* what a call may do */

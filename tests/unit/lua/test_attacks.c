@@ -166,6 +166,40 @@ static void work_looks_at_the_clock(void **state)
   }
 }
 
+static uint64_t looks_of(const char *text)
+{
+  victim v = {0};
+  double out[VICTIM_ROWS];
+  uint64_t before;
+  v.host.clock = clock_of_looks;
+  open_text(&v, text);
+  v.self->time = INT64_MAX / 4;
+  before = ticks;
+  assert_int_equal(victim_score(&v, 1, out), 0);
+  before = (ticks - before) / 1000000;
+  close_it(&v);
+  return before;
+}
+
+/* Comparing two strings full of NUL takes long, and is one instruction: with long strings about, there are looks every
+ * few of them, wherever the strings come from. */
+static void long_strings_are_watched(void **state)
+{
+  static const char few[] = "local a, b = \"\", \"\" for i = 1, 400 do local c = a < b end";
+  static const char made[] = "local a = \"\\0\" for i = 1, 13 do a = a .. a end "
+                             "for i = 1, 400 do local c = a < a end";
+  static const char kept[] = "local a = \"\\0\" for i = 1, 13 do a = a .. a end local b = a .. \"x\" "
+                             "return { score = function(req, out) for i = 1, 400 do local c = a < b end end }";
+  char text[512];
+  uint64_t short_ones;
+  (void)state;
+  snprintf(text, sizeof text, "return { score = function(req, out) %s end }", few);
+  short_ones = looks_of(text);
+  snprintf(text, sizeof text, "return { score = function(req, out) %s end }", made);
+  assert_true(looks_of(text) > 8 * short_ones);
+  assert_true(looks_of(kept) > 8 * short_ones);
+}
+
 static uint64_t clock_of_short_looks(void *ctx)
 {
   (void)ctx;
@@ -207,7 +241,7 @@ int main(void)
     cmocka_unit_test(methods_of_strings_keep_nothing), cmocka_unit_test(lengths_are_not_remembered),
     cmocka_unit_test(lists_of_the_policy_are_results), cmocka_unit_test(order_of_tables_is_not_told),
     cmocka_unit_test(refused_stack_cannot_be_caught),  cmocka_unit_test(work_looks_at_the_clock),
-    cmocka_unit_test(loading_anew_has_no_more_time),
+    cmocka_unit_test(long_strings_are_watched),        cmocka_unit_test(loading_anew_has_no_more_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
