@@ -130,16 +130,21 @@ struct llmd__lua_policy {
   void *blocks;  /* what it owns, freed together */
 };
 
+/* How often a policy has failed lately (strikes.h). */
+typedef struct llmd__lua_strikes {
+  uint64_t at[3]; /* mono of the last failures */
+  uint64_t until; /* left out until then */
+  uint32_t n;
+} llmd__lua_strikes;
+
 /* What a lane has. */
 typedef struct llmd__lua_own {
   llmd__lua lua; /* first: llmd__lua_state(L)->user is the own */
   const llmd__lua_self *self;
   const llmd__lua_policy *policy;
   llmd_host host; /* a copy; ctx as given */
-  uint64_t strike[3]; /* mono of the last failures */
-  uint32_t strikes;
+  llmd__lua_strikes strikes[2]; /* of the verbs that decide, of commit and report */
   uint32_t rebuild;   /* memory ran out: the state is made anew before the next call */
-  uint64_t bypass_until;
   int verb_ref[LLMD__LUA_VERBS], params_ref, eval_ref; /* places in the registry */
   void *kept;         /* verbs: tables kept in Lua and what they hold (columns.h) */
 } llmd__lua_own;

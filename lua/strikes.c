@@ -5,26 +5,32 @@
 
 #include "strikes.h"
 
-#define STRIKES (sizeof((llmd__lua_own *)0)->strike / sizeof(uint64_t))
+#define STRIKES (sizeof((llmd__lua_strikes *)0)->at / sizeof(uint64_t))
 #define WITHIN_NS 60000000000u
 
-/* Records that are decided again by another text come in any order: one from before the strikes is not left out. */
-int llmd__lua_bypassed(const llmd__lua_own *o, uint64_t now)
+static uint32_t which(uint32_t verb)
 {
-  return now < o->bypass_until && o->bypass_until - now <= (uint64_t)o->self->bypass;
+  return verb == LLMD__LUA_COMMIT || verb == LLMD__LUA_REPORT;
+}
+
+/* Records that are decided again by another text come in any order: one from before the strikes is not left out. */
+int llmd__lua_bypassed(const llmd__lua_own *o, uint32_t verb, uint64_t now)
+{
+  const llmd__lua_strikes *s = &o->strikes[which(verb)];
+  return now < s->until && s->until - now <= (uint64_t)o->self->bypass;
 }
 
 /* "left out for 30 s after failing three times, last: MESSAGE" */
-static void tell(const llmd__lua_own *o)
+static void tell(const llmd__lua_own *o, uint32_t verb)
 {
+  static const char *const heads[] = {"left out for ", "commit and report left out for "};
   static const char after[] = " s after failing three times, last: ";
-  char line[sizeof "left out for " + 24 + sizeof after + LLMD__LUA_TROUBLE], digits[24];
-  size_t n = 0, d = sizeof digits;
+  char line[32 + 24 + sizeof after + LLMD__LUA_TROUBLE], digits[24];
+  size_t n = strlen(heads[which(verb)]), d = sizeof digits;
   uint64_t s = (uint64_t)o->self->bypass / 1000000000;
   if (!o->host.log)
     return;
-  memcpy(line, "left out for ", 13);
-  n = 13;
+  memcpy(line, heads[which(verb)], n);
   do
     digits[--d] = (char)('0' + s % 10);
   while (s /= 10);
@@ -52,16 +58,16 @@ void llmd__lua_unseen(const llmd__lua_own *o, uint32_t verb)
   o->host.log(o->host.ctx, LLMD_LOG_DEBUG, line, n + o->lua.trouble_len);
 }
 
-void llmd__lua_strike(llmd__lua_own *o, uint64_t now)
+void llmd__lua_strike(llmd__lua_own *o, uint32_t verb, uint64_t now)
 {
-  uint64_t *at = &o->strike[o->strikes % STRIKES];
-  uint64_t first = o->strike[(o->strikes + 1) % STRIKES]; /* two strikes ago */
-  *at = now;
-  if (++o->strikes < STRIKES || now < first || now - first > WITHIN_NS)
+  llmd__lua_strikes *s = &o->strikes[which(verb)];
+  uint64_t first = s->at[(s->n + 1) % STRIKES]; /* two strikes ago */
+  s->at[s->n % STRIKES] = now;
+  if (++s->n < STRIKES || now < first || now - first > WITHIN_NS)
     return;
-  o->strikes = 0;
+  s->n = 0;
   if (o->self->bypass <= 0)
     return;
-  o->bypass_until = now + (uint64_t)o->self->bypass;
-  tell(o);
+  s->until = now + (uint64_t)o->self->bypass;
+  tell(o, verb);
 }

@@ -242,14 +242,14 @@ int llmd__lua_run(llmd__lua_work *w)
 {
   int replay = (w->flags & LLMD_BATCH_REPLAY) != 0, rc;
   llmd__lua_limits l;
-  if (!replay && llmd__lua_bypassed(w->own, w->now))
+  if (!replay && llmd__lua_bypassed(w->own, w->verb, w->now))
     return LLMD_E_BYPASSED;
   limit(w, &l);
   rc = call(w, &l);
   if (rc && (w->verb == LLMD__LUA_COMMIT || w->verb == LLMD__LUA_REPORT))
     llmd__lua_unseen(w->own, w->verb);
   if (rc && !replay && !is_blameless(w, &l, rc))
-    llmd__lua_strike(w->own, w->now);
+    llmd__lua_strike(w->own, w->verb, w->now);
   return rc ? rc : w->result;
 }
 

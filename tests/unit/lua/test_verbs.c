@@ -568,7 +568,7 @@ static void handles_profiles(void **state)
   assert_int_equal(primary, 1);
   run[1].state = LLMD_RUN_FAILED;
   assert_int_equal(finish(&primary), LLMD_E_NONE);
-  assert_int_equal(((llmd__lua_own *)r.own)->strikes, 0); /* that is an answer */
+  assert_int_equal(((llmd__lua_own *)r.own)->strikes[0].n, 0); /* that is an answer */
   rig_free(&r);
 }
 

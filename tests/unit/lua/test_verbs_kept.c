@@ -69,7 +69,7 @@ static void torment(const char *script, int rc, const char *trouble)
   make(script);
   good("nothing", 6);
   for (size_t i = 0; i < sizeof next / sizeof *next; i++) {
-    ((llmd__lua_own *)r.own)->strikes = 0;
+    ((llmd__lua_own *)r.own)->strikes[0].n = 0;
     if (rc)
       rig_ill(&r, evil(6), rc, trouble);
     else
@@ -198,7 +198,7 @@ static void each_verb_has_its_own_out(void **state)
                "  filter = function(req, keep, n) for i = 1, n do assert(keep[i] == true) keep[i] = false end\n"
                "    assert(req.priority ~= 1) end }");
   for (uint32_t turn = 0; turn < 4; turn++) {
-    ((llmd__lua_own *)r.own)->strikes = 0;
+    ((llmd__lua_own *)r.own)->strikes[0].n = 0;
     r.view.priority = 1;
     assert_int_equal(turn & 1 ? rig_score(&r, 5) : rig_produce(&r, 5), LLMD_E_PLUGIN);
     assert_int_equal(rig_filter(&r, 4), LLMD_E_PLUGIN);
