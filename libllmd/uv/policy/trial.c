@@ -8,6 +8,7 @@
 #include "uv/stats/records.h"
 
 #define EXPLAIN_MOST ((size_t)1 << 20)
+#define ENOUGH 4u /* records that were routed: when a text routes none of so many, it is refused */
 
 /* ---- examples ---------------------------------------------------------------------------------------------------- */
 
@@ -23,7 +24,7 @@ static int say_nothing(void *ud, const char *ptr, size_t len)
 
 typedef struct bench {
   llmd_lane *was, *now;
-  uint32_t tried;
+  uint32_t tried, routed_then, routed_now;
   int rc;
   llmd_err *err;
 } bench;
@@ -72,24 +73,53 @@ static int blame(const llmd_lane *lane, llmd_err *err)
   return rc;
 }
 
-/* 1: a policy fails on the record; 0: none does, or it is no record for this configuration. */
-static int fails(llmd_lane *lane, const char *record, size_t len, int *tried)
+/* Decides the record; 0: it is no record for this configuration. */
+static int decide(llmd_lane *lane, const char *record, size_t len, llmd_decision *out, llmd_decision *then,
+                  uint32_t *missing)
 {
-  llmd_decision d = {.size = sizeof d};
-  *tried = llmd_replay_other(lane, record, len, &d, NULL, NULL) > 0;
-  return *tried && (d.ladder & LLMD_LADDER_PLUGIN) != 0;
+  memset(out, 0, sizeof *out);
+  memset(then, 0, sizeof *then);
+  out->size = then->size = sizeof *out;
+  return llmd_replay_other(lane, record, len, out, then, missing) > 0;
+}
+
+static int failed(const llmd_decision *d)
+{
+  return (d->ladder & LLMD_LADDER_PLUGIN) != 0;
+}
+
+/* A record without all that the text asks for does not tell whom it would refuse. */
+static void count_routed(bench *b, const llmd_decision *then, const llmd_decision *now, uint32_t missing)
+{
+  if (missing || then->status != LLMD_ROUTED)
+    return;
+  b->routed_then++;
+  b->routed_now += now->status == LLMD_ROUTED;
 }
 
 static int try_record(void *ud, uint64_t number, uint64_t wall, const char *record, size_t len)
 {
   bench *b = ud;
-  int tried, before;
+  llmd_decision now, was, then;
+  uint32_t missing = 0;
   (void)number;
   (void)wall;
-  if (fails(b->now, record, len, &tried) && !fails(b->was, record, len, &before))
+  if (!decide(b->now, record, len, &now, &then, &missing))
+    return 0;
+  b->tried++;
+  count_routed(b, &then, &now, missing);
+  if (failed(&now) && !(decide(b->was, record, len, &was, &then, &missing) && failed(&was)))
     b->rc = blame(b->now, b->err);
-  b->tried += (uint32_t)tried;
   return b->rc;
+}
+
+/* A text under which nobody would be served any more has not failed anywhere: it is a mistake all the same. */
+static int serves_nobody(const bench *b)
+{
+  if (b->rc || b->routed_then < ENOUGH || b->routed_now)
+    return b->rc;
+  return llmd__fail(b->err, LLMD_E_PLUGIN, 0, 0, NULL, "refuses all of %u recorded requests that were served",
+                    b->routed_then);
 }
 
 /* Without lanes, or memory, for it there is no trial: that is no fault of the policy. */
@@ -104,7 +134,7 @@ static int try_records(llmd_share *share, llmd_scheduler *was, llmd_scheduler *n
   llmd_lane_free(b.now);
   free(room);
   out->records = b.tried;
-  return b.rc;
+  return serves_nobody(&b);
 }
 
 int llmd__trial_run(llmd_share *share, llmd_scheduler *was, llmd_scheduler *now, llmd__trial *out, llmd_err *err)

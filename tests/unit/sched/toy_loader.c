@@ -6,6 +6,7 @@
  *    score prompt R WORD      1 for the first candidate when the prompt begins with WORD, else for the last
  *    score store NAME         1 for the candidate of the number that the table holds, 0 when it has none
  *    keep NAME                a filter: candidate of that number in the table is dropped
+ *    nobody                   a filter that drops all
  *    put NAME NUMBER          commit writes the table
  *    try NAME                 score writes the table, which is refused: 1 for all when it was
  *    produce NUMBER           the column Toy is that number; `get NAME` before it: plus what the table holds
@@ -47,7 +48,7 @@ typedef struct toy {
   const llmd_allocator *alloc;
   char *text, name[MOST][64], keep[64], put[64], get[64], ask[64], trouble[VERBS][80];
   size_t len;
-  uint32_t n_reads, n_rules, n_examples, n_wrong, late[VERBS];
+  uint32_t n_reads, n_rules, n_examples, n_wrong, nobody, late[VERBS];
   llmd_read read[MOST + 1];
   rule rule[MOST];
   int fail[VERBS];
@@ -151,6 +152,8 @@ static int filter(const void *self, const llmd_batch *b, uint8_t *keep, uint32_t
     own->host.get(own->host.ctx, t->keep, strlen(t->keep), &v);
   if (v < b->n)
     keep[v] = 0;
+  if (t->nobody)
+    memset(keep, 0, b->n);
   return rc;
 }
 
@@ -312,6 +315,8 @@ static int read_line(toy *t, char *line)
     return add_rule(t, "try", w[1], "");
   if (!strcmp(w[0], "keep"))
     snprintf(t->keep, sizeof t->keep, "%s", w[1]);
+  else if (!strcmp(w[0], "nobody"))
+    t->nobody = 1;
   else if (!strcmp(w[0], "get"))
     snprintf(t->get, sizeof t->get, "%s", w[1]);
   else if (!strcmp(w[0], "ask"))
@@ -353,7 +358,7 @@ static void describe(toy *t)
   p->close = close_own;
   p->trouble = trouble;
   p->score = t->n_rules || t->fail[SCORE] || t->late[SCORE] ? score : NULL;
-  p->filter = *t->keep || t->fail[FILTER] ? filter : NULL;
+  p->filter = *t->keep || t->nobody || t->fail[FILTER] ? filter : NULL;
   p->finish = p->next ? finish : NULL;
   p->commit = *t->put || t->fail[COMMIT] ? commit : NULL;
   p->writes = p->produce ? writes : NULL;

@@ -288,19 +288,44 @@ static void decide_and_record(void)
   llmd_scheduler_free(s);
 }
 
-static void tried_on_records(void **state)
+static void starts_with_endpoints(void)
 {
   const uint64_t late = uv_now(&loop) + DEADLINE_MS;
-  (void)state;
   starts();
   while (llmd_pool_count(llmd_share_pool(share)) < 2 && uv_now(&loop) < late)
     (void)uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void tried_on_records(void **state)
+{
+  (void)state;
+  starts_with_endpoints();
   decide_and_record();
   write_file("one.toy", "read f64 WaitingQueueSize\nscore f64 0\nfail score -6 ouch\n");
   until_said("one.toy: fails on a recorded request: ouch; the former text stays");
   assert_int_equal(number_of("one.toy", right), 1);
   write_file("one.toy", other);
   until_said("one.toy: text 2 is in use; tried: examples 2, recorded requests 1");
+  stop();
+}
+
+/* Of three records it cannot be told. Nor of any when the text reads what they do not hold. */
+static void refuses_everybody(void **state)
+{
+  (void)state;
+  starts_with_endpoints();
+  for (int i = 0; i < 3; i++)
+    decide_and_record();
+  write_file("one.toy", "read f64 WaitingQueueSize\nscore f64 0\nnobody\n");
+  until_said("one.toy: text 2 is in use; tried: examples 0, recorded requests 3");
+  write_file("one.toy", right);
+  until_number("one.toy", 3);
+  decide_and_record();
+  write_file("one.toy", "read f64 WaitingQueueSize\nscore f64 0\nnobody\n");
+  until_said("one.toy: refuses all of 4 recorded requests that were served; the former text stays");
+  assert_int_equal(number_of("one.toy", right), 3);
+  write_file("one.toy", "read f64 WaitingQueueSize\nread label zone\nscore f64 0\nnobody\n");
+  until_said("one.toy: text 4 is in use; tried: examples 0, recorded requests 4");
   stop();
 }
 
@@ -351,6 +376,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(starts_again, begin, end),
     cmocka_unit_test_setup_teardown(nothing_to_start_with, begin, end),
     cmocka_unit_test_setup_teardown(tried_on_records, begin, end),
+    cmocka_unit_test_setup_teardown(refuses_everybody, begin, end),
     cmocka_unit_test_setup_teardown(other_files, begin, end),
     cmocka_unit_test_setup_teardown(asked_again, begin, end),
   };
