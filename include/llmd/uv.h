@@ -262,9 +262,10 @@ LLMD_API void llmd_token_client_cancel(llmd_token_client *c, uint64_t question);
 
 /* ---- the agent ---------------------------------------------------------------------------------------------------- */
 /* Discovery, scraper, subscriber and tokens on one share, with the writer's ticks and publishing, reaping of the dead, and
- * an admin port: /metrics, /healthz, /readyz, /explain, /endpoints, /policies. Files of policies (loader.h) are watched: a
- * text that is right, does what its examples say and fails on none of the requests that proxies recorded is put into the
- * region (llmd_pool_put_policy); else it is told of with file and line, and the former one stays. */
+ * an admin port: /metrics, /healthz, /readyz, /explain, /records, /endpoints, /policies. Files of policies (loader.h) are
+ * watched: a text that is right, does what its examples say and fails on none of the requests that proxies recorded, nor
+ * refuses all of them, is put into the region (llmd_pool_put_policy); else it is told of with file and line, and the
+ * former one stays. */
 typedef struct llmd_agent llmd_agent;
 typedef struct llmd_agent_options {
   uint32_t size;

@@ -361,7 +361,7 @@ def admin_port(world):
     for method, path, status in (('POST', '/metrics', 405), ('DELETE', '/healthz', 405),
                                  ('GET', '/metrics/../etc/passwd', 404),
                                  ('GET', '/' + 'a' * 9000, 404), ('GET', '/explain?x=' + '%00' * 900, 200),
-                                 ('PUT', '/explain', 405)):
+                                 ('PUT', '/explain', 405), ('POST', '/records', 405)):
         same(f'{method} {path[:30]}', ask(port, method, path)[0], status)
     kept = []
     try:

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'lint'))
 import tap  # noqa: E402
 from chaos import all_well, kill, only, settled  # noqa: E402
 from load import Load  # noqa: E402
-from world import PATIENCE, Raw, World, Wrong, chat, need, same, until  # noqa: E402
+from world import PATIENCE, Raw, World, Wrong, ask, chat, need, same, until  # noqa: E402
 
 SECONDS = 30 if os.environ.get('LLMD_LONG') == '1' else 4
 
@@ -40,6 +40,8 @@ EAGER = '''return { score = function(req, cols, out)
   out[1] = sum
 end }
 '''
+
+NOBODY = 'return { filter = function(p) return false end }\n'
 
 GREEDY = 'return { score = function(waiting) return 1 end, examples = {' + '{endpoints={{}},scores={1}},' * 990 + '} }\n'
 
@@ -110,6 +112,23 @@ def go_to(world, zone):
     until(f'all go to {zone}', lambda: zones(world) == {zone})
 
 
+def records(serve):
+    """The decisions that workers have recorded, and the type that they come with."""
+    status, head, body = ask(serve.admin(), 'GET', '/records')
+    same('/records', (status, head.get('content-type')), (200, 'application/octet-stream'))
+    return body
+
+
+def replayed(world, policy):
+    """What llmd policy replay says of real traffic."""
+    with open(world.path('traffic.rec'), 'wb') as f:
+        f.write(records(world.serve))
+    p = subprocess.run(world.llmd + ['policy', 'replay', '--json', world.path(policy), f.name], stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+    same('exit code', p.returncode, 0)
+    return json.loads(p.stdout.decode())
+
+
 # ---- what people do --------------------------------------------------------------------------------------------------
 
 def in_one_line(world):
@@ -141,6 +160,27 @@ def in_one_line(world):
     same('number', agree(serve, text('a', 'again')), 3)
     go_to(world, 'a')
     same('taken', serve.figure('llmd_policy_reloads_total', 'ok'), 2)
+    settled(world)
+
+
+def tried_on_traffic(world):
+    """/records: what a text would have changed, before its file is touched. One that would refuse all is not taken."""
+    path = world.write('zones.lua', text('a'))
+    world.write('other.lua', text('b'))
+    serve = begin(world)
+
+    def enough():
+        go_to(world, 'a')
+        return records(serve) and replayed(world, 'zones.lua')['records'] >= 8
+    until('workers have recorded', enough)
+    said = replayed(world, 'zones.lua')
+    same('by the text that runs', (said['same'], said['missing']['records']), (said['records'], 0))
+    said = replayed(world, 'other.lua')
+    need('by another one', said['changed'] > said['records'] / 2, said)
+    world.write('zones.lua', NOBODY)
+    serve.find(rf'^policy: error: {re.escape(path)}: refuses all of [0-9]+ recorded requests that were served; '
+               'the former text stays$')
+    same('where they go', zones(world), {'a'})
     settled(world)
 
 
@@ -256,6 +296,7 @@ def attempt(name, llmd, test):
 
 TESTS = (
     ('a policy in one line, edited well and badly', in_one_line),
+    ('a policy tried on real traffic', tried_on_traffic),
     ('a policy beside C plugins', beside_c_plugins),
     ('what is not right does not start', cannot_start),
     ('ten changes a second under load', swaps),

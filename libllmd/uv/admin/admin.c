@@ -12,6 +12,7 @@ struct llmd__admin {
 };
 
 static const char text_type[] = "text/plain; charset=utf-8", json_type[] = "application/json",
+                  bytes_type[] = "application/octet-stream",
                   metrics_type[] = "text/plain; version=0.0.4; charset=utf-8";
 
 static void answer(llmd_http_call *call, uint32_t status, const char *type, llmd__page *page)
@@ -63,13 +64,19 @@ static void give_explain(const llmd__admin *a, llmd_http_call *call, llmd__page 
   answer(call, 200, json_type, page);
 }
 
+static void give_records(const llmd__admin *a, llmd_http_call *call, llmd__page *page)
+{
+  llmd__admin_records(a->view, page);
+  answer(call, 200, bytes_type, page);
+}
+
 static const struct {
   const char *path;
   void (*give)(const llmd__admin *a, llmd_http_call *call, llmd__page *page);
 } pages[] = {
   {"/metrics", give_metrics}, {"/healthz", give_health},  {"/readyz", give_ready},
   {"/endpoints", give_endpoints}, {"/policies", give_policies},
-  {"/explain", give_explain},
+  {"/explain", give_explain}, {"/records", give_records},
 };
 #define N_PAGES (sizeof pages / sizeof pages[0])
 

@@ -6,6 +6,7 @@
  *   /endpoints   JSON: each endpoint, what is known of it, what is in flight
  *   /policies    JSON: policies with files of their own, which text is in use
  *   /explain     JSON: decisions explained lately
+ *   /records     bytes: decisions recorded lately, for llmd_replay_other
  *
  * Only GET; nothing can be changed here. */
 #ifndef LLMD_UV_ADMIN_ADMIN_H
@@ -54,6 +55,7 @@ void llmd__admin_metrics(const llmd__admin_view *view, const llmd_http_stats *ht
 void llmd__admin_endpoints(const llmd__admin_view *view, llmd__page *page);
 void llmd__admin_policies(const llmd__admin_view *view, llmd__page *page);
 void llmd__admin_explain(const llmd__admin_view *view, llmd__page *page);
+void llmd__admin_records(const llmd__admin_view *view, llmd__page *page);
 /* Returns the HTTP status. */
 uint32_t llmd__admin_ready(const llmd__admin_view *view, llmd__page *page);
 

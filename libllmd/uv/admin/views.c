@@ -1,6 +1,7 @@
-/* /readyz, /endpoints, /policies, /explain. */
+/* /readyz, /endpoints, /policies, /explain, /records. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <llmd/loader.h>
@@ -10,6 +11,7 @@
 #include "uv/admin/admin.h"
 #include "uv/share/share.h"
 #include "uv/stats/explain.h"
+#include "uv/stats/records.h"
 
 void llmd__admin_look(const llmd__admin_view *view, llmd__admin_state *out)
 {
@@ -284,4 +286,39 @@ void llmd__admin_explain(const llmd__admin_view *view, llmd__page *page)
   llmd__json_end(&w);
   llmd__json_end(&w);
   finish(&w, page);
+}
+
+/* ---- records ----------------------------------------------------------------------------------------------------- */
+
+/* The ring shows the newest first, and the oldest shall come first: filled from its end. */
+typedef struct tail {
+  char *begin, *at;
+} tail;
+
+static int put_before(void *ud, uint64_t number, uint64_t wall, const char *record, size_t len)
+{
+  tail *t = ud;
+  (void)number;
+  (void)wall;
+  if (len > (size_t)(t->at - t->begin))
+    return 1;
+  t->at -= len;
+  memcpy(t->at, record, len);
+  return 0;
+}
+
+void llmd__admin_records(const llmd__admin_view *view, llmd__page *page)
+{
+  const llmd__ring ring = llmd__records_of(view->share);
+  char *room = malloc(ring.slot + ring.bytes); /* a slot, then all that the ring can hold */
+  tail t;
+  if (!room) {
+    page->rc = LLMD_E_NOMEM;
+    return;
+  }
+  t.begin = room + ring.slot;
+  t.at = t.begin + ring.bytes;
+  (void)llmd__ring_visit(&ring, room, put_before, &t);
+  (void)llmd__page_write(page, t.at, (size_t)(t.begin + ring.bytes - t.at));
+  free(room);
 }

@@ -24,7 +24,7 @@
 const llmd__setting llmd__settings[] = {
   TEXT("", "listen", ADDRESS, listen, "127.0.0.1:8080", "where clients come in; port 0 = any that is free"),
   TEXT("", "admin", ADDRESS, admin, "127.0.0.1:9090",
-    "where /metrics, /healthz, /readyz, /explain, /endpoints and /policies are; \"\" = nowhere"),
+    "where /metrics, /healthz, /readyz, /explain, /records, /endpoints and /policies are; \"\" = nowhere"),
   COUNT("", "workers", workers, "1", 1, 256, "processes of `llmd serve` that take requests"),
   {"", "endpoints", LLMD__SET_ENDPOINTS, AT(endpoints), NULL, 0, 0, NULL,
     "the engines: the name of a pool file (llm-d's file-discovery format), which is watched; or a list of "

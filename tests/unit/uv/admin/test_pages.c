@@ -15,6 +15,7 @@
 #include "uv/admin/admin.h"
 #include "uv/share/share.h"
 #include "uv/stats/explain.h"
+#include "uv/stats/records.h"
 
 static char path[64];
 static llmd__admin_view view;
@@ -129,6 +130,36 @@ static void shows_decisions(void **state)
   cJSON_Delete(root);
 }
 
+/* Bytes as they are, the oldest first, and no more than the ring holds. */
+static void gives_records(void **state)
+{
+  static char longest[LLMD__RING_MOST(LLMD__RECORD_SLOT_BYTES)];
+  const llmd__ring ring = llmd__records_of(view.share);
+  llmd__page page = {0};
+  (void)state;
+  llmd__admin_records(&view, &page);
+  assert_int_equal(page.rc, 0);
+  assert_int_equal(page.len, 0);
+  assert_int_equal(llmd__ring_put(&ring, 5, "one\0", 4), 0);
+  assert_int_equal(llmd__ring_put(&ring, 6, "", 0), 0);
+  assert_int_equal(llmd__ring_put(&ring, 7, "second", 6), 0);
+  llmd__admin_records(&view, &page);
+  assert_int_equal(page.rc, 0);
+  assert_int_equal(page.len, 10);
+  assert_memory_equal(page.text, "one\0second", 10);
+  llmd__page_free(&page);
+  for (unsigned i = 0; i <= LLMD__RECORD_SLOTS; i++) {
+    memset(longest, (int)('a' + i), sizeof longest);
+    assert_int_equal(llmd__ring_put(&ring, 8, longest, sizeof longest), 0);
+  }
+  llmd__admin_records(&view, &page);
+  assert_int_equal(page.rc, 0);
+  assert_int_equal(page.len, LLMD__RECORD_SLOTS * sizeof longest);
+  assert_int_equal(page.text[0], 'b');
+  assert_int_equal(page.text[page.len - 1], 'a' + (int)LLMD__RECORD_SLOTS);
+  llmd__page_free(&page);
+}
+
 /* No family in two places, one head each. */
 static void families_stand_together(void **state)
 {
@@ -181,6 +212,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(says_when_it_is_ready, begin, end),
     cmocka_unit_test_setup_teardown(names_cannot_break_it, begin, end),
     cmocka_unit_test_setup_teardown(shows_decisions, begin, end),
+    cmocka_unit_test_setup_teardown(gives_records, begin, end),
     cmocka_unit_test_setup_teardown(families_stand_together, begin, end),
     cmocka_unit_test(pages_grow_to_their_end),
   };
