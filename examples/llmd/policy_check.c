@@ -3,15 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_tool.h"
+#include "policy_trial.h"
 
 static const char help[] =
   "Usage: llmd policy check [OPTION]... FILE...\n"
   "\n"
   "Compiles policies and says what they are: kinds and verbs, parameters with defaults and ranges, what\n"
   "they read, what they keep. Then what stands out (remarks), and the examples that stand in them, each\n"
-  "run. FILE is a policy, FILE.lua, or an EndpointPickerConfig: then all policies that it names, with\n"
-  "the parameters that it gives them. What is wrong is said as file:line: text.\n"
+  "run. A few requests are made up, too: what fails on them is a remark. FILE is a policy, FILE.lua, or\n"
+  "an EndpointPickerConfig: then all policies that it names, with the parameters that it gives them.\n"
+  "What is wrong is said as file:line: text.\n"
   "\n"
   "  --modules DIR   also load the plugins in DIR\n"
   "  --loaders DIR   what loads policies (llmd-lua.so) is in DIR\n"
@@ -29,6 +30,7 @@ static const char help[] =
 struct check {
   struct session_options options;
   int json, strict;
+  int trying;       /* made-up requests are under way */
   cJSON *remarks;   /* strings */
   cJSON *types;     /* all plugin types */
   cJSON *files;     /* with --json */
@@ -49,6 +51,10 @@ static void remark(void *ud, int level, const char *component, const char *text,
   struct check *c = ud;
   char line[600];
   (void)component;
+  if (c->trying) {
+    policy_trial_hear(c->remarks, level, text, len);
+    return;
+  }
   if (level > LLMD_LOG_INFO)
     return;
   (void)snprintf(line, sizeof line, "%.*s", (int)len, text);
@@ -160,6 +166,28 @@ static int load_types(struct check *c)
   return c->types ? 0 : shell_refuse(c->options.command, "out of memory");
 }
 
+/* A profile handler names profiles, and those stand in a configuration: a file that is a policy has none of them. */
+static int needs_profiles(const struct session *s, const struct result *r)
+{
+  const cJSON *policy, *kind;
+  cJSON_ArrayForEach(policy, r->policies)
+    cJSON_ArrayForEach(kind, policy_list(policy, "kinds"))
+      if (strcmp(kind->valuestring, "profile-handler") == 0)
+        return s->config.is_policy;
+  return 0;
+}
+
+static int try_out(struct check *c, struct session *s, const struct result *r)
+{
+  int code;
+  if (needs_profiles(s, r))
+    return 0;
+  c->trying = 1;
+  code = policy_trial(s, &c->options, r->policies, c->remarks);
+  c->trying = 0;
+  return code;
+}
+
 static int look_at(struct check *c, struct result *r)
 {
   struct session s = {0};
@@ -173,6 +201,8 @@ static int look_at(struct check *c, struct result *r)
     code = load_types(c);
   if (code == 0)
     code = describe_all(c, &s, r);
+  if (code == 0)
+    code = try_out(c, &s, r);
   if (code == 0)
     code = run_examples(&s, r);
   if (code == 0 && c->strict && cJSON_GetArraySize(c->remarks))
@@ -298,7 +328,7 @@ static void print_file(const struct check *c, const struct result *r, int titled
     puts("examples");
   print_indented(&r->examples);
   if (r->n_examples == 0)
-    puts("no examples");
+    puts("no examples: add examples = {...}");
   else if (r->n_examples > 0)
     printf("%d example%s, all right\n", r->n_examples, r->n_examples == 1 ? "" : "s");
 }

@@ -96,6 +96,27 @@ int policy_failure(const cJSON *why, char *text, size_t size)
   return find_failure(why, why, text, size);
 }
 
+static int add_failures(const cJSON *why, const cJSON *at, cJSON *texts)
+{
+  const char *trouble = policy_text(at, "trouble");
+  char text[600];
+  const cJSON *item;
+  int rc = 0;
+  if (cJSON_IsObject(at) && tell_failure(why, at, text, sizeof text)) {
+    cJSON *said = cJSON_CreateString(strchr(trouble, ':') ? trouble : text);
+    rc = said && cJSON_AddItemToArray(texts, said) ? 0 : LLMD_E_NOMEM;
+  }
+  cJSON_ArrayForEach(item, at)
+    if (rc == 0 && (cJSON_IsObject(item) || cJSON_IsArray(item)))
+      rc = add_failures(why, item, texts);
+  return rc;
+}
+
+int policy_failures(const cJSON *why, cJSON *texts)
+{
+  return add_failures(why, why, texts);
+}
+
 /* What stands before the name, by the read's kind. */
 static const char *prefix_of(const char *kind)
 {

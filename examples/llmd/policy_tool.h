@@ -28,6 +28,9 @@ const cJSON *policy_list(const cJSON *o, const char *name);
 /* Why a policy failed, out of what llmd_explain_json says: "sticky: LLMD_E_LIMIT: ...", of the first. 0 = none did. */
 int policy_failure(const cJSON *why, char *text, size_t size);
 
+/* Of all that failed, to a list of strings: "sticky.lua:7: ..."; where no place is known, as above. LLMD_E_NOMEM. */
+int policy_failures(const cJSON *why, cJSON *texts);
+
 /* For people: scores, totals and picks of each endpoint, and who dropped it, out of what llmd_explain_json says. */
 void policy_print_scores(const cJSON *why);
 

@@ -288,9 +288,90 @@ def check_lint(llmd, folder):
     llmd('policy', 'check', folder('unknown.lua')).is_(RIGHT, out=['remarks', remark], silent=True)
     llmd('policy', 'check', '--strict', folder('unknown.lua')).is_(REFUSED, out=remark)
     said = llmd('policy', 'check', '--strict', '--json', folder('unknown.lua'), folder('queue.lua')).is_(REFUSED).json()
-    same('valid', (said['valid'], [f['valid'] for f in said['files']], said['files'][0]['remarks']),
+    same('valid', (said['valid'], [f['valid'] for f in said['files']], said['files'][0]['remarks'][:1]),
          (False, [False, True], [remark]))
     llmd('policy', 'check', '--strict', folder('queue.lua')).is_(RIGHT, silent=True)
+
+
+def body(lines):
+    return f'return {{\n  reads = {{"waiting", "header:x-canary", zone = "label:zone"}}, store = 100,\n{lines}\n}}\n'
+
+
+SCORES = '  score = function(req, cols, out)\n    for i = 1, cols.n do out[i] = %s end\n  end,'
+KEPT = '  score = function() return 0.5 end,\n  '
+# what stands in a policy, and what is said of it
+MISTAKES = {
+    'nofunction': (SCORES % 'llmd.normalize(cols.waiting[i])', "nofunction.lua:4: ", "'normalize'"),
+    'field': (SCORES % 'req.tokns', "field.lua:4: req has no 'tokns': did you mean tokens?"),
+    'column': (SCORES % 'cols.runing[i]', 'column.lua:4: cols.runing is not declared in reads'),
+    'method': (SCORES % 'req.model:match("a") and 1 or 0', "method.lua:4: ", "'match'"),
+    'header': (SCORES % '(req.headers["x-canary"] or ""):match("a") and 1 or 0', "header.lua:4: ", "'match'"),
+    'absent': (SCORES % '#req.headers["x-canary"]', 'absent.lua:4: ', 'nil value'),
+    'present': (SCORES % '(req.headers["x-canary"] and nil + 1 or 0)', 'present.lua:4: ', 'nil value'),
+    'label': (SCORES % '(cols.zone[i] == "1" and nil + 1 or 0)', 'label.lua:4: ', 'nil value'),
+    'writes': (SCORES % 'llmd.store.put("a", i)', 'writes.lua:4: llmd.store.put: only commit and report may write'),
+    'key': (KEPT + 'commit = function(req) llmd.store.put(req.session, 1) end,', 'commit failed: key.lua:4: ',
+            '1 to 256 bytes'),
+    'priority': (SCORES % '(req.priority < 0 and nil + 1 or 0)', 'priority.lua:4: '),
+    'alone': (SCORES % '(cols.n == 1 and nil + 1 or 0)', 'alone.lua:4: '),
+    'three': (SCORES % '(cols.n == 3 and nil + 1 or 0)', 'three.lua:4: '),
+    'busy': (SCORES % '(cols.waiting[i] > 9 and nil + 1 or 0)', 'busy.lua:4: '),
+    'unknown': (SCORES % '(cols.waiting[i] ~= cols.waiting[i] and nil + 1 or 0)', 'unknown.lua:4: '),
+    'infinite': (SCORES % 'math.huge', 'LLMD_E_', 'infinite'),
+    'endless': ('  score = function() while true do end end,', 'endless.lua:3: ', 'instructions'),
+}
+KINDS = ['headers', 'first', 'tokens', 'done', 'failed', 'cancelled']
+
+
+def remarks_of(llmd, *files):
+    said = llmd('policy', 'check', '--json', *files).is_(RIGHT, silent=True).json()
+    return [[line for line in f['remarks'] if 'no function asks for' not in line] for f in said['files']]
+
+
+def check_trial(llmd, folder, source):
+    """What fails in the bodies of functions is found without any example, and what is right is not blamed."""
+    for name, (lines, *_) in MISTAKES.items():
+        folder.write(name + '.lua', body(lines))
+    files = [folder(name + '.lua') for name in MISTAKES]
+    for (name, (_, *words)), remarks in zip(MISTAKES.items(), remarks_of(llmd, *files)):
+        if len(remarks) != 1 or not remarks[0].startswith('fails on made-up requests: ') or \
+                not all(word in remarks[0] for word in words):
+            raise Wrong(f'{name}: {words} in one remark is expected: {remarks}')
+    for kind in KINDS:
+        folder.write('reports.lua', body(
+            KEPT + f'report = function(target, kind) if kind == "{kind}" then return nil + 1 end end,'))
+        remarks = remarks_of(llmd, folder('reports.lua'))[0]
+        if len(remarks) != 1 or 'requests: report failed: reports.lua:4: ' not in remarks[0]:
+            raise Wrong(f'{kind}: {remarks}')
+    remark = f'  fails on made-up requests: {MISTAKES["field"][1]}\n'
+    llmd('policy', 'check', folder('field.lua')).is_(
+        RIGHT, out=['remarks', remark, 'no examples: add examples = {...}'], silent=True)
+    llmd('policy', 'check', '--strict', folder('field.lua')).is_(REFUSED, out=remark, silent=True)
+    folder.write('two.yaml', CONFIG.replace('queue.lua, params: {weight: 4}', 'field.lua').replace('longest', 'column'))
+    same('a configuration', sorted(remarks_of(llmd, folder('two.yaml'))[0]),
+         ['fails on made-up requests: ' + MISTAKES[name][1] for name in ('column', 'field')])
+    same('right ones', remarks_of(llmd, folder('queue.lua'), folder('keeps.lua')), [[], []])
+    policies = os.path.join(source, 'lua', 'policies')
+    ours = sorted(os.path.join(policies, name) for name in os.listdir(policies) if name.endswith('.lua'))
+    said = remarks_of(llmd, *ours)
+    same('ours', [(name, remarks) for name, remarks in zip(ours, said) if remarks], [])
+    same('some', len(ours) > 10, True)
+    spill(llmd, folder, ours)
+
+
+def spill(llmd, folder, ours):
+    """A profile handler is tried where its profiles are."""
+    with open([name for name in ours if name.endswith('spillover.lua')][0], encoding='utf-8') as f:
+        text = f.read()
+    head = 'apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n' \
+           '- {type: lua, name: handler, parameters: {file: %s}}\n- type: queue-scorer\nschedulingProfiles:\n'
+    profile = '- {name: %s, plugins: [{pluginRef: queue-scorer}]}\n'
+    folder.write('spill.lua', text)
+    folder.write('spill.yaml', head % 'spill.lua' + profile % 'own' + profile % 'spill')
+    same('with its profiles', remarks_of(llmd, folder('spill.yaml'), folder('spill.lua')), [[], []])
+    folder.write('spill.yaml', head % 'spill.lua' + profile % 'other' + profile % 'spill')
+    if not any("field 'own'" in line for line in remarks_of(llmd, folder('spill.yaml'))[0]):
+        raise Wrong('a profile that is missing is not told')
 
 
 def check_yaml(llmd, folder):
@@ -522,6 +603,7 @@ def main(program, source, build):
         attempt('the quickstart\'s policy', quickstart, llmd, source, skip=lua)
         attempt('policy check: what it is', check, llmd, folder, skip=lua)
         attempt('policy check: what stands out', check_lint, llmd, folder, skip=lua)
+        attempt('policy check: made-up requests', check_trial, llmd, folder, source, skip=lua)
         attempt('policy check: a configuration', check_yaml, llmd, folder, skip=lua)
         attempt('policy check: wrong input', check_wrong, llmd, folder, skip=lua)
         attempt('policy replay: a policy', replay, llmd, folder, skip=lua)
