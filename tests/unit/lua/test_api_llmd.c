@@ -287,9 +287,9 @@ static void what_cannot_be_stored(void **state)
 
 static void wrong_arguments(void **state)
 {
-  static const char *const of_lists[] = {"max", "min", "sum", "mean", "argmax", "argmin", "normalise", "lower_is_better",
-                                         "draw", "softmax", "shuffle"};
-  char expression[128], trouble[128];
+  static const char of_lists[][16] = {"max", "min", "sum", "mean", "argmax", "argmin", "normalise", "lower_is_better",
+                                      "draw", "softmax", "shuffle"};
+  char expression[320], trouble[320];
   (void)state;
   for (size_t i = 0; i < sizeof of_lists / sizeof of_lists[0]; i++) {
     const char *list = strcmp(of_lists[i], "draw") ? "list" : "weights";
