@@ -22,21 +22,26 @@ static const llmd__lua_policy *asked(lua_State *L)
   return o->policy;
 }
 
-/* Upvalue: cols, ep. */
+/* TABLE.NAME is not declared in PLACE; near has seen what is. Upvalue: the table. */
+static int undeclared(lua_State *L, const llmd__lua_near *near, const char *place)
+{
+  char hint[80];
+  return luaL_error(L, "%s.%s is not declared in %s%s", lua_tostring(L, lua_upvalueindex(1)), near->word, place,
+                    llmd__lua_near_text(near, hint));
+}
+
+/* Of cols, or of ep. */
 static int no_column(lua_State *L)
 {
   const llmd__lua_policy *p = asked(L);
-  llmd__lua_near near = {NULL, NULL, 0};
-  char hint[80];
+  llmd__lua_near near = {p ? lua_tostring(L, 2) : NULL, NULL, 0};
   if (!p)
     return 0;
   llmd__lua_charge(L, NEAR);
-  near.word = lua_tostring(L, 2);
   for (uint32_t i = 0; i < p->n_reads; i++)
     if (llmd__lua_is_column(p->read[i].shows))
       llmd__lua_near_try(&near, p->read[i].field);
-  return luaL_error(L, "%s.%s is not declared in reads%s", lua_tostring(L, lua_upvalueindex(1)), near.word,
-                    llmd__lua_near_text(&near, hint));
+  return undeclared(L, &near, "reads");
 }
 
 /* One that is declared is nil: the request has none. */
@@ -82,15 +87,13 @@ static int no_field(lua_State *L)
 static int no_param(lua_State *L)
 {
   const llmd__lua_policy *p = asked(L);
-  llmd__lua_near near = {NULL, NULL, 0};
-  char hint[80];
+  llmd__lua_near near = {p ? lua_tostring(L, 2) : NULL, NULL, 0};
   if (!p)
     return 0;
   llmd__lua_charge(L, NEAR);
-  near.word = lua_tostring(L, 2);
   for (uint32_t i = 0; i < p->n_params; i++)
     llmd__lua_near_try(&near, p->param[i].name);
-  return luaL_error(L, "p.%s is not declared in params%s", near.word, llmd__lua_near_text(&near, hint));
+  return undeclared(L, &near, "params");
 }
 
 /* The table on top answers by fn, with upvalue what, for names that are not there. */
