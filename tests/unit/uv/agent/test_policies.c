@@ -18,31 +18,16 @@
 
 #include "uv/stats/records.h"
 
+#include "../policy_folder.h"
+
 #define DEADLINE_MS 30000u
 
 static const char right[] = "read f64 WaitingQueueSize\nscore f64 0\nexample ok\n";
 static const char other[] = "read f64 RunningRequestsSize\nscore f64 0\nexample ok\nexample ok\n";
 
-static char folder[64], said[65536];
-static uv_loop_t loop;
 static llmd_service *service;
 static llmd_agent *agent;
 static llmd_share *share; /* another process's, as it were */
-
-static void on_log(void *ud, int level, const char *component, const char *text, size_t len)
-{
-  size_t n = strlen(said);
-  (void)ud;
-  (void)level;
-  (void)snprintf(said + n, sizeof said - n, "%s: %.*s\n", component, (int)len, text);
-}
-
-static const char *in_folder(const char *name)
-{
-  static char path[128];
-  (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
 
 static void write_file(const char *name, const char *text)
 {
